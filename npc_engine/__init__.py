@@ -1,0 +1,38 @@
+"""NPC Engine: characters that talk, on the player's own machine.
+
+`Engine` runs a model in this process, `Client` talks to `npc-engine serve`, `Sidecar` starts that.
+Importing the package is quick: each of them is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from npc_engine.card import Card
+    from npc_engine.client import Client
+    from npc_engine.engine import Engine
+    from npc_engine.errors import NpcError
+    from npc_engine.sidecar import Sidecar
+
+__all__ = ["Card", "Client", "Engine", "NpcError", "Sidecar", "__version__"]
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Card": "npc_engine.card",
+    "Client": "npc_engine.client",
+    "Engine": "npc_engine.engine",
+    "NpcError": "npc_engine.errors",
+    "Sidecar": "npc_engine.sidecar",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on its first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,212 @@
+"""Settings and sampling: every default stated once, with its unit and its meaning.
+
+Owns names, types, ranges and the text of `--help`. It knows no command line and no TOML syntax
+beyond the mapping that `tomllib` yields. Unknown names and wrong values raise ConfigError.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from npc_engine.errors import ConfigError
+
+__all__ = ["FLASH_ATTN", "KV_TYPES", "Sampling", "Settings", "read_toml"]
+
+KV_TYPES = ("auto", "f16", "bf16", "q8_0", "q8_0/f16", "q4_0", "f32")
+"""KV cache types; `a/b` is K in a, V in b. A quantized V needs flash attention (llama.cpp)."""
+
+FLASH_ATTN = ("auto", "on", "off")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+Parse = Callable[[str, object], Any]
+
+
+def _number(kind: type[int] | type[float], low: float, high: float) -> Parse:
+    def parse(name: str, value: object) -> int | float:
+        try:
+            if isinstance(value, bool) or not isinstance(value, int | float | str):
+                raise ValueError
+            number = kind(value)
+            if kind is int and number != float(value):
+                raise ValueError
+        except (ValueError, OverflowError):
+            what = "a whole number" if kind is int else "a number"
+            raise ConfigError(
+                f"{name} is {value!r}.", f"Give {what} from {low:g} to {high:g}."
+            ) from None
+        if not low <= number <= high:
+            raise ConfigError(f"{name} is {value!r}.", f"It must be from {low:g} to {high:g}.")
+        return number
+
+    return parse
+
+
+def _auto_or(parse: Parse) -> Parse:
+    def parse_auto(name: str, value: object) -> Any:
+        return None if value is None or value == "auto" else parse(name, value)
+
+    return parse_auto
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is {value!r}.", "Give a text.")
+    return value
+
+
+def _choice(*allowed: str) -> Parse:
+    def parse(name: str, value: object) -> str:
+        if value not in allowed:
+            raise ConfigError(f"{name} is {value!r}.", f"It must be one of {', '.join(allowed)}.")
+        return str(value)
+
+    return parse
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} is {value!r}.", "It must be true or false.")
+    return value
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+        raise ConfigError(f"{name} is {value!r}.", "Give a list of texts.")
+    return tuple(value)
+
+
+def _setting(default: Any, parse: Parse, help: str, metavar: str = "") -> Any:  # noqa: A002
+    return field(default=default, metadata={"parse": parse, "help": help, "metavar": metavar})
+
+
+def _build(cls: type[Any], values: Mapping[str, object], where: str) -> Any:
+    """Return `cls(**values)` with each value parsed; unknown names raise ConfigError."""
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    parsed = {}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name not in fields:
+            close = difflib.get_close_matches(name, fields, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(fields)}."
+            raise ConfigError(f"{where} has no setting {key!r}.", hint)
+        parsed[name] = fields[name].metadata["parse"](name, value)
+    return cls(**parsed)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen. Applied in this order; the defaults suit small models."""
+
+    top_k: int = _setting(40, _number(int, 0, 1000), "keep the k likeliest tokens (0 = all)")
+    repeat_penalty: float = _setting(
+        1.1, _number(float, 0.1, 10), "divide the logits of recent tokens by this (1 = off)"
+    )
+    repeat_last_n: int = _setting(64, _number(int, 0, 4096), "how many recent tokens that means")
+    frequency_penalty: float = _setting(0.0, _number(float, -10, 10), "0 = off")
+    presence_penalty: float = _setting(0.0, _number(float, -10, 10), "0 = off")
+    top_p: float = _setting(0.95, _number(float, 0, 1), "nucleus sampling (1 = off)")
+    min_p: float = _setting(0.05, _number(float, 0, 1), "relative to the likeliest token (0 = off)")
+    temperature: float = _setting(0.7, _number(float, 0, 10), "0 = always the likeliest token")
+    seed: int | None = _setting(
+        None, _auto_or(_number(int, 0, 2**32 - 1)), "same seed, same words (default: from the name)"
+    )
+    stop: tuple[str, ...] = _setting((), _texts, "texts that end a reply")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, object]) -> "Sampling":
+        """Return the Sampling that a `sampling` map states; raises ConfigError."""
+        sampling: Sampling = _build(cls, values, "sampling")
+        return sampling
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything `npc-engine serve` can be told. `None` stands for "auto"."""
+
+    model: str = _setting("", _text, "the GGUF model to serve", "FILE")
+    bind: str = _setting(
+        "tcp://127.0.0.1:5757",
+        _text,
+        "ZeroMQ endpoint, tcp:// or ipc://; port 0 takes any free port and prints it",
+        "ENDPOINT",
+    )
+    window: int = _setting(
+        2048,
+        _number(int, 128, 1 << 20),
+        "tokens a character may hold, persona included; never above what the model can do",
+        "TOKENS",
+    )
+    n_ctx: int | None = _setting(
+        None, _auto_or(_number(int, 128, 1 << 24)), "KV cells in all (auto: slots x window)", "N"
+    )
+    slots: int = _setting(
+        8, _number(int, 1, 64), "characters in the KV cache at once; others are parked in RAM", "N"
+    )
+    threads: int | None = _setting(
+        None,
+        _auto_or(_number(int, 1, 256)),
+        "CPU threads (auto: physical cores less one, at least one)",
+        "auto|N",
+    )
+    kv_type: str = _setting(
+        "auto", _choice(*KV_TYPES), "KV cache type (auto: the fastest, measured once)"
+    )
+    flash_attn: str = _setting(
+        "auto", _choice(*FLASH_ATTN), "flash attention (auto: measured once)"
+    )
+    n_gpu_layers: int = _setting(0, _number(int, -1, 1000), "layers on the GPU (-1 = all)", "N")
+    saves: str = _setting("saves", _text, "folder of the save slots", "DIR")
+    token: str = _setting("", _text, "per-launch secret that clients must say hello with", "TOKEN")
+    token_stdin: bool = _setting(False, _flag, "read the token from the first line of stdin")
+    exit_on_stdin_eof: bool = _setting(
+        False, _flag, "leave when stdin closes (when the game that started the engine ends)"
+    )
+    log_level: str = _setting("info", _choice(*LOG_LEVELS), "what is logged to stderr")
+    max_tokens: int = _setting(
+        256, _number(int, 1, 1 << 16), "longest reply, where `say` gives no max_tokens", "TOKENS"
+    )
+    max_queue: int = _setting(
+        8, _number(int, 1, 1024), "says that may wait for one character before `busy`", "N"
+    )
+    max_open_requests: int = _setting(
+        64, _number(int, 1, 4096), "open requests of one client before `busy`", "N"
+    )
+    max_npcs: int = _setting(1024, _number(int, 1, 1 << 16), "characters spawned at once", "N")
+    max_message_bytes: int = _setting(
+        1 << 20, _number(int, 1024, 1 << 28), "longest frame accepted", "BYTES"
+    )
+    max_outbox: int = _setting(
+        4096, _number(int, 16, 1 << 20), "replies kept for a client that does not read", "N"
+    )
+    step_ms: float = _setting(
+        50.0,
+        _number(float, 1, 10_000),
+        "time a step may take while somebody speaks; prefill chunks are sized to it",
+        "MS",
+    )
+    n_batch: int = _setting(512, _number(int, 32, 8192), "most tokens in one decode call", "N")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, object]) -> "Settings":
+        """Return the Settings that a mapping states; raises ConfigError."""
+        settings: Settings = _build(cls, values, "settings")
+        return settings
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """Return a settings file as a mapping; raises ConfigError with file and line."""
+    try:
+        with path.open("rb") as f:
+            return tomllib.load(f)
+    except OSError as e:
+        raise ConfigError(
+            f"The settings file {str(path)!r} cannot be read: {e.strerror}.", "Check the path."
+        ) from None
+    except (ValueError, RecursionError) as e:  # a bad name, no UTF-8, no TOML, endless numbers
+        raise ConfigError(
+            f"The settings file {str(path)!r} is no TOML: {e}.", "Mend that line."
+        ) from None

@@ -1,0 +1,381 @@
+"""The wire records of protocol version 1 (docs/protocol.md), tagged and typed.
+
+Owns their fields, limits, `pack` and `unpack`. It knows no socket and no engine. Whatever bytes
+come in, `unpack` returns a request or raises BadMessage, TooLarge or nothing else.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from npc_engine.errors import BadMessage, NpcError, RequestError, TooLarge
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "TERMINAL",
+    "Cancel",
+    "Despawn",
+    "Done",
+    "DoneStats",
+    "Error",
+    "Event",
+    "Gesture",
+    "Hear",
+    "Hello",
+    "Line",
+    "List",
+    "Load",
+    "Loaded",
+    "LoadedNpc",
+    "NpcInfo",
+    "Npcs",
+    "Ok",
+    "Ping",
+    "Pong",
+    "Reply",
+    "Request",
+    "Save",
+    "Saved",
+    "Say",
+    "Spawn",
+    "Spawned",
+    "Stats",
+    "StatsReply",
+    "Text",
+    "Welcome",
+    "error_reply",
+    "find_id",
+    "pack",
+    "unpack",
+    "unpack_reply",
+]
+
+PROTOCOL_VERSION = 1
+
+Id = Annotated[str, Meta(min_length=1, max_length=64)]
+# The first character may not be a dot: "." and ".." are folders, and dot files are hidden.
+Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}\Z")]
+Priority = Literal["player", "near", "ambient"]
+Record = Literal["text", "line", "gesture"]
+
+
+class Request(Struct, tag_field="type", kw_only=True, omit_defaults=True):
+    """A request: gets exactly one terminal reply with its `id`."""
+
+    id: Id
+
+
+class Hello(Request, tag="hello"):
+    """The first message of a client."""
+
+    protocol: int
+    client: Annotated[str, Meta(max_length=256)] = ""
+    token: str | None = None
+
+
+class Spawn(Request, tag="spawn"):
+    """Bring a character to life from its card, or from a save slot (`restore`)."""
+
+    npc: Name
+    card: dict[str, Any]
+    sampling: dict[str, Any] | None = None
+    window: Annotated[int, Meta(ge=1)] | None = None
+    restore: Name | None = None
+
+
+class Say(Request, tag="say"):
+    """Say something to a character; it answers."""
+
+    npc: Name
+    text: str
+    speaker: Annotated[str, Meta(min_length=1, max_length=64)] = "Player"
+    priority: Priority = "player"
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    stream: list[Record] = msgspec.field(default_factory=lambda: ["line", "gesture"])
+    notes: list[str] = []
+
+
+class Hear(Request, tag="hear"):
+    """The player's line so far, whole: read ahead of the `say`."""
+
+    npc: Name
+    text: str
+    speaker: Annotated[str, Meta(min_length=1, max_length=64)] = "Player"
+
+
+class Event(Request, tag="event"):
+    """Something that characters perceive and do not answer."""
+
+    npcs: list[Name] | Literal["*"]
+    text: Annotated[str, Meta(min_length=1)]
+    importance: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    expires_s: Annotated[float, Meta(ge=0)] | None = None
+
+
+class Cancel(Request, tag="cancel"):
+    """Cut a `say` of this client short."""
+
+    target: Id
+    heard: Annotated[int, Meta(ge=0)] | None = None
+
+
+class Save(Request, tag="save"):
+    """Save characters into a slot."""
+
+    slot: Name
+    npcs: list[Name] | None = None
+
+
+class Load(Request, tag="load"):
+    """Load characters from a slot, in the place of those of the same name."""
+
+    slot: Name
+    npcs: list[Name] | None = None
+
+
+class Despawn(Request, tag="despawn"):
+    """Take a character out of the engine."""
+
+    npc: Name
+
+
+class List(Request, tag="list"):
+    """Ask for the characters."""
+
+
+class Stats(Request, tag="stats"):
+    """Ask for the engine's counters."""
+
+
+class Ping(Request, tag="ping"):
+    """Ask for a pong."""
+
+
+class Reply(Struct, tag_field="type", kw_only=True, omit_defaults=True):
+    """Anything the engine sends. `id` is that of the request; None only in an `error`."""
+
+    id: str | None = None
+    terminal: ClassVar[bool] = True
+
+
+class Welcome(Reply, tag="welcome"):
+    """Answer of `hello`."""
+
+    protocol: int
+    engine: str
+    model: dict[str, Any]
+    limits: dict[str, Any]
+    npcs: list[str]
+
+
+class Spawned(Reply, tag="spawned"):
+    """Answer of `spawn`."""
+
+    npc: str
+    n_pinned: int
+    n_shared: int
+    restored: bool
+    greeting: str = ""
+    notice: str | None = None
+
+
+class Ok(Reply, tag="ok"):
+    """Answer of `hear`, `event`, `cancel`, `despawn`."""
+
+    n_heard: int | None = None
+    cancelled: bool | None = None
+
+
+class Text(Reply, tag="text"):
+    """Part of a reply as it is decoded: whole code points."""
+
+    terminal: ClassVar[bool] = False
+    seq: int
+    npc: str
+    text: str
+
+
+class Line(Reply, tag="line"):
+    """One spoken sentence, ready for speech or a balloon."""
+
+    terminal: ClassVar[bool] = False
+    seq: int
+    npc: str
+    index: int
+    text: str
+
+
+class Gesture(Reply, tag="gesture"):
+    """A stage direction, never spoken."""
+
+    terminal: ClassVar[bool] = False
+    seq: int
+    npc: str
+    text: str
+
+
+class DoneStats(Struct, kw_only=True):
+    """What a turn cost. Times in milliseconds, counts in tokens."""
+
+    n_prompt: int = 0
+    n_cached: int = 0
+    n_decoded: int = 0
+    n_evicted: int = 0
+    queue_ms: float = 0.0
+    ttft_ms: float = 0.0
+    decode_tps: float = 0.0
+    total_ms: float = 0.0
+
+
+class Done(Reply, tag="done"):
+    """The end of a `say`, whatever ended it."""
+
+    npc: str
+    text: str
+    reason: Literal["stop", "length", "cancelled", "slow_client"]
+    truncated: bool
+    stats: DoneStats
+
+
+class Saved(Reply, tag="saved"):
+    """Answer of `save`."""
+
+    slot: str
+    npcs: list[str]
+    n_bytes: int
+    ms: float
+
+
+class LoadedNpc(Struct, kw_only=True, omit_defaults=True):
+    """How one character came back: its KV cache whole, or re-read from its tokens."""
+
+    npc: str
+    # `from` is a Python keyword, so the field has another name here than on the wire.
+    source: Literal["payload", "tokens"] = msgspec.field(name="from")
+    notice: str | None = None
+
+
+class Loaded(Reply, tag="loaded"):
+    """Answer of `load`."""
+
+    slot: str
+    npcs: list[LoadedNpc]
+    ms: float
+
+
+class NpcInfo(Struct, kw_only=True):
+    """One character in an `npcs` answer."""
+
+    npc: str
+    name: str
+    state: Literal["resident", "parked", "frozen"]
+    n_tokens: int
+    n_pinned: int
+    n_window: int
+    speaking: bool
+
+
+class Npcs(Reply, tag="npcs"):
+    """Answer of `list`."""
+
+    npcs: list[NpcInfo]
+
+
+class StatsReply(Reply, tag="stats"):
+    """Answer of `stats`."""
+
+    stats: dict[str, Any]
+
+
+class Pong(Reply, tag="pong"):
+    """Answer of `ping`."""
+
+
+class Error(Reply, tag="error"):
+    """A request that could not be served, and what to do about it."""
+
+    code: str
+    message: str
+    help: str
+
+
+TERMINAL = tuple(cls for cls in Reply.__subclasses__() if cls.terminal)
+
+_encoder = msgspec.msgpack.Encoder()
+_requests: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
+    Hello | Spawn | Say | Hear | Event | Cancel | Save | Load | Despawn | List | Stats | Ping
+)
+_replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
+    Welcome
+    | Spawned
+    | Ok
+    | Text
+    | Line
+    | Gesture
+    | Done
+    | Saved
+    | Loaded
+    | Npcs
+    | StatsReply
+    | Pong
+    | Error
+)
+# What msgspec raises on hostile bytes: its own errors, RecursionError on deep nesting, ValueError
+# and OverflowError out of timestamps, integers and UTF-8, MemoryError on absurd lengths.
+_BAD = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError, MemoryError)
+MAX_REASON = 200  # characters; msgspec repeats the bad value, however long it is
+
+
+def pack(message: Request | Reply) -> bytes:
+    """Return a record as one frame; raises BadMessage for values that msgpack cannot hold."""
+    try:
+        return _encoder.encode(message)
+    except (*_BAD, TypeError) as e:
+        raise BadMessage(
+            f"This cannot be sent: {str(e)[:MAX_REASON]}.",
+            "Use valid text, numbers of 64 bits, lists and maps.",
+        ) from None
+
+
+def unpack(frame: bytes, max_bytes: int = 1 << 20) -> Any:
+    """Return the request in a frame; raises TooLarge or BadMessage."""
+    if len(frame) > max_bytes:
+        raise TooLarge(
+            f"The message has {len(frame)} bytes.", f"Send at most {max_bytes} bytes in one frame."
+        )
+    try:
+        return _requests.decode(frame)
+    except _BAD as e:
+        raise BadMessage(
+            f"The frame is no valid request: {str(e)[:MAX_REASON]}.",
+            "See docs/protocol.md for what each type takes.",
+        ) from None
+
+
+def unpack_reply(frame: bytes) -> Any:
+    """Return the engine's reply in a frame; raises BadMessage."""
+    try:
+        return _replies.decode(frame)
+    except _BAD as e:
+        raise BadMessage(
+            f"The engine sent what this client cannot read: {str(e)[:MAX_REASON]}.",
+            "Use client and engine of the same protocol version.",
+        ) from None
+
+
+def find_id(frame: bytes) -> str | None:
+    """Return the `id` of a frame that is no valid request, if it has a usable one."""
+    try:
+        found = msgspec.msgpack.decode(frame)
+    except _BAD:
+        return None
+    request_id = found.get("id") if isinstance(found, dict) else None
+    return request_id if isinstance(request_id, str) and 0 < len(request_id) <= 64 else None
+
+
+def error_reply(error: NpcError, request_id: str | None) -> Error:
+    """Return the `error` record for an exception; what is not a RequestError is `internal`."""
+    code = error.code if isinstance(error, RequestError) else "internal"
+    advice = error.help or "The log of the engine has the details."
+    return Error(id=request_id, code=code, message=error.message, help=advice)

@@ -1,0 +1,41 @@
+"""Fixtures: models (built or fetched by `make setup`), and folders that are not the user's."""
+
+from pathlib import Path
+
+import pytest
+
+MODELS = Path(__file__).parent.parent / "models"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches, keys and saves of a test never touch the user's."""
+    folder = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("NPC_ENGINE_CACHE_DIR", str(folder / "cache"))
+    monkeypatch.setenv("NPC_ENGINE_DATA_DIR", str(folder / "data"))
+    monkeypatch.delenv("NPC_ENGINE_TOKEN", raising=False)
+
+
+def _model(name: str) -> Path:
+    path = MODELS / name
+    if not path.is_file():
+        pytest.fail(f"{path.name} is missing: run `make setup` (or `pytest -m 'not model'`).")
+    return path
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The real model: SmolLM2-135M-Instruct Q4_1."""
+    return _model("SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+@pytest.fixture(scope="session")
+def tiny_llama() -> Path:
+    """A tiny float32 model with random weights."""
+    return _model("tiny/tiny-llama.gguf")
+
+
+@pytest.fixture(scope="session", params=["llama", "mamba", "gemma3-swa", "lfm2-hybrid"])
+def tiny_model(request: pytest.FixtureRequest) -> Path:
+    """A tiny model of each kind of memory."""
+    return _model(f"tiny/tiny-{request.param}.gguf")
