@@ -1,0 +1,207 @@
+"""Character cards, V1, V2 and V3: a map or a file to a Card, and a Card to a persona.
+
+Owns which fields a card has and the text a character is told about itself. Knows no model, no chat
+template and no wire message; nor a file's format, a field's limits or how a macro is filled in.
+
+A card is data from strangers (players swap them), so whatever is wrong with one ends as a
+CardError that names the field or file and says what to do; nothing else is ever raised.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from npc_engine.card_fields import (
+    checked_list,
+    checked_name,
+    checked_rest,
+    checked_text,
+    cleaned,
+    describe,
+    one_line,
+    plain,
+    unwrap,
+    within_limit,
+)
+from npc_engine.card_file import read_card_file, write_card_file
+from npc_engine.errors import CardError
+from npc_engine.macros import fill_macros, fill_original
+
+__all__ = ["DEFAULT_RULES", "LIST_FIELDS", "TEXT_FIELDS", "Card"]
+
+DEFAULT_RULES = (
+    "You are {{char}}, talking face to face with {{user}}. Stay in character. "
+    "Say what {{char}} would say aloud, in one to three short sentences. "
+    "Talk only of what {{char}} knows."
+)
+
+TEXT_FIELDS = (
+    "name",
+    "nickname",
+    "description",
+    "personality",
+    "scenario",
+    "first_mes",
+    "mes_example",
+    "system_prompt",
+    "post_history_instructions",
+)
+LIST_FIELDS = ("alternate_greetings", "tags")
+# Required by the V3 specification, of no meaning to a persona.
+V3_DEFAULTS: Mapping[str, Any] = {
+    "creator": "",
+    "character_version": "",
+    "creator_notes": "",
+    "group_only_greetings": [],
+    "extensions": {},
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One character, as its author wrote it.
+
+    Texts are cleaned (no control characters but newline and tab, no lone surrogates, `\\n` line
+    ends) and otherwise raw: macros are filled in by `persona`, `greeting` and `examples`.
+    `extra` holds every field that this engine does not interpret (`extensions`, `creator_notes`,
+    `character_book`, ...) and `envelope` every key that stood beside `data`; both survive `to_map`.
+
+    Raises CardError when a field is ill-typed or over its limit.
+    """
+
+    name: str
+    nickname: str = ""
+    description: str = ""
+    personality: str = ""
+    scenario: str = ""
+    first_mes: str = ""
+    mes_example: str = ""
+    system_prompt: str = ""
+    post_history_instructions: str = ""
+    alternate_greetings: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    envelope: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for key in TEXT_FIELDS:
+            self._set(key, checked_text(key, getattr(self, key)))
+        for key in LIST_FIELDS:
+            self._set(key, checked_list(key, getattr(self, key)))
+        for key in ("name", "nickname"):
+            self._set(key, checked_name(key, getattr(self, key)))
+        self._set("extra", checked_rest("extra", self.extra, TEXT_FIELDS + LIST_FIELDS))
+        reserved = ("spec", "spec_version", "data")
+        self._set("envelope", checked_rest("envelope", self.envelope, reserved))
+        if not self.name:
+            raise CardError("The card has no name.", "Give it one: name = 'Mara'.")
+
+    def _set(self, key: str, value: object) -> None:
+        object.__setattr__(self, key, value)  # the one way to normalise a frozen field
+
+    @classmethod
+    def from_map(cls, data: Mapping[str, object]) -> Self:
+        """Return the card in `data`: V2/V3 `{spec, data}`, flat V1, or `{name, description, ...}`.
+
+        A field that is null counts as absent. Raises CardError.
+        """
+        if not isinstance(data, Mapping):
+            found = f"A card must be a map of fields, and this is {describe(data)}."
+            raise CardError(found, "Send {'name': ..., 'description': ...} or a whole card.")
+        inner, envelope = unwrap(data)
+        fields: dict[str, Any] = {
+            key: inner[key] for key in TEXT_FIELDS + LIST_FIELDS if inner.get(key) is not None
+        }
+        extra = {key: value for key, value in inner.items() if key not in TEXT_FIELDS + LIST_FIELDS}
+        return cls(**{"name": ""} | fields, extra=extra, envelope=envelope)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the card in a .json, .toml or .png file. Raises CardError, naming the file."""
+        path = Path(path)
+        try:
+            return cls.from_map(read_card_file(path))
+        except CardError as error:
+            raise CardError(f"{str(path)!r}: {error.message}", error.help) from error
+
+    def to_map(self) -> dict[str, Any]:
+        """Return a whole V3 card, `{spec, spec_version, data, ...}`, that shares nothing with this.
+
+        Fields that this engine does not interpret are in it as they came.
+        """
+        fields: dict[str, Any] = {key: getattr(self, key) for key in TEXT_FIELDS}
+        fields |= {key: list(getattr(self, key)) for key in LIST_FIELDS}
+        if not self.nickname:
+            del fields["nickname"]  # optional in V3, where an empty one would be used as the name
+        data = plain("extra", fields | dict(V3_DEFAULTS) | dict(self.extra))
+        head = {"spec": "chara_card_v3", "spec_version": "3.0", "data": data}
+        return head | dict(plain("envelope", self.envelope))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_map` as a .json file. Raises CardError."""
+        write_card_file(Path(path), self.to_map())
+
+    @property
+    def char(self) -> str:
+        """The name others call it by: what `{{char}}` becomes (V3: the nickname, if it has one)."""
+        return self.nickname or self.name
+
+    def persona(self, *, user: str = "Player", rules: str = DEFAULT_RULES) -> str:
+        """Return the text that tells a model who it is; the same text at every call.
+
+        `user` is whom it talks to. `rules` opens the text, unless the card has a `system_prompt`,
+        where it stands for `{{original}}`. Raises CardError when the result is over 64 KiB.
+        """
+        opening = fill_original(self.system_prompt, cleaned(rules)).strip() or cleaned(rules)
+        reminder = fill_original(self.post_history_instructions, "")
+        sections = [
+            ("", self._filled("system_prompt", opening, user)),
+            ("", self._filled("description", self.description, user)),
+            ("Personality: ", self._filled("personality", self.personality, user)),
+            ("Scenario: ", self._filled("scenario", self.scenario, user)),
+            (f"How {self.char} talks:\n", _transcript(self.examples(user=user))),
+            ("Remember: ", self._filled("post_history_instructions", reminder, user)),
+        ]
+        text = "\n\n".join(title + body for title, body in sections if body)
+        return within_limit("persona", text)
+
+    def greeting(self, *, user: str = "Player") -> str:
+        """Return the character's first line, or an empty text when the card has none."""
+        return self._filled("first_mes", self.first_mes, user)
+
+    def examples(self, *, user: str = "Player") -> list[list[tuple[str, str]]]:
+        """Return the example talks, each a list of (speaker, text).
+
+        Talks are parted by `<START>`. A line with no `name:` belongs to the one before it, or, at
+        the start of a talk, to nobody (speaker is empty).
+        """
+        text = self._filled("mes_example", self.mes_example, user)
+        names = {self.name: self.char, self.char: self.char, one_line(user): one_line(user)}
+        talks = (_spoken_lines(block, names) for block in re.split("(?i)<START>", text))
+        return [talk for talk in talks if talk]
+
+    def _filled(self, key: str, text: str, user: str) -> str:
+        filled = fill_macros(text, self.char, one_line(user), f"{self.name}\0{key}")
+        return within_limit(key, filled.strip())
+
+
+def _spoken_lines(block: str, names: Mapping[str, str]) -> list[tuple[str, str]]:
+    talk: list[tuple[str, str]] = []
+    for line in block.strip().splitlines():
+        head, colon, rest = line.partition(":")
+        speaker = names.get(head.strip()) if colon else None
+        if speaker is not None:
+            talk.append((speaker, rest.strip()))
+        elif talk:
+            talk[-1] = (talk[-1][0], f"{talk[-1][1]}\n{line.strip()}".strip())
+        else:
+            talk.append(("", line.strip()))
+    return talk
+
+
+def _transcript(talks: list[list[tuple[str, str]]]) -> str:
+    lines = (f"{speaker}: {text}" if speaker else text for talk in talks for speaker, text in talk)
+    return "\n".join(lines)
