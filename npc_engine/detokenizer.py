@@ -1,0 +1,268 @@
+"""Bytes of sampled tokens to whole code points, to clean text, to lines and gestures.
+
+Owns what of a reply may be shown, and where that lies in the bytes that were sampled.
+Knows no model, no tokens, no messages; what a sentence is, `sentences` knows.
+
+    raw    <think>Hm.</think>\\n Mara: Hello  there. *nods*\\nPlayer: Who
+           ------------------------ --------------------- -----------
+           dropped                  text                  stop: kept_bytes is where it starts
+
+1. Bytes of an unfinished UTF-8 sequence are held back, and dropped if the reply ends there.
+   Every byte that cannot belong to one becomes U+FFFD. Control characters but \\n and \\t go.
+2. `<think>...</think>` (`<thinking>` too) is no part of the text; nor is what follows an opening
+   tag that never closes, nor a closing tag that nothing opened. Stop strings don't count inside.
+3. A stop string ends the reply, and so does one of the marks that chat templates put between
+   turns, written out as text, and another speaker's name with a colon at the start of a row.
+4. The character's own name with a colon at the start of a row, plain or in * or **, goes.
+5. All that rules 2 to 4 look for are plain strings. At each place the shortest that fits wins, and
+   text that might be the beginning of one is held back until it is decided: the outcome does not
+   depend on how the bytes were cut into pieces.
+6. White space, and bytes of rule 1, before the first and after the last character go: they are
+   held back until more comes.
+"""
+
+import codecs
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from enum import Enum
+
+from npc_engine.sentences import Kind, LineSplitter, Record
+
+__all__ = ["DEBRIS", "Detokenizer", "Kind", "Record"]
+
+# What models write out as text when they miss their end-of-turn token.
+DEBRIS = (
+    *("<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|end_of_text|>", "<|begin_of_text|>"),
+    *("<|eot_id|>", "<|eom_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|end|>"),
+    *("<|user|>", "<|assistant|>", "<|system|>", "<|END_OF_TURN_TOKEN|>", "<|return|>"),
+    *("<end_of_turn>", "<start_of_turn>", "<eos>", "</s>", "[INST]", "[/INST]"),
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_KEPT = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]+")
+# An undecodable byte is carried as one lone surrogate, so that offsets in bytes stay exact.
+_UNDECODABLE = re.compile(r"[\udc80-\udcff]")
+_BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
+_BLANKS += "".join(map(chr, range(0xDC80, 0xDD00)))
+
+
+class _Found(Enum):
+    NOTHING = 0
+    UNDECIDED = 1
+    STOP = 2
+    OWN_NAME = 3
+    THINK = 4
+    THINK_END = 5
+
+
+class _Table:
+    """Strings to look for, by their first character, the shortest first."""
+
+    def __init__(self, *entries: tuple[_Found, Sequence[str]], also: str = "") -> None:
+        self._entries: dict[str, list[tuple[str, _Found]]] = {}
+        for found, strings in entries:
+            for string in filter(None, strings):
+                self._entries.setdefault(string[0], []).append((string, found))
+        for candidates in self._entries.values():
+            candidates.sort(key=lambda entry: len(entry[0]))
+        firsts = "".join(map(re.escape, [*self._entries, also]))
+        self.first = re.compile(f"[{firsts}]")
+
+    def look(self, text: str, at: int, final: bool) -> tuple[_Found, int]:
+        """Return what stands at `at` and its length in characters."""
+        rest = len(text) - at
+        for string, found in self._entries.get(text[at], ()):
+            if len(string) <= rest:
+                if text.startswith(string, at):
+                    return found, len(string)
+            elif not final and string.startswith(text[at:]):
+                return _Found.UNDECIDED, 0
+        return _Found.NOTHING, 1
+
+
+def _labels(name: str) -> Iterator[str]:
+    """Yield the ways in which a model writes `name` before a speech."""
+    name = name.strip()
+    for form in {name, name.upper()} if name else ():
+        for colon in (":", " :", "\uff1a"):
+            for mark in ("", "*", "**"):
+                yield f"{mark}{form}{mark}{colon}"
+                yield f"{mark}{form}{colon}{mark}"
+
+
+def _n_bytes(source: str) -> int:
+    return len(source) if source.isascii() else len(source.encode(errors="surrogateescape"))
+
+
+class Detokenizer:
+    """One reply: feed it the bytes of each token as it is sampled.
+
+    `names`: the character's own name first, then those of the other speakers ("Player" always
+    counts as one). `stop`: strings that end the reply.
+    """
+
+    def __init__(self, *, names: Sequence[str] = (), stop: Sequence[str] = ()) -> None:
+        own, others = names[:1], {"Player", *names[1:]} - set(names[:1])
+        anywhere = (
+            (_Found.STOP, [*stop, *DEBRIS]),
+            (_Found.THINK, ["<think>", "<thinking>"]),
+            (_Found.THINK_END, ["</think>", "</thinking>"]),
+        )
+        self._within_row = _Table(*anywhere, also="\n")
+        self._row_start = _Table(
+            *anywhere,
+            (_Found.STOP, [label for name in sorted(others) for label in _labels(name)]),
+            (_Found.OWN_NAME, [label for name in own for label in _labels(name)]),
+        )
+        self._thinking = _Table(anywhere[2])
+        self._table = self._after_think = self._row_start
+        self._after_name = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._pending = ""  # decoded, not decided
+        self._n_raw = 0  # raw bytes before `pending`
+        self._blank = ""  # what is held back behind the text by rule 6
+        # The text in pieces; runs of text that are also contiguous in the raw bytes.
+        self._parts: list[str] = []
+        self._n_text = 0
+        self._run_starts: list[int] = []
+        self._run_raws: list[int] = []
+        self._run_raw_end = -1
+        self._fresh: list[str] = []
+        self._n_texts = 0
+        self._finished = False
+        self._splitter = LineSplitter()
+        self.stopped = False
+
+    @property
+    def text(self) -> str:
+        """The reply so far, clean and in whole code points."""
+        return _UNDECODABLE.sub("\ufffd", self._source())
+
+    @property
+    def kept_bytes(self) -> int:
+        """How many of the raw bytes fed reach to the end of `text`, all that was dropped before
+        it included. Behind them stand a stop string, blanks, or what is not decided yet.
+        """
+        return self.raw_offset(self._n_text)
+
+    def raw_offset(self, text_offset: int) -> int:
+        """Return how many raw bytes reach to `text_offset` (code points, clamped to the text)."""
+        offset = min(max(text_offset, 0), self._n_text)
+        if offset == 0:
+            return 0
+        run = bisect_left(self._run_starts, offset) - 1
+        source = self._source()[self._run_starts[run] : offset]
+        return self._run_raws[run] + _n_bytes(source)
+
+    def heard(self, n_characters: int) -> int:
+        """Return the offset in `text` up to which the reply was heard.
+
+        `n_characters`: how much the player heard of the texts of all lines, end to end. Gestures
+        before the last heard word count as seen.
+        """
+        return self._splitter.heard(n_characters, self.text)
+
+    def feed(self, piece: bytes) -> list[Record]:
+        """Take one token's bytes; return what is now certain. Nothing, once `stopped`."""
+        if self.stopped or self._finished:
+            return []
+        self._pending += self._decoder.decode(piece)
+        self._scan(final=False)
+        return self._drain()
+
+    def finish(self) -> list[Record]:
+        """End the reply: return what was held back."""
+        if self._finished:
+            return []
+        self._finished = True
+        self._scan(final=True)
+        return self._drain() + self._splitter.finish()
+
+    def _source(self) -> str:
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
+
+    def _drain(self) -> list[Record]:
+        if not self._fresh:
+            return []
+        text = _UNDECODABLE.sub("\ufffd", "".join(self._fresh))
+        self._fresh.clear()
+        record = Record("text", text, self._n_texts, self._n_text - len(text), self._n_text)
+        self._n_texts += 1
+        return [record, *self._splitter.feed(text)]
+
+    def _scan(self, *, final: bool) -> None:
+        """Decide about `pending` from left to right as far as possible."""
+        text, at = self._pending, 0
+        while at < len(text) and not self.stopped:
+            if self._table is not self._row_start:
+                match = self._table.first.search(text, at)
+                place = match.start() if match else len(text)
+                self._pass(text[at:place])
+                at = place
+                if match is None:
+                    break
+            found, length = self._table.look(text, at, final)
+            if found is _Found.UNDECIDED:
+                break
+            self._act(found, text[at : at + length])
+            at += length
+        self._pending = text[at:]
+
+    def _act(self, found: _Found, string: str) -> None:
+        if found is _Found.NOTHING:
+            self._pass(string)
+            self._follow(string)
+            return
+        if found is _Found.STOP:
+            self.stopped = True
+        elif found is _Found.OWN_NAME:
+            self._after_name = True
+        elif found is _Found.THINK:
+            self._after_think, self._table = self._table, self._thinking
+        elif self._table is self._thinking:
+            self._table = self._after_think
+        self._n_raw += _n_bytes(string)
+
+    def _follow(self, char: str) -> None:
+        """Know whether a row starts behind `char`."""
+        if self._table is self._thinking:
+            return
+        if char == "\n":
+            self._table = self._row_start
+            self._after_name = False
+        elif not char.isspace() and not _CONTROL.match(char):
+            self._table = self._within_row
+            self._after_name = False
+
+    def _pass(self, source: str) -> None:
+        """Keep `source`, unless it is thought, blank behind a name, or a control character."""
+        blank = self._after_name and source.isspace() and source != "\n"
+        if self._table is not self._thinking and not blank:
+            if _CONTROL.search(source):
+                for match in _KEPT.finditer(source):
+                    self._keep(match[0], self._n_raw + _n_bytes(source[: match.start()]))
+            else:
+                self._keep(source, self._n_raw)
+        self._n_raw += _n_bytes(source)
+
+    def _keep(self, source: str, raw: int) -> None:
+        """Append to the text what stands at offset `raw` of the raw bytes."""
+        if not self._n_text:
+            kept = source.lstrip(_BLANKS)
+            raw += _n_bytes(source[: len(source) - len(kept)])
+            source = kept
+        if not source:
+            return
+        if raw != self._run_raw_end:
+            self._run_starts.append(self._n_text + len(self._blank))
+            self._run_raws.append(raw)
+        self._run_raw_end = raw + _n_bytes(source)
+        source = self._blank + source
+        kept = source.rstrip(_BLANKS)
+        self._blank = source[len(kept) :]
+        if kept:
+            self._parts.append(kept)
+            self._fresh.append(kept)
+            self._n_text += len(kept)

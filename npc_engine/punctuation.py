@@ -1,0 +1,134 @@
+"""What the marks of European and CJK writing mean: ends, closers, quotes, abbreviations.
+
+Owns the character classes and word lists, and the cleaning of one line that is known whole.
+Knows no streams: where a line ends when only its beginning is there, `sentences` decides.
+"""
+
+import re
+
+__all__ = [
+    "CJK_END",
+    "ELLIPSIS",
+    "ENDERS",
+    "END_RUN",
+    "LATE_RUN",
+    "MARKS",
+    "MAX_RUN",
+    "PAUSE",
+    "SPACES",
+    "UNSPACED",
+    "WORD",
+    "clean",
+    "goes_on",
+    "join",
+    "skip",
+    "unquote",
+]
+
+MAX_RUN = 64  # characters of punctuation that are looked at as one
+
+_CJK_ENDERS = "。！？｡"  # noqa: RUF001
+ENDERS = ".!?…؟।॥" + _CJK_ENDERS
+# In a character class. The late ones close even behind a space, as in French.
+_LATE_CLOSERS = r"”’»›)}\]」』）】》"  # noqa: RUF001
+_CLOSERS = r"\"'“«‹" + _LATE_CLOSERS  # noqa: RUF001
+_PUNCTUATION = r"\s!-/:-@\[-`{-~¡¿«»‹›‘’“”„‐-―、，；：·・（）〈-】" + ENDERS  # noqa: RUF001
+
+# What is worth saying alone: letters, digits, emoji.
+WORD = re.compile(rf"[^{_PUNCTUATION}]")
+# An end of a sentence with all that closes after it; then the same behind a space.
+END_RUN = re.compile(rf"[{ENDERS}][{ENDERS}{_CLOSERS}]{{0,{MAX_RUN - 1}}}")
+LATE_RUN = re.compile(rf"[{ENDERS}{_LATE_CLOSERS}]{{0,{MAX_RUN}}}")
+CJK_END = re.compile(f"[{_CJK_ENDERS}]")
+ELLIPSIS = re.compile(r"\.\.|…")
+MARKS = re.compile(r"[*_]{0,8}")
+SPACES = re.compile(r"[^\S\n]*")
+# Where a sentence that is too long may be cut.
+PAUSE = re.compile(r"[,;:—–](?=\s)|\s[-–—](?=\s)|[、，；：]")  # noqa: RUF001
+# Letters of scripts that put no spaces between words (CJK, Thai, Lao).
+UNSPACED = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff66-\uff9f\u0e00-\u0eff]")
+
+_STRAY_COMMA = re.compile(r"^(?:[,;:](?=\s)|[、，；：])\s*")  # noqa: RUF001
+_EDGE_UNDERSCORE = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
+
+
+def _words(listed: str) -> frozenset[str]:
+    return frozenset(listed.split())
+
+
+_NEVER_LAST = _words(
+    "Mr Mrs Ms Mx Dr St Prof Capt Cpt Sgt Lt Col Gen Cmdr Rev Hon Mt Messrs Sr Sra Srta Dra "
+    "Mme Mlle MM Hr Fr Frl vs e.g i.e cf bzw z.B d.h u.a o.g sog p.ej"
+)
+_LAST_UNLESS_SMALL_FOLLOWS = _words("etc usw Jr Ud Uds Vd Vds Co Inc Ltd approx ca")
+# "No." is an answer far more often than an abbreviation.
+_LAST_UNLESS_NUMBER_FOLLOWS = _words("No no Nr nr Nos Bd Vol vol Art Fig fig p pp S n núm Núm Kap")
+_INITIALISM = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")
+
+_CLOSES = {'"': '"', "“": "”", "„": "“”", "«": "»", "»": "«", "「": "」", "『": "』"}
+_OPENS = {'"': '"', "”": "“„", "“": "„", "»": "«", "«": "»", "」": "「", "』": "『"}
+_SINGLE = {"'": "'", "‘": "’"}  # noqa: RUF001
+_GLUED = re.compile(r"[\"'“„‘«»‹›「『（(\[¿¡]$")  # noqa: RUF001
+
+
+def skip(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Return where `pattern`, matched at `at`, ends; `at` if it does not match."""
+    match = pattern.match(text, at)
+    return match.end() if match else at
+
+
+def clean(source: str) -> str:
+    """Return `source` without marks and without a comma that a gesture left behind at the start.
+
+    White space becomes single spaces. Underscores within words stay.
+    """
+    text = source.replace("*", "")
+    if "_" in text:
+        text = _EDGE_UNDERSCORE.sub("", text)
+    return _STRAY_COMMA.sub("", " ".join(text.split()))
+
+
+def unquote(line: str) -> str:
+    """Remove quotation marks around the whole line, and one whose partner is in another line."""
+    first, last, inner = line[0], line[-1], line[1:-1]
+    if _SINGLE.get(first) == last:  # a single one at one end alone may be an apostrophe
+        return line if last in inner else inner
+    closing, opening = _CLOSES.get(first, ""), _OPENS.get(last, "")
+    if closing and not any(mark in inner for mark in closing):
+        return inner if last in closing else line[1:]
+    if opening and not any(mark in line[:-1] for mark in opening):
+        return line[:-1]
+    return line
+
+
+def join(carried: str, line: str) -> str:
+    """Put a row of punctuation before the next `line` if it opens it, else leave it out."""
+    if _GLUED.search(carried):
+        return carried + line
+    return f"{carried} {line}" if ELLIPSIS.search(carried) else line
+
+
+def goes_on(head: str, run: str, follower: str) -> bool:
+    """Tell whether `run`, an END_RUN with a space behind it, is not the end of the sentence.
+
+    `head`: the sentence so far. `follower`: the first character behind the space.
+    """
+    if run[-1] not in ENDERS or ELLIPSIS.search(run):
+        return follower.islower()
+    if run != ".":
+        return False
+    words = head[-12:].split()  # longer than any abbreviation
+    word = words[-1].strip("*_\"'(“„«¿¡") if words else ""
+    if word.isdigit() and clean(head) == word:
+        return True
+    return _is_abbreviation(word, follower)
+
+
+def _is_abbreviation(word: str, follower: str) -> bool:
+    if word in _NEVER_LAST or (len(word) == 1 and word.isupper() and word != "I"):
+        return True
+    if word in _LAST_UNLESS_NUMBER_FOLLOWS:
+        return follower.isdigit()
+    if word in _LAST_UNLESS_SMALL_FOLLOWS or _INITIALISM.fullmatch(word):
+        return follower.islower() or follower.isdigit()
+    return False
