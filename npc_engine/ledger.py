@@ -1,0 +1,249 @@
+"""One sequence's segments and positions: the truth that can always rebuild the KV cache.
+
+Owns what is pinned, what to evict, where holes are. Pure arithmetic: it decodes nothing and knows
+no text. Whoever calls it mirrors the ranges it returns in the cache.
+
+    segment   persona         turn 1     turn 2        turn 3 (open)
+    tokens    [p p p p p p p] [t t t t]  [t t t t t]   [t t t|. . .]
+    position   0 1 2 3 4 5 6   - hole -   11 .. 15      16 .. 18  ^pending
+               pinned          evicted    cached        cached    no position yet
+
+Rules
+ 1. Segments stand in the order in which they were spoken, and are cached in that order: a token
+    is cached only when every surviving token before it is.
+ 2. A cached token keeps its position until it leaves; a pending token has none yet.
+ 3. The next position is the end of the last cached token. llama.cpp wants the tail contiguous;
+    holes anywhere before it are free (measured: perplexity as with re-rotation, which is what
+    arXiv 2309.17453 does).
+ 4. Pinned segments are never evicted. They come first: their first tokens are the sink tokens.
+ 5. Whole turns are evicted, oldest first, so that what remains is a well-formed chat. When
+    n_tokens would pass the high-water mark it falls to the low-water mark.
+ 6. In the open turn only events may be evicted one by one: they are whole paragraphs of it.
+ 7. Where the pinned beginning leaves a user turn open (`joined`), the first turn after it has no
+    opener; so when turns are evicted, the opener of the first that remains goes too.
+ 8. When a position would reach `n_pos`, nothing is cached any more: all is read again from 0.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+__all__ = ["Kind", "Ledger", "Range", "Segment"]
+
+Range = tuple[int, int]
+"""Positions [first, last) that left the cache."""
+
+HIGH_WATER = 0.9
+LOW_WATER = 0.7
+
+
+class Kind(StrEnum):
+    """What a segment is."""
+
+    PERSONA = "persona"
+    OPEN = "open"
+    EVENT = "event"
+    SAID = "said"
+    NOTE = "note"
+    CLOSE = "close"
+    REPLY = "reply"
+    END = "end"
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """A run of tokens evicted or kept as one. `start` is its first position while n_cached > 0."""
+
+    kind: Kind
+    tokens: list[int]
+    text: str = ""
+    turn: int = 0
+    pinned: bool = False
+    importance: float = 0.5
+    expires: float | None = None
+    start: int = 0
+    n_cached: int = 0
+
+    @property
+    def end(self) -> int:
+        """The position after the last cached token."""
+        return self.start + self.n_cached
+
+
+@dataclass
+class Ledger:
+    """The segments of one sequence. Counts are in tokens.
+
+    `window`: most tokens it may hold. `n_pos`: positions the model can do. `joined`: rule 7.
+    """
+
+    window: int
+    n_pos: int
+    joined: bool = False
+    segments: list[Segment] = field(default_factory=list)
+    n_tokens: int = 0
+    n_pinned: int = 0
+    n_cells: int = 0
+    n_evicted: int = 0
+    n_renumbered: int = 0
+
+    @property
+    def n_pending(self) -> int:
+        """Tokens not in the cache yet."""
+        return self.n_tokens - self.n_cells
+
+    @property
+    def next_pos(self) -> int:
+        """The position of the next token to be decoded (rule 3)."""
+        for segment in reversed(self.segments):
+            if segment.n_cached:
+                return segment.end
+        return 0
+
+    @property
+    def high_water(self) -> int:
+        """Tokens from which on turns are evicted."""
+        return self.n_pinned + int((self.window - self.n_pinned) * HIGH_WATER)
+
+    @property
+    def low_water(self) -> int:
+        """Tokens to which an eviction goes down."""
+        return self.n_pinned + int((self.window - self.n_pinned) * LOW_WATER)
+
+    @property
+    def wants_opener(self) -> bool:
+        """Whether the next turn must open its user turn itself (rule 7)."""
+        return not self.joined or any(not s.pinned for s in self.segments)
+
+    def tokens(self) -> list[int]:
+        """All surviving tokens in order: what rebuilds the cache."""
+        return [token for segment in self.segments for token in segment.tokens]
+
+    def append(self, segment: Segment) -> None:
+        """Add a segment at the tail, pending."""
+        segment.n_cached = 0
+        self.segments.append(segment)
+        self.n_tokens += len(segment.tokens)
+        if segment.pinned:
+            self.n_pinned += len(segment.tokens)
+
+    def append_token(self, token: int) -> None:
+        """Add one token to the last segment, pending."""
+        self.segments[-1].tokens.append(token)
+        self.n_tokens += 1
+
+    def pending(self, limit: int) -> list[int]:
+        """Return up to `limit` tokens that are to be decoded next, from `next_pos` on."""
+        parts: list[list[int]] = []
+        for segment in reversed(self.segments):
+            if segment.n_cached == len(segment.tokens):
+                if segment.tokens:
+                    break
+                continue
+            parts.append(segment.tokens[segment.n_cached :])
+            if segment.n_cached:
+                break
+        return [token for part in reversed(parts) for token in part][:limit]
+
+    def commit(self, n: int) -> None:
+        """Note that the next `n` pending tokens are in the cache now."""
+        position = self.next_pos
+        self.n_cells += n
+        for segment in self._uncached():
+            take = min(n, len(segment.tokens) - segment.n_cached)
+            if not segment.n_cached:
+                segment.start = position
+            segment.n_cached += take
+            position += take
+            n -= take
+            if not n:
+                return
+
+    def _uncached(self) -> list[Segment]:
+        """The segments that hold pending tokens, in order."""
+        found = []
+        for segment in reversed(self.segments):
+            if segment.n_cached < len(segment.tokens):
+                found.append(segment)
+            elif segment.tokens:
+                break
+        return found[::-1]
+
+    def drop(self, segments: list[Segment]) -> list[Range]:
+        """Remove these segments wherever they stand; returns what must leave the cache."""
+        gone = {id(s) for s in segments}
+        self.segments = [s for s in self.segments if id(s) not in gone]
+        self.n_tokens -= sum(len(s.tokens) for s in segments)
+        self.n_cells -= sum(s.n_cached for s in segments)
+        self.n_pinned -= sum(len(s.tokens) for s in segments if s.pinned)
+        return _merge([(s.start, s.end) for s in segments if s.n_cached])
+
+    def cut(self, segment: Segment, n_keep: int) -> list[Range]:
+        """Keep only the first `n_keep` tokens of an unpinned segment, mostly the last."""
+        n_cut = max(0, len(segment.tokens) - n_keep)
+        n_uncache = max(0, segment.n_cached - n_keep)
+        ranges = [(segment.end - n_uncache, segment.end)] if n_uncache else []
+        del segment.tokens[n_keep:]
+        segment.n_cached -= n_uncache
+        self.n_tokens -= n_cut
+        self.n_cells -= n_uncache
+        return ranges
+
+    def make_room(self, n_new: int, turn: int) -> list[Range]:
+        """Evict so that `n_new` more tokens fit; the open turn is `turn` (rules 4 to 7).
+
+        Returns the ranges that must leave the cache, none when there is room enough.
+        """
+        if self.n_tokens + n_new <= self.high_water:
+            return []
+        target = self.low_water
+        gone: list[Segment] = []
+        n_left = self.n_tokens + n_new
+        for group in self._evictable(turn):
+            if n_left <= target:
+                break
+            gone += group
+            n_left -= sum(len(s.tokens) for s in group)
+        gone += self._orphan_opener(gone)
+        self.n_evicted += sum(len(s.tokens) for s in gone)
+        return self.drop(gone)
+
+    def _evictable(self, turn: int) -> list[list[Segment]]:
+        """Past turns, oldest first, then the single events of the open turn."""
+        turns: dict[int, list[Segment]] = {}
+        events = []
+        for segment in self.segments:
+            if segment.pinned:
+                continue
+            if segment.turn != turn:
+                turns.setdefault(segment.turn, []).append(segment)
+            elif segment.kind is Kind.EVENT:
+                events.append([segment])
+        return list(turns.values()) + events
+
+    def _orphan_opener(self, gone: list[Segment]) -> list[Segment]:
+        if not self.joined or not gone:
+            return []
+        dropped = {id(s) for s in gone}
+        rest = [s for s in self.segments if not s.pinned and id(s) not in dropped]
+        return rest[:1] if rest and rest[0].kind is Kind.OPEN else []
+
+    def needs_renumbering(self, n_new: int) -> bool:
+        """Whether what is pending and `n_new` more would pass the last position (rule 8)."""
+        return self.next_pos + self.n_pending + n_new > self.n_pos
+
+    def forget_cache(self) -> None:
+        """Make every token pending again: the cache was cleared, or is to be (rule 8)."""
+        for segment in self.segments:
+            segment.n_cached = 0
+        self.n_cells = 0
+
+
+def _merge(ranges: list[Range]) -> list[Range]:
+    """Join ranges that touch, so that the cache is asked as seldom as possible."""
+    merged: list[Range] = []
+    for first, last in sorted(ranges):
+        if merged and merged[-1][1] >= first:
+            merged[-1] = (merged[-1][0], last)
+        else:
+            merged.append((first, last))
+    return merged

@@ -1,0 +1,316 @@
+"""One character: its persona, its turns, what it hears and says, as segments of its sequence.
+
+    [persona] [OPEN EVENT EVENT SAID NOTE CLOSE extra REPLY END] [OPEN EVENT SAID-so-far
+     pinned                    a past turn                          the open turn: events and half-
+                                                                    typed words are read ahead
+
+Owns which text becomes which segment. It knows the order of a chat and its token budget, but no
+batch, no socket and no file.
+
+Shares of the window that is left beside the persona and one turn's markup: a message 40 %, an
+event 15 %, the notes of a turn 10 %; a reply gets what then remains. So a turn always fits once
+the past has left.
+"""
+
+import codecs
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+
+from npc_engine.card import Card
+from npc_engine.config import Sampling
+from npc_engine.errors import TooLarge
+from npc_engine.ledger import Kind, Ledger, Segment
+from npc_engine.sequence import Cache, Sequence
+from npc_engine.voice import Voice, clean
+
+__all__ = ["Npc"]
+
+USER = "Player"
+MESSAGE_SHARE = 0.40
+EVENT_SHARE = 0.15
+NOTES_SHARE = 0.10
+SPARE = 8  # tokens kept free for what an interruption adds to a reply
+MIN_WORDS = 24  # of them at least for words, beside a turn's markup
+MIN_FREE = 64  # tokens that a persona must leave for talking
+SILENCE = "..."
+CUT_OFF = "\u2014"  # a reply that was interrupted ends with a dash, so the character knows it
+
+
+@dataclass
+class Npc:
+    """A character and its sequence. Texts that come in may hold anything."""
+
+    name: str
+    card: Card
+    voice: Voice
+    sequence: Sequence
+    sampling: Sampling
+    turn: int = 1
+    _draft: Segment | None = None
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        card: Card,
+        voice: Voice,
+        cache: Cache,
+        *,
+        sampling: Sampling,
+        window: int,
+        n_pos: int,
+    ) -> "Npc":
+        """Return a new character, its persona pinned and not yet read.
+
+        `window`: tokens it may hold; `n_pos`: positions the model can do. Raises TooLarge when
+        the persona leaves no room to talk.
+        """
+        persona = card.persona(user=USER).strip()
+        tokens, joined = voice.beginning(persona)
+        most = window - max(MIN_FREE, window // 4, voice.n_markup + MIN_WORDS)
+        if len(tokens) > most:
+            shorten = f"Shorten the card to at most {most} tokens, or give" if most > 0 else "Give"
+            raise TooLarge(
+                f"The persona of {name!r} takes {len(tokens)} tokens of a window of {window}.",
+                f"{shorten} a larger window.",
+            )
+        ledger = Ledger(window, n_pos, joined=joined)
+        ledger.append(Segment(Kind.PERSONA, tokens, persona, pinned=True))
+        return cls(name, card, voice, Sequence(ledger, cache), sampling)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of its sequence."""
+        return self.sequence.ledger
+
+    def _share(self, part: float) -> int:
+        free = self.ledger.window - self.ledger.n_pinned - self.voice.n_markup - SPARE
+        return max(0, int(free * part))
+
+    def greet(self, greeting: str) -> None:
+        """Put the card's first words behind the persona, as the reply to the player's coming.
+
+        As a turn, since a model repeats what it is told that it said, and goes on from what it
+        said itself.
+        """
+        words, _ = self.voice.fit(clean(greeting), self._share(MESSAGE_SHARE))
+        if not words:
+            return
+        self.perceive(f"{USER} comes up to {self.card.char}.")
+        self._add(Kind.CLOSE, list(self.voice.close))
+        self._add(Kind.REPLY, self.voice.lead + self.voice.words(words), words)
+        self._add(Kind.END, list(self.voice.end))
+        self.turn += 1
+
+    # -- what it hears ---------------------------------------------------------------------
+
+    def perceive(self, text: str, importance: float = 0.5, expires: float | None = None) -> None:
+        """Add an event to the open turn. `expires`: a time of the engine's clock."""
+        text, _ = self.voice.fit(clean(text), self._share(EVENT_SHARE))
+        if not text:
+            return
+        line = (text if text.startswith("*") else f"*{text}*") + "\n"
+        tokens = self.voice.words(line)
+        draft = self._take_draft()
+        self._open(len(tokens) + (len(draft.tokens) if draft else 0))
+        self._add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
+        if draft is not None:
+            self._draft = self._add(Kind.SAID, draft.tokens, draft.text)
+
+    def hear(self, speaker: str, text: str) -> None:
+        """Read the player's line so far; the `say` that follows reuses what is alike."""
+        words, _ = self._said(speaker, text)
+        self._set_said(words)
+
+    def expire(self, now: float) -> None:
+        """Forget events of the open turn whose time is over."""
+        old = [s for s in self._open_turn() if s.expires is not None and s.expires <= now]
+        self.sequence.drop(old)
+
+    def say(self, speaker: str, text: str, notes: Seq[str] = ()) -> tuple[int, int, bool]:
+        """Close the open turn with the player's words, and open the reply.
+
+        Returns (n_prompt, n_cached, truncated): tokens that the turn's words and markup have,
+        tokens that were in the cache already, whether the message was cut.
+        """
+        words, truncated = self._said(speaker, text)
+        aside, notes_cut = self._notes(notes)
+        tail = len(aside) + len(self.voice.close) + len(self.voice.extra)
+        said = self._set_said(words, tail)
+        n_cached = self.ledger.n_cells
+        self._draft = None
+        if aside:
+            self._add(Kind.NOTE, aside)
+        self._add(Kind.CLOSE, list(self.voice.close))
+        if self.voice.extra:
+            self._add(Kind.NOTE, list(self.voice.extra))
+        self._add(Kind.REPLY, [])
+        return len(said.tokens) + tail, n_cached, truncated or notes_cut
+
+    def _said(self, speaker: str, text: str) -> tuple[str, bool]:
+        speaker = clean(speaker).replace("\n", " ")
+        words = clean(text) or SILENCE
+        if speaker and speaker != USER:
+            words = f"{speaker}: {words}"
+        words, cut = self.voice.fit(words, self._share(MESSAGE_SHARE))
+        return words or SILENCE, cut
+
+    def _notes(self, notes: Seq[str]) -> tuple[list[int], bool]:
+        """After the message, not before: what was read of it ahead stays valid."""
+        text = "\n".join(filter(None, map(clean, notes)))
+        if not text:
+            return [], False
+        text, cut = self.voice.fit(text, self._share(NOTES_SHARE))
+        if not text:
+            return [], cut
+        return self.voice.words(f"\n({text})"), cut
+
+    def _set_said(self, words: str, n_more: int = 0) -> Segment:
+        """Make the player's words the tail, keeping the tokens that are there already."""
+        tokens = self.voice.words(words)
+        draft = self._draft
+        if draft is None:
+            self._open(len(tokens) + n_more)
+            draft = self._draft = self._add(Kind.SAID, tokens, words)
+            return draft
+        self.sequence.cut(draft, _n_common(draft.tokens, tokens))
+        self.sequence.make_room(len(tokens) - len(draft.tokens) + n_more, self.turn)
+        for token in tokens[len(draft.tokens) :]:
+            self.ledger.append_token(token)
+        draft.text = words
+        return draft
+
+    def _take_draft(self) -> Segment | None:
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            self.sequence.drop([draft])
+        return draft
+
+    def _open(self, n_more: int) -> None:
+        """Make room for `n_more` tokens in an open user turn."""
+        self.sequence.make_room(n_more + len(self.voice.open), self.turn)
+        if not self._open_turn() and self.ledger.wants_opener:
+            self._add(Kind.OPEN, list(self.voice.open))
+
+    def _open_turn(self) -> list[Segment]:
+        found = []
+        for segment in reversed(self.ledger.segments):
+            if segment.turn != self.turn or segment.pinned:
+                break
+            found.append(segment)
+        return found[::-1]
+
+    def _add(
+        self,
+        kind: Kind,
+        tokens: list[int],
+        text: str = "",
+        importance: float = 0.5,
+        expires: float | None = None,
+    ) -> Segment:
+        segment = Segment(kind, tokens, text, self.turn, importance=importance, expires=expires)
+        self.sequence.append(segment)
+        return segment
+
+    def settled(self) -> list[Segment]:
+        """All segments but a line being spoken and the words it answers, or half-typed words."""
+        kept = (Kind.OPEN, Kind.EVENT)
+        return [s for s in self.ledger.segments if s.turn != self.turn or s.kind in kept]
+
+    def relive(self, kind: Kind, text: str, turn: int, importance: float) -> None:
+        """Add a segment of an earlier life from its text alone, in this model's tokens."""
+        if kind is Kind.PERSONA or kind is Kind.NOTE:
+            return
+        self.turn = turn
+        if kind in (Kind.OPEN, Kind.EVENT, Kind.SAID):
+            self._open(0)
+        if kind is Kind.CLOSE:
+            self._add(kind, list(self.voice.close))
+        elif kind is Kind.END:
+            self._add(kind, list(self.voice.end))
+        elif kind is not Kind.OPEN:
+            text, _ = self.voice.fit(text, self._share(MESSAGE_SHARE))
+            self._add(kind, self.voice.words(text), text, importance)
+
+    # -- what it says ----------------------------------------------------------------------
+
+    @property
+    def reply(self) -> Segment:
+        """The reply under way: the last segment while the character speaks."""
+        return self.ledger.segments[-1]
+
+    def reply_limit(self, wanted: int) -> int:
+        """Return how many tokens a reply may have so that the turn fits beside the persona."""
+        turn = sum(len(s.tokens) for s in self._open_turn() if s.kind is not Kind.EVENT)
+        room = self.ledger.window - self.ledger.n_pinned - turn - len(self.voice.end) - SPARE
+        return max(1, min(wanted, room))
+
+    def speak(self, token: int) -> None:
+        """Add a sampled token to the reply, evicting the past when it outgrows the window."""
+        self.sequence.make_room(1, self.turn)
+        self.ledger.append_token(token)
+
+    def finish(self, text: str, n_bytes: int, interrupted: bool) -> None:
+        """End the reply: keep its first `n_bytes` bytes, close the turn, forget its notes."""
+        self.sequence.drop([s for s in self._open_turn() if s.kind is Kind.NOTE])
+        self.sequence.make_room(len(self.voice.end) + SPARE, self.turn)
+        self._cut_reply(n_bytes, interrupted)
+        self.reply.text = text
+        self._add(Kind.END, list(self.voice.end))
+        self.turn += 1
+
+    def cut_back(self, turn: int, text: str, n_bytes: int) -> bool:
+        """Cut the reply of the turn that has just ended to its first `n_bytes` bytes.
+
+        What was heard since keeps its place behind it. False when that turn is not the last.
+        """
+        segments = self.ledger.segments
+        replies = [i for i, s in enumerate(segments) if s.kind is Kind.REPLY and s.turn == turn]
+        if not replies or turn != self.turn - 1:
+            return False
+        since = segments[replies[0] + 1 :]
+        self.sequence.drop(since)
+        self._cut_reply(n_bytes, interrupted=True)
+        self.reply.text = text
+        for segment in since:
+            self.sequence.append(segment)
+        self.sequence.make_room(0, self.turn)
+        return True
+
+    def _cut_reply(self, n_bytes: int, interrupted: bool) -> None:
+        reply = self.reply
+        pieces = [self.voice.vocabulary.piece(token) for token in reply.tokens]
+        heard = _whole_characters(b"".join(pieces)[:n_bytes])
+        n_keep, n_kept = _whole_tokens(pieces, heard)
+        self.sequence.cut(reply, n_keep)
+        rest = heard[n_kept:].decode("utf-8", "ignore") + (CUT_OFF if interrupted else "")
+        for token in self.voice.words(rest) if rest else []:
+            self.ledger.append_token(token)
+
+
+def _whole_characters(raw: bytes) -> bytes:
+    """Without the beginning of a character at the end, if there is one."""
+    decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+    decoder.decode(raw)
+    return raw.removesuffix(decoder.getstate()[0])
+
+
+def _whole_tokens(pieces: Seq[bytes], raw: bytes) -> tuple[int, int]:
+    """Return how many tokens, and bytes of them, can stay so that no character is cut."""
+    n_tokens = n_bytes = at = 0
+    for n, piece in enumerate(pieces, 1):
+        at += len(piece)
+        if at > len(raw) or n_bytes == len(raw):
+            break
+        if at == len(raw) or raw[at] & 0xC0 != 0x80:  # not within a character
+            n_tokens, n_bytes = n, at
+    return n_tokens, n_bytes
+
+
+def _n_common(a: Seq[int], b: Seq[int]) -> int:
+    n = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        n += 1
+    return n

@@ -1,0 +1,111 @@
+"""Which tokens go into the next batch. Knows no llama, no text, no clock.
+
+    batch   [row][row][row][ prefill of A . . . . ][ prefill of B . . ]
+             decode rows    <------ at most `chunk` tokens ------>
+    <----------------------- at most n_batch tokens ------------------>
+
+Rules
+ 1. A sequence that is speaking has one pending token: its decode row. Decode rows go first.
+    (Speaking with more pending: its cache was lost or renumbered, and is read again as prefill.)
+ 2. Prefill fills the rest, at most `chunk` tokens in all, so that a step stays short for those
+    who speak. First by priority (player, near, ambient), then in order of arrival.
+ 3. While a player's line is being read, ambient speech pauses: its rows stay out.
+ 4. Whoever was left out `patience` steps in a row counts as one priority higher for each such
+    stretch: nobody starves.
+ 5. Idle reading (personas, events, half-typed lines) only when nobody speaks or waits to.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from npc_engine.sequence import Sequence
+
+__all__ = ["Claim", "Priority", "Run", "schedule"]
+
+PATIENCE = 16
+
+
+class Priority(IntEnum):
+    """Who goes first. Lower is more urgent."""
+
+    PLAYER = 0
+    NEAR = 1
+    AMBIENT = 2
+    IDLE = 3
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A sequence's wish for a place in the batch. `order`: arrival, lower is earlier.
+
+    `asleep`: it has pending tokens, but is not to be read until it is spoken to.
+    """
+
+    name: str
+    sequence: Sequence
+    priority: Priority
+    order: int
+    speaking: bool = False
+    n_skipped: int = 0
+    asleep: bool = False
+
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody waits for it to speak; otherwise it is idle reading."""
+        return self.priority is not Priority.IDLE
+
+    @property
+    def is_row(self) -> bool:
+        """Whether all it wants is its decode row (rule 1)."""
+        return self.speaking and self.sequence.n_pending == 1
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Sort key: priority with its ageing (rule 4), then arrival."""
+        aged = max(0, self.priority - self.n_skipped // PATIENCE)
+        return (aged if self.priority is not Priority.IDLE else Priority.IDLE, self.order)
+
+
+@dataclass(slots=True, frozen=True)
+class Run:
+    """`n_tokens` of a claim's pending tokens for this batch; `last`: they are all of them."""
+
+    claim: Claim
+    n_tokens: int
+    last: bool
+
+
+def schedule(claims: Iterable[Claim], n_batch: int, chunk: int) -> list[Run]:
+    """Return the runs of the next batch, in batch order; ages those left out (not idle ones)."""
+    waiting = sorted((c for c in claims if c.sequence.n_pending), key=lambda c: c.rank)
+    urgent = [c for c in waiting if c.urgent]
+    allowed = _without_paused(urgent) if urgent else waiting
+    runs: list[Run] = []
+    n_free = n_batch
+    for claim in (c for c in allowed if c.is_row):
+        if n_free:
+            runs.append(Run(claim, 1, True))
+            n_free -= 1
+    n_free = min(n_free, max(chunk, 1))
+    for claim in (c for c in allowed if not c.is_row):
+        n = min(n_free, claim.sequence.n_pending)
+        if n:
+            runs.append(Run(claim, n, n == claim.sequence.n_pending))
+            n_free -= n
+    _age(waiting, runs)
+    return runs
+
+
+def _without_paused(urgent: list[Claim]) -> list[Claim]:
+    """Rule 3, with rule 4 as its limit."""
+    if not any(c.priority is Priority.PLAYER and not c.speaking for c in urgent):
+        return urgent
+    return [c for c in urgent if c.rank[0] < Priority.AMBIENT]
+
+
+def _age(waiting: list[Claim], runs: list[Run]) -> None:
+    served = {id(run.claim) for run in runs}
+    for claim in waiting:
+        left_out = claim.urgent and id(claim) not in served
+        claim.n_skipped = claim.n_skipped + 1 if left_out else 0

@@ -1,0 +1,132 @@
+"""How one model writes a chat, in tokens: its template's pieces, tokenized once.
+
+Owns the way from words to segments' tokens, and cutting a text that is too long. It knows the
+vocabulary and the template, but no positions and no KV cache.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from npc_engine.prompt import Pieces, Text
+
+__all__ = ["Vocabulary", "Voice", "clean", "shorten"]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufeff\ud800-\udfff]")
+_SENTENCE = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])\s+|\n+")
+_GAP = " \u2026 "
+_MAX_CHARACTERS_PER_TOKEN = 16
+
+
+class Vocabulary(Protocol):
+    """What is needed of a model's tokenizer."""
+
+    @property
+    def add_bos(self) -> bool:
+        """Whether a sequence begins with BOS."""
+
+    @property
+    def bos(self) -> int:
+        """The BOS token, -1 when there is none."""
+
+    @property
+    def eog(self) -> frozenset[int]:
+        """The tokens that end a reply."""
+
+    def tokenize(self, text: str, markup: bool = False) -> list[int]:
+        """Return the tokens of a text; special tokens only in markup."""
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes of a token."""
+
+
+class Voice:
+    """A vocabulary and the pieces of a chat template, ready as tokens."""
+
+    def __init__(self, vocabulary: Vocabulary, pieces: Pieces) -> None:
+        self.vocabulary = vocabulary
+        self.pieces = pieces
+        self.open = self._markup(pieces.user[0])
+        self.close = self._markup(pieces.user[1] + pieces.reply[0])
+        self.extra = self._markup(pieces.reply_extra)
+        self.lead = self._markup(pieces.reply_lead)
+        self.end = self._markup(pieces.reply[1])
+        self.n_markup = sum(map(len, (self.open, self.close, self.extra, self.end)))
+
+    def _markup(self, text: str) -> list[int]:
+        return self.vocabulary.tokenize(text, True) if text else []
+
+    def words(self, text: str) -> list[int]:
+        """Return the tokens of somebody's words: plain text, whatever stands in them."""
+        return self.vocabulary.tokenize(text)
+
+    def beginning(self, persona: str) -> tuple[list[int], bool]:
+        """Return the tokens of the pinned beginning, and whether it leaves a user turn open."""
+        runs: list[Text]
+        runs, is_open = self.pieces.beginning(persona)
+        tokens = []
+        vocabulary = self.vocabulary
+        if vocabulary.bos >= 0 and (vocabulary.add_bos or self.pieces.bos_in_template):
+            tokens.append(vocabulary.bos)
+        for run in runs:
+            tokens += vocabulary.tokenize(run.text, run.markup)
+        return tokens, is_open
+
+    def fit(self, text: str, n_tokens: int) -> tuple[str, bool]:
+        """Return a text of at most `n_tokens` tokens, and whether it had to be cut."""
+        return shorten(text, n_tokens, lambda t: len(self.words(t)))
+
+
+def clean(text: Any) -> str:
+    """Return a text without control characters, in one kind of newline, stripped."""
+    return _CONTROL.sub("", str(text).replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def shorten(text: str, limit: int, count: Callable[[str], int]) -> tuple[str, bool]:
+    """Cut the middle out of a text, at sentences, until `count(text) <= limit`.
+
+    Keeps its head and its tail: how a message begins and what it ends with matter most.
+    """
+    if limit < 1:
+        return "", bool(text)
+    most = limit * _MAX_CHARACTERS_PER_TOKEN
+    if len(text) <= most and count(text) <= limit:
+        return text, False
+    if len(text) > most:  # tokenizing a megabyte to throw it away would stall everybody
+        text = text[: most // 2] + "\n" + text[-(most // 2) :]
+    n_characters = int(len(text) * limit / max(1, count(text)))
+    while n_characters > len(_GAP):
+        short = _head_and_tail(text, n_characters - len(_GAP))
+        if count(short) <= limit:
+            return short, True
+        n_characters = int(n_characters * 0.9)
+    return "", True
+
+
+def _head_and_tail(text: str, n_characters: int) -> str:
+    """Whole sentences from both ends, a third of the room for the head; words if none fits."""
+    sentences = [s for s in _SENTENCE.split(text) if s]
+    first = _whole(sentences, n_characters // 3)
+    rest = sentences[max(1, len(first)) :]
+    head = " ".join(first) or _cut_words(text, n_characters // 3)
+    room = n_characters - len(head)
+    tail = " ".join(_whole(rest[::-1], room)[::-1])
+    if not tail and (rest or not first):  # else the head holds every sentence already
+        tail = _cut_words(text[::-1], room)[::-1]
+    return (head + _GAP + tail).strip()
+
+
+def _whole(sentences: list[str], room: int) -> list[str]:
+    """As many whole sentences from the front of the list as have room."""
+    taken: list[str] = []
+    for sentence in sentences:
+        room -= len(sentence) + 1
+        if room < 0:
+            break
+        taken.append(sentence)
+    return taken
+
+
+def _cut_words(text: str, room: int) -> str:
+    cut = text[:room]
+    return cut.rpartition(" ")[0] or cut
