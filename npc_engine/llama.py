@@ -1,0 +1,284 @@
+"""llama.cpp's context half: one llama_context, its KV cache and its samplers.
+
+With `llama_model` the only file that knows ctypes and llama_cpp. Owns: decode a batch, sample,
+sequence operations, state. Return codes become errors, and arguments are checked before llama.cpp
+would abort the process. It knows no characters, no turns and no chat templates.
+"""
+
+import ctypes
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# First llama_model: it sets the environment that the native library reads when it is loaded.
+from npc_engine.llama_model import Layout, Model, clear_why, why  # isort: skip
+
+import llama_cpp
+import llama_cpp.llama_cpp as C  # noqa: N812
+
+from npc_engine.config import Sampling
+from npc_engine.errors import BackendError, ModelError, NoRoom
+
+__all__ = ["Llama", "Sampler", "Span"]
+
+_KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}  # ggml.h: enum ggml_type
+_FLASH = {"on": 1, "off": 0, "auto": -1}  # llama.h: enum llama_flash_attn_type
+
+
+class Span(NamedTuple):
+    """Tokens of one slot for a batch, from position `first` on; `logits`: of the last of them."""
+
+    slot: int
+    first: int
+    tokens: Sequence[int]
+    logits: bool
+
+
+class Sampler:
+    """A chain of llama.cpp's own samplers, for one reply of one sequence."""
+
+    def __init__(self, model: Model, sampling: Sampling, seed: int, recent: Iterable[int]) -> None:
+        self.chain = _chain(model, sampling, seed, ())
+        self._model = model
+        self._sampling = sampling
+        self.seed = seed
+        for token in recent:
+            C.llama_sampler_accept(self.chain, token)
+
+    def sample(self, ctx: Any, row: int, may_end: bool) -> int:
+        """Choose the next token from a row's logits; an end token only if `may_end`."""
+        if may_end:
+            return int(C.llama_sampler_sample(self.chain, ctx, row))
+        opening = _chain(self._model, self._sampling, self.seed, self._model.eog)
+        token = int(C.llama_sampler_sample(opening, ctx, row))
+        C.llama_sampler_free(opening)
+        C.llama_sampler_accept(self.chain, token)
+        return token
+
+    def close(self) -> None:
+        """Free the chain."""
+        if self.chain:
+            C.llama_sampler_free(self.chain)
+            self.chain = None
+
+
+def _chain(model: Model, s: Sampling, seed: int, banned: Iterable[int]) -> Any:
+    """top_k first: every later sampler then looks at k tokens instead of the whole vocabulary."""
+    chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
+    bans = [C.llama_logit_bias(token=t, bias=float("-inf")) for t in banned]
+    stages = []
+    if bans:
+        array = (C.llama_logit_bias * len(bans))(*bans)
+        stages.append(C.llama_sampler_init_logit_bias(model.n_vocab, len(bans), array))
+    if s.top_k:
+        stages.append(C.llama_sampler_init_top_k(s.top_k))
+    if s.repeat_last_n and (s.repeat_penalty, s.frequency_penalty, s.presence_penalty) != (1, 0, 0):
+        stages.append(
+            C.llama_sampler_init_penalties(
+                model.n_vocab,
+                s.repeat_last_n,
+                s.repeat_penalty,
+                s.frequency_penalty,
+                s.presence_penalty,
+            )
+        )
+    if s.temperature == 0:
+        stages.append(C.llama_sampler_init_greedy())
+    else:
+        stages.append(C.llama_sampler_init_top_p(s.top_p, 1))
+        stages.append(C.llama_sampler_init_min_p(s.min_p, 1))
+        stages.append(C.llama_sampler_init_temp(s.temperature))
+        stages.append(C.llama_sampler_init_dist(seed))
+    for stage in stages:
+        C.llama_sampler_chain_add(chain, stage)
+    return chain
+
+
+class Llama:
+    """One llama_context over a Model: `n_slots` sequences of at least `n_cells` tokens each.
+
+    The KV cache is split: every slot owns its cells, so that a step scans only those who speak.
+    `unified` is for calibration: all slots share their cells, and `merge` costs nothing.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        n_slots: int = 1,
+        n_cells: int = 2048,
+        n_batch: int = 512,
+        n_threads: int = 1,
+        layout: Layout | None = None,
+        unified: bool = False,
+    ) -> None:
+        self.model = model
+        self.layout = layout or Layout()
+        self._unified = unified
+        self.n_slots = n_slots
+        self.n_batch = n_batch
+        self.n_threads = n_threads
+        self.n_pos = model.n_ctx_train
+        self._ctx = self._make(n_cells, n_threads)
+        self._memory = C.llama_get_memory(self._ctx)
+        self.n_cells: int = C.llama_n_ctx_seq(self._ctx)
+        self._tokens = np.zeros(n_batch, np.int32)
+        self._positions = np.zeros(n_batch, np.int32)
+        self._slots = np.zeros(n_batch, np.int32)
+        self._logits = np.zeros(n_batch, np.int8)
+        self._batch = self._make_batch(n_batch)
+
+    def _make(self, n_cells: int, n_threads: int) -> Any:
+        params = C.llama_context_default_params()
+        params.n_ctx = self.n_slots * n_cells
+        params.n_batch = params.n_ubatch = self.n_batch
+        params.n_seq_max = self.n_slots
+        params.n_outputs_max = self.n_slots
+        params.n_threads = params.n_threads_batch = n_threads
+        params.type_k = _KV_TYPES[self.layout.type_k]
+        params.type_v = _KV_TYPES[self.layout.type_v]
+        params.flash_attn_type = _FLASH["on" if self.layout.flash_attn else "off"]
+        params.kv_unified = self._unified
+        # A sliding-window cache that keeps only the window cannot be cut back (barge-in).
+        params.swa_full = True
+        params.no_perf = True
+        clear_why()
+        ctx = C.llama_init_from_model(self.model.handle, params)
+        if not ctx:
+            raise ModelError(
+                f"No KV cache of {self.n_slots} x {n_cells} tokens ({self.layout}): {why()}.",
+                "Give fewer --slots, a smaller --window, or another --kv-type.",
+            )
+        return ctx
+
+    def _make_batch(self, n: int) -> Any:
+        """A llama_batch over our own arrays: filled by slices, and nothing to free."""
+        self._counts = np.ones(n, np.int32)
+        addresses = self._slots.ctypes.data + 4 * np.arange(n, dtype=np.uintp)
+        self._slot_pointers = addresses.astype(np.uintp)
+        batch = C.llama_batch()
+        int32 = ctypes.POINTER(ctypes.c_int32)
+        batch.token = self._tokens.ctypes.data_as(int32)
+        batch.pos = self._positions.ctypes.data_as(int32)
+        batch.n_seq_id = self._counts.ctypes.data_as(int32)
+        batch.seq_id = self._slot_pointers.ctypes.data_as(ctypes.POINTER(int32))
+        batch.logits = self._logits.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+        return batch
+
+    def close(self) -> None:
+        """Free the context; the model stays."""
+        if self._ctx:
+            C.llama_free(self._ctx)
+            self._ctx = None
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        model = self.model
+        fingerprint = model.fingerprint()
+        return {
+            "model": {
+                "name": model.name,
+                "arch": model.arch,
+                "policy": model.policy,
+                "n_params": model.n_params,
+                "n_ctx_train": model.n_ctx_train,
+                "fingerprint": fingerprint,
+            },
+            "fingerprint": fingerprint,
+            "vocab": model.vocab_digest(),
+            "n_vocab": model.n_vocab,
+            "layout": str(self.layout),
+            "llama": llama_cpp.__version__,
+            "model_bytes": model.n_bytes,
+            "kv_bytes": model.kv_bytes_per_token(self.layout) * self.n_cells * self.n_slots,
+        }
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Facts of the model and the cache, for `welcome`, `stats` and snapshots."""
+        return {**self._facts, "n_threads": self.n_threads}
+
+    def set_threads(self, n: int) -> None:
+        """Use `n` threads from the next decode on."""
+        C.llama_set_n_threads(self._ctx, n, n)
+        self.n_threads = n
+
+    def decode(self, spans: Sequence[Span]) -> list[int]:
+        """Decode a batch; returns the row of each span's last token, for `sample` and `logits`.
+
+        Raises NoRoom when a slot is full, BackendError when llama.cpp fails. The cache is then as
+        it was, or unknown after a BackendError.
+        """
+        n = 0
+        rows = []
+        for slot, first, tokens, logits in spans:
+            last = n + len(tokens)
+            if not tokens or last > self.n_batch or not 0 <= slot < self.n_slots or first < 0:
+                raise BackendError(
+                    f"A batch may not hold {(slot, first, len(tokens))!r} at row {n}."
+                )
+            self._tokens[n:last] = tokens
+            self._positions[n:last] = range(first, first + len(tokens))
+            self._slots[n:last] = slot
+            self._logits[n:last] = 0
+            self._logits[last - 1] = logits
+            rows.append(last - 1)
+            n = last
+        self._batch.n_tokens = n
+        code = C.llama_decode(self._ctx, self._batch)
+        if code == 1:
+            raise NoRoom(f"No room for {n} tokens in the KV cache.")
+        if code:
+            raise BackendError(f"llama_decode failed with code {code} on {n} tokens: {why()}.")
+        return rows
+
+    def sampler(self, sampling: Sampling, seed: int, recent: Iterable[int] = ()) -> Sampler:
+        """Return a sampler for one reply; `recent` tokens count for the penalties."""
+        return Sampler(self.model, sampling, seed, recent)
+
+    def sample(self, row: int, sampler: Sampler, may_end: bool = True) -> int:
+        """Choose the next token from the logits of a row of the last batch."""
+        return sampler.sample(self._ctx, row, may_end)
+
+    def logits(self, row: int) -> "np.ndarray[Any, np.dtype[np.float32]]":
+        """Return a copy of a row's logits, float32 of shape (n_vocab,)."""
+        pointer = C.llama_get_logits_ith(self._ctx, row)
+        if not pointer:
+            raise BackendError(f"Row {row} of the last batch has no logits.")
+        return np.ctypeslib.as_array(pointer, shape=(self.model.n_vocab,)).copy()
+
+    def remove(self, slot: int, first: int, last: int) -> bool:
+        """Remove positions [first, last) of a slot, to the end when last is -1.
+
+        False when this kind of memory cannot (a recurrent state does not roll back).
+        """
+        return bool(C.llama_memory_seq_rm(self._memory, slot, first, last))
+
+    def positions(self, slot: int) -> tuple[int, int]:
+        """Return the lowest and highest position in a slot's cells; (-1, -1) when empty."""
+        low = C.llama_memory_seq_pos_min(self._memory, slot)
+        return int(low), int(C.llama_memory_seq_pos_max(self._memory, slot))
+
+    def merge(self, source: int, target: int) -> None:
+        """Give all cells of slot `source` to slot `target` too, then empty `source`."""
+        if not self._unified:
+            raise BackendError("Slots can be merged in a unified KV cache only.")
+        C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        self.remove(source, 0, -1)
+
+    def export(self, slot: int) -> bytes:
+        """Return a slot's cells as bytes."""
+        size = C.llama_state_seq_get_size(self._ctx, slot)
+        buf = (ctypes.c_uint8 * size)()
+        n = C.llama_state_seq_get_data(self._ctx, buf, size, slot)
+        return bytes(memoryview(buf)[:n])
+
+    def restore(self, slot: int, payload: bytes) -> bool:
+        """Fill an empty slot from `export`'s bytes; False when they do not fit this layout."""
+        buf = (ctypes.c_uint8 * len(payload)).from_buffer_copy(payload)
+        if C.llama_state_seq_set_data(self._ctx, buf, len(payload), slot) == len(payload):
+            return True
+        self.remove(slot, 0, -1)
+        return False

@@ -1,0 +1,285 @@
+"""llama.cpp's model half: weights, vocabulary and metadata of one GGUF file.
+
+With `llama` (the context half) the only file that knows ctypes and llama_cpp. Loading says in one
+sentence why a file cannot be used. It knows no KV cache and no characters.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+# Threads that spin while they wait starve a game on the same cores: measured 0.3 tokens/s instead
+# of 26 beside two busy processes. libgomp and libomp read this when they are loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import llama_cpp
+import llama_cpp.llama_cpp as C  # noqa: N812
+
+from npc_engine.errors import BackendError, ModelError
+
+__all__ = ["LIBRARY_VERSION", "Layout", "Model", "build_id", "clear_why", "system_info", "why"]
+
+log = logging.getLogger("npc_engine.llama")
+
+_SPM = 1  # llama.h: LLAMA_VOCAB_TYPE_SPM
+_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+
+LIBRARY_VERSION = str(llama_cpp.__version__)
+"""The version of llama-cpp-python."""
+
+_last_errors: list[str] = []
+
+
+@C.llama_log_callback  # type: ignore[untyped-decorator]
+def _on_log(level: int, text: bytes, _data: object) -> None:
+    """Keep llama.cpp's own words: they explain a failed load. ggml.h: 2 info, 3 warn, 4 error."""
+    line = text.decode("utf-8", "replace").strip()
+    if level == 4 and line:
+        del _last_errors[:-4]
+        _last_errors.append(line)
+    if line and line != ".":
+        log.debug("%s", line)
+
+
+def why() -> str:
+    """Return what llama.cpp last complained of."""
+    return "; ".join(_last_errors) or "no reason given"
+
+
+def clear_why() -> None:
+    """Forget earlier complaints, before a call that may fail."""
+    _last_errors.clear()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the KV cache is laid out. A saved payload fits only the layout that it was made in."""
+
+    type_k: str = "f16"
+    type_v: str = "f16"
+    flash_attn: bool = False
+
+    @classmethod
+    def parse(cls, kv_type: str, flash_attn: bool) -> "Layout":
+        """Return the layout for a `--kv-type` such as `q8_0` or `q8_0/f16`."""
+        type_k, _, type_v = kv_type.partition("/")
+        return cls(type_k, type_v or type_k, flash_attn)
+
+    def __str__(self) -> str:
+        kinds = self.type_k if self.type_k == self.type_v else f"{self.type_k}/{self.type_v}"
+        return f"{kinds}, flash attention {'on' if self.flash_attn else 'off'}"
+
+
+def system_info() -> str:
+    """Return what this library build can use: `AVX512 = 1 | AMX_INT8 = 1 | OPENMP = 1 ...`."""
+    return str(C.llama_print_system_info().decode("utf-8", "replace"))
+
+
+def build_id() -> str:
+    """Return what tells this library build from every other: version, and its files' sizes, times.
+
+    What was measured or tested with one build says nothing of the next.
+    """
+    folder = Path(llama_cpp.__file__).parent / "lib"
+    files = sorted(f for f in folder.glob("*ggml*") if f.is_file() and not f.is_symlink())
+    stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.sha256(f"{LIBRARY_VERSION} {stats}".encode()).hexdigest()[:16]
+
+
+class Model:
+    """A GGUF model's weights and vocabulary. Raises ModelError with the reason."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        n_gpu_layers: int = 0,
+        extra_bufts: bool = True,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.n_gpu_layers = n_gpu_layers
+        self.extra_bufts = extra_bufts
+        self._check_file()
+        C.llama_log_set(_on_log, ctypes.c_void_p(0))
+        C.llama_backend_init()
+        params = C.llama_model_default_params()
+        params.n_gpu_layers = n_gpu_layers
+        # False also turns repacking off: slower, but the way round a broken AMX build.
+        params.use_extra_bufts = extra_bufts
+        # ctypes must keep the callback alive for as long as llama.cpp may call it.
+        self._progress = C.llama_progress_callback(_progress_callback(progress))
+        params.progress_callback = self._progress
+        clear_why()
+        self.handle = C.llama_model_load_from_file(str(self.path).encode(), params)
+        if not self.handle:
+            raise ModelError(
+                f"{str(self.path)!r} cannot be loaded: {why()}.",
+                "The file is damaged or of a kind this llama.cpp does not know: fetch it again.",
+            )
+        self.vocab = C.llama_model_get_vocab(self.handle)
+        self._check_kind()
+        self.n_vocab: int = C.llama_vocab_n_tokens(self.vocab)
+        self.n_ctx_train: int = C.llama_model_n_ctx_train(self.handle)
+        self.n_params: int = C.llama_model_n_params(self.handle)
+        self.n_bytes: int = C.llama_model_size(self.handle)
+        self.add_bos: bool = C.llama_vocab_get_add_bos(self.vocab)
+        self.bos: int = C.llama_vocab_bos(self.vocab)
+        self.eos: int = C.llama_vocab_eos(self.vocab)
+        self.eog = frozenset(t for t in range(self.n_vocab) if C.llama_vocab_is_eog(self.vocab, t))
+        self._pieces: dict[int, bytes] = {}
+        self._spm_lead = self._spm_prefix()
+
+    def _check_file(self) -> None:
+        try:
+            with self.path.open("rb") as f:
+                magic = f.read(4)
+        except OSError as e:
+            raise ModelError(
+                f"The model {str(self.path)!r} cannot be opened: {e.strerror}.",
+                "Give the path of a GGUF file; `python models/fetch.py` fetches a small one.",
+            ) from None
+        if magic != b"GGUF":
+            raise ModelError(
+                f"{str(self.path)!r} is no GGUF model.",
+                "Use a .gguf file; llama.cpp's convert_hf_to_gguf makes one of other formats.",
+            )
+
+    def _check_kind(self) -> None:
+        causal = self.meta(f"{self.arch}.attention.causal")
+        if C.llama_model_has_encoder(self.handle) or causal == "false":
+            raise ModelError(
+                f"{self.path.name!r} ({self.arch}) embeds or translates; it cannot talk.",
+                "Use a chat model: docs/models.md lists some.",
+            )
+
+    def close(self) -> None:
+        """Free the weights."""
+        if self.handle:
+            C.llama_model_free(self.handle)
+            self.handle = None
+
+    def meta(self, key: str) -> str:
+        """Return a metadata value of the GGUF as text, "" when it has none."""
+        size = 256
+        while True:
+            buf = ctypes.create_string_buffer(size)
+            n = C.llama_model_meta_val_str(self.handle, key.encode(), buf, size)
+            if n < size:
+                return buf.value.decode("utf-8", "replace") if n >= 0 else ""
+            size = n + 1
+
+    @property
+    def arch(self) -> str:
+        """The architecture, such as `llama`."""
+        return self.meta("general.architecture")
+
+    @property
+    def name(self) -> str:
+        """The model's own name, or the file's."""
+        return self.meta("general.name") or self.path.stem
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja2 chat template, when the model has one."""
+        template = C.llama_model_chat_template(self.handle, None)
+        return template.decode("utf-8", "replace") if template else None
+
+    @property
+    def policy(self) -> str:
+        """The kind of memory: full, swa (sliding window), recurrent or hybrid."""
+        if C.llama_model_is_recurrent(self.handle):
+            return "recurrent"
+        if C.llama_model_is_hybrid(self.handle):
+            return "hybrid"
+        return "swa" if C.llama_model_n_swa(self.handle) > 0 else "full"
+
+    def fingerprint(self) -> str:
+        """Return a digest that tells models apart: all metadata, sizes, and samples of the tensors.
+
+        64 samples of 4 KiB, evenly over the file: cheap on any size, and another quantization or
+        another fine-tune of the same model differs in them.
+        """
+        digest = hashlib.sha256(f"{self.arch} {self.n_params} {self.n_vocab}".encode())
+        size = self.path.stat().st_size
+        with self.path.open("rb") as f:
+            for i in range(64):
+                f.seek(size * i // 64)
+                digest.update(f.read(4096))
+        digest.update(str(size).encode())
+        return digest.hexdigest()[:32]
+
+    def vocab_digest(self) -> str:
+        """Return a digest of the vocabulary: tokens of a save mean the same where it is equal."""
+        keys = ("tokenizer.ggml.model", "tokenizer.ggml.pre")
+        texts = [self.token_text(t) for t in range(0, self.n_vocab, max(1, self.n_vocab // 512))]
+        parts = [*map(self.meta, keys), str(self.n_vocab), *texts]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+    def kv_bytes_per_token(self, layout: Layout) -> int:
+        """Estimate the KV cache's bytes for one token of one sequence (full attention)."""
+        n_head = max(1, C.llama_model_n_head(self.handle))
+        head = C.llama_model_n_embd(self.handle) // n_head
+        per_layer = max(0, C.llama_model_n_head_kv(self.handle))
+        n_k = per_layer * int(self.meta(f"{self.arch}.attention.key_length") or head)
+        n_v = per_layer * int(self.meta(f"{self.arch}.attention.value_length") or head)
+        n_layer = C.llama_model_n_layer(self.handle)
+        return int(n_layer * (n_k * _BYTES[layout.type_k] + n_v * _BYTES[layout.type_v]))
+
+    def tokenize(self, text: str, markup: bool = False) -> list[int]:
+        """Return the tokens of a text. Only in `markup` are special tokens recognised.
+
+        The text counts as going on after other text: an SPM vocabulary adds no leading space.
+        """
+        lead = self._spm_lead
+        tokens = self._tokenize(("\n" + text) if lead else text, markup) if text else []
+        return tokens[len(lead) :] if lead and tokens[: len(lead)] == lead else tokens
+
+    def _tokenize(self, text: str, markup: bool) -> list[int]:
+        data = text.encode("utf-8", "replace")
+        size = len(data) + 8
+        out = (ctypes.c_int32 * size)()
+        n = C.llama_tokenize(self.vocab, data, len(data), out, size, False, markup)
+        if n < 0:
+            raise BackendError(f"A text of {len(data)} bytes cannot be tokenized (code {n}).")
+        return list(out[:n])
+
+    def _spm_prefix(self) -> list[int]:
+        """The tokens that SPM puts before the text that follows a newline at the start."""
+        if C.llama_vocab_type(self.vocab) != _SPM:
+            return []
+        return self._tokenize("\n", False)
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that a token stands for; control tokens are empty."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            size = 64
+            buf = ctypes.create_string_buffer(size)
+            n = C.llama_token_to_piece(self.vocab, token, buf, size, 0, False)
+            if n < 0:
+                size = -n
+                buf = ctypes.create_string_buffer(size)
+                n = C.llama_token_to_piece(self.vocab, token, buf, size, 0, False)
+            piece = self._pieces[token] = buf.raw[: max(n, 0)]
+        return piece
+
+    def token_text(self, token: int) -> str:
+        """Return a token as the vocabulary writes it, such as `<|im_end|>`; "" for none."""
+        text = C.llama_vocab_get_text(self.vocab, token) if token >= 0 else None
+        return text.decode("utf-8", "replace") if text else ""
+
+
+def _progress_callback(
+    progress: Callable[[float], None] | None,
+) -> Callable[[float, object], bool]:
+    def call(fraction: float, _data: object) -> bool:
+        if progress:
+            progress(fraction)
+        return True  # go on
+
+    return call
