@@ -1,0 +1,89 @@
+"""How much memory a msgpack object would take, known before it is built.
+
+Owns the walk over the bytes and the reckoning. It knows no files and no meaning. A few bytes can
+ask for a list of four billion items or a million maps: whoever reads strangers' files asks here
+first. (Format: the msgpack specification.)
+"""
+
+__all__ = ["CUT_SHORT", "MAX_DEPTH", "measure", "open_object"]
+
+MAX_DEPTH = 128
+ITEM_COST = 100  # bytes for each object, text aside; a map of one pair is three objects
+CUT_SHORT = "it is cut short"
+
+
+def _leads() -> dict[int, tuple[str, int, int]]:
+    """Return lead byte -> (kind, width of the count that follows, count where there is none).
+
+    Extension types (0xc7-0xc9, 0xd4-0xd8) and the unused 0xc1 are missing on purpose.
+    """
+    plain = (*range(0x80), *range(0xE0, 0x100), 0xC0, 0xC2, 0xC3)
+    table = dict.fromkeys(plain, ("scalar", 0, 0))
+    for first, n_leads, kind in ((0x80, 16, "map"), (0x90, 16, "array"), (0xA0, 32, "str")):
+        table |= {first + n: (kind, 0, n) for n in range(n_leads)}
+    numbers = ((0xCA, (4, 8)), (0xCC, (1, 2, 4, 8)), (0xD0, (1, 2, 4, 8)))
+    for first, sizes in numbers:
+        table |= {first + i: ("scalar", 0, size) for i, size in enumerate(sizes)}
+    counted = ((0xC4, "bin", (1, 2, 4)), (0xD9, "str", (1, 2, 4)))
+    for first, kind, widths in (*counted, (0xDC, "array", (2, 4)), (0xDE, "map", (2, 4))):
+        table |= {first + i: (kind, width, 0) for i, width in enumerate(widths)}
+    return table
+
+
+_LEADS = _leads()
+
+
+def open_object(data: bytes, at: int) -> tuple[str, int, int]:
+    """Return (kind, n, start) of the object whose lead byte is at `at`.
+
+    `kind` is scalar, str, bin, array or map; n counts the bytes, items or pairs that should follow
+    from `start` on (they may be missing). Raises ValueError for what is no such object.
+    """
+    if at >= len(data):
+        raise ValueError(CUT_SHORT)
+    if data[at] not in _LEADS:
+        raise ValueError(f"the byte {data[at]:#04x} begins nothing")
+    kind, width, n = _LEADS[data[at]]
+    start = at + 1 + width
+    return kind, int.from_bytes(data[at + 1 : start], "big") if width else n, start
+
+
+def measure(data: bytes, at: int, max_cost: int) -> int:
+    """Return where the msgpack object that begins at `at` ends; builds nothing.
+
+    Raises ValueError where it is cut short, nested deeper than MAX_DEPTH, has a key that is no text
+    or an extension type, or might take more than `max_cost` bytes as Python objects.
+    """
+    cost = 0
+    to_come = [1]  # objects still to come at each level; a map's are its keys and its values
+    in_map = [False]
+    while to_come:
+        if not to_come[-1]:
+            to_come.pop()
+            in_map.pop()
+            continue
+        is_key = in_map[-1] and to_come[-1] % 2 == 0
+        to_come[-1] -= 1
+        kind, n, at = open_object(data, at)
+        if is_key and kind != "str":
+            raise ValueError("a key of a map is no text")
+        if kind in ("array", "map"):
+            to_come.append(n if kind == "array" else 2 * n)
+            in_map.append(kind == "map")
+        else:
+            # A character beyond the basic plane makes a text take four bytes for every character.
+            wide = kind == "str" and not data[at : at + n].isascii()
+            cost += 4 * n if wide else n
+            at += n
+        cost += ITEM_COST
+        _check(at <= len(data), len(to_come), cost, max_cost)
+    return at
+
+
+def _check(is_whole: bool, depth: int, cost: int, max_cost: int) -> None:
+    if not is_whole:
+        raise ValueError(CUT_SHORT)
+    if depth > MAX_DEPTH:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+    if cost > max_cost:
+        raise ValueError(f"it would take more than {max_cost} bytes of memory")

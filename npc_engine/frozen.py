@@ -1,0 +1,268 @@
+"""A character to and from plain records: what a snapshot's state holds.
+
+Owns which part of a character is saved, and the checks that a saved one must pass before it lives
+again. Tokens are authoritative: the KV cache is only taken over where it fits them exactly. With
+another vocabulary, everything is told anew from the texts. It knows no file and no checksum.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from npc_engine.card import Card
+from npc_engine.config import Sampling
+from npc_engine.errors import CardError, ConfigError, SnapshotError
+from npc_engine.ledger import Kind, Ledger, Range, Segment
+from npc_engine.npc import MIN_FREE, Npc
+from npc_engine.sequence import Cache, Sequence
+from npc_engine.voice import Voice
+
+__all__ = ["freeze", "retell", "thaw"]
+
+MAX_TOKENS = 1 << 24
+MAX_COUNT = 1 << 53
+MAX_MARKUP = 16  # tokens that open a turn
+
+
+class SavedSegment(Struct, kw_only=True):
+    """One segment. `start` and `n_cached` say where its cells are in the payload."""
+
+    kind: Kind
+    tokens: list[int]
+    text: str
+    turn: int
+    pinned: bool
+    importance: float
+    start: int
+    n_cached: int
+
+
+class SavedNpc(Struct, kw_only=True):
+    """One character between two turns."""
+
+    card: dict[str, Any]
+    sampling: dict[str, Any]
+    window: int
+    turn: int
+    joined: bool
+    n_evicted: int
+    n_renumbered: int
+    segments: list[SavedSegment]
+    holes: list[tuple[int, int]]
+    events: list[tuple[str, float]]
+
+
+def freeze(npc: Npc, events: list[tuple[str, float]]) -> tuple[dict[str, Any], bytes | None]:
+    """Return a character's state and payload, as at the end of its last turn.
+
+    `events`: (text, importance) of those that wait to be perceived. A line being spoken, and what
+    the player said to cause it, is left out: it will be as if not yet said.
+    """
+    stable = npc.settled()
+    tail = Ledger(0, 0, segments=stable).next_pos
+    holes = [*npc.sequence.holes, (tail, -1)]
+    state = SavedNpc(
+        card=npc.card.to_map(),
+        sampling=msgspec.to_builtins(npc.sampling),
+        window=npc.ledger.window,
+        turn=npc.turn,
+        joined=npc.ledger.joined,
+        n_evicted=npc.ledger.n_evicted,
+        n_renumbered=npc.ledger.n_renumbered,
+        segments=[_saved(s) for s in stable],
+        holes=holes,
+        events=events,
+    )
+    return msgspec.to_builtins(state), npc.sequence.payload()
+
+
+def _saved(s: Segment) -> SavedSegment:
+    return SavedSegment(
+        kind=s.kind,
+        tokens=list(s.tokens),
+        text=s.text,
+        turn=s.turn,
+        pinned=s.pinned,
+        importance=s.importance,
+        start=s.start if s.n_cached else 0,
+        n_cached=s.n_cached,
+    )
+
+
+def thaw(
+    name: str,
+    state: dict[str, Any],
+    voice: Voice,
+    cache: Cache,
+    *,
+    window: int,
+    n_pos: int,
+    n_vocab: int,
+    payload: bytes | None,
+) -> Npc:
+    """Return the character of a saved state whose tokens are of this model's vocabulary.
+
+    `window`: the engine's, which bounds the saved one. `payload`: the KV bytes, None to read all
+    tokens again. Raises SnapshotError when the state is no valid character.
+    """
+    saved = _parse(state)
+    ledger = Ledger(
+        min(saved.window, window),
+        n_pos,
+        joined=saved.joined,
+        n_evicted=saved.n_evicted,
+        n_renumbered=saved.n_renumbered,
+    )
+    for record in saved.segments:
+        if record.tokens and not 0 <= min(record.tokens) <= max(record.tokens) < n_vocab:
+            raise _invalid("a token that is not in the vocabulary")
+        ledger.append(_segment(record))
+    _check_persona(name, ledger)
+    sequence = Sequence(ledger, cache)
+    if payload is not None and _claim_cells(ledger, saved.segments):
+        sequence.adopt(payload, [_range(hole) for hole in saved.holes])
+    npc = Npc(name, _card(saved), voice, sequence, _sampling(saved), saved.turn)
+    _hear_again(npc, saved)
+    return npc
+
+
+def retell(
+    name: str,
+    state: dict[str, Any],
+    voice: Voice,
+    cache: Cache,
+    *,
+    window: int,
+    n_pos: int,
+) -> Npc:
+    """Return the character of a saved state for a model with another vocabulary, from the texts.
+
+    Raises SnapshotError, and TooLarge when the persona does not fit the window any more.
+    """
+    saved = _parse(state)
+    npc = Npc.create(
+        name,
+        _card(saved),
+        voice,
+        cache,
+        sampling=_sampling(saved),
+        window=min(saved.window, window),
+        n_pos=n_pos,
+    )
+    npc.turn = max(1, min((s.turn for s in saved.segments if not s.pinned), default=1))
+    for record in saved.segments:
+        npc.relive(record.kind, record.text, record.turn, record.importance)
+    npc.turn = saved.turn
+    _hear_again(npc, saved)
+    return npc
+
+
+def _check_persona(name: str, ledger: Ledger) -> None:
+    most = ledger.window - max(MIN_FREE, ledger.window // 4)
+    if ledger.n_pinned > most:
+        raise SnapshotError(
+            f"The saved {name!r} has {ledger.n_pinned} pinned tokens; a window of {ledger.window} "
+            f"takes {most}.",
+            "Start the engine with a larger --window.",
+        )
+
+
+def _hear_again(npc: Npc, saved: SavedNpc) -> None:
+    # Only where it must: what is restored has to go on as it would have.
+    if npc.ledger.n_tokens > npc.ledger.window or npc.ledger.needs_renumbering(0):
+        npc.sequence.make_room(0, npc.turn)
+    if npc.ledger.n_tokens > npc.ledger.window:
+        raise _invalid(f"{npc.ledger.n_tokens} tokens for a window of {npc.ledger.window}")
+    for text, importance in saved.events:
+        npc.perceive(text, importance)
+
+
+def _parse(state: dict[str, Any]) -> SavedNpc:
+    try:
+        saved = msgspec.convert(state, SavedNpc)
+    except (msgspec.ValidationError, ValueError, RecursionError, OverflowError) as error:
+        raise _invalid(str(error)) from None
+    _check_counts(saved)
+    _check_order(saved)
+    return saved
+
+
+def _check_counts(saved: SavedNpc) -> None:
+    if not 0 < saved.window <= MAX_TOKENS or not 0 < saved.turn <= MAX_TOKENS:
+        raise _invalid("a count out of range")
+    if not 0 <= saved.n_evicted <= MAX_COUNT or not 0 <= saved.n_renumbered <= MAX_COUNT:
+        raise _invalid("a count out of range")
+    if len(saved.segments) > 2 * saved.window + MAX_MARKUP:
+        raise _invalid(f"{len(saved.segments)} segments for a window of {saved.window}")
+
+
+def _check_order(saved: SavedNpc) -> None:
+    """Persona first and pinned; turns in order; nothing but events in the open turn."""
+    first = saved.segments[0] if saved.segments else None
+    if first is None or first.kind is not Kind.PERSONA or not first.pinned:
+        raise _invalid("no persona")
+    pins = [s.pinned for s in saved.segments]
+    if pins != sorted(pins, reverse=True):
+        raise _invalid("a pinned segment behind others")
+    turns = [s.turn for s in saved.segments]
+    if turns != sorted(turns) or not 0 <= turns[0] <= turns[-1] <= saved.turn:
+        raise _invalid("a turn out of order")
+    open_turn = [s for s in saved.segments if s.turn == saved.turn and not s.pinned]
+    n_markup = sum(len(s.tokens) for s in open_turn if s.kind is Kind.OPEN)
+    if any(s.kind not in (Kind.OPEN, Kind.EVENT) for s in open_turn) or n_markup > MAX_MARKUP:
+        raise _invalid("a turn that is half done")
+
+
+def _invalid(why: str) -> SnapshotError:
+    return SnapshotError(
+        f"The save holds no valid character: {why}.", "Load another save; this one is damaged."
+    )
+
+
+def _segment(record: SavedSegment) -> Segment:
+    return Segment(
+        record.kind, record.tokens, record.text, record.turn, record.pinned, record.importance
+    )
+
+
+def _claim_cells(ledger: Ledger, records: list[SavedSegment]) -> bool:
+    """Mark as cached what the save says is; False when that breaks the ledger's rules 1 to 3."""
+    position = 0
+    complete = True
+    for record in records:
+        if not 0 <= record.n_cached <= len(record.tokens):
+            return False
+        if record.n_cached:
+            if not complete or not position <= record.start < ledger.n_pos:
+                return False
+            position = record.start + record.n_cached
+        if record.tokens:
+            complete = record.n_cached == len(record.tokens)
+    if position > ledger.n_pos:
+        return False
+    for segment, record in zip(ledger.segments, records, strict=True):
+        segment.start, segment.n_cached = record.start, record.n_cached
+        ledger.n_cells += record.n_cached
+    return True
+
+
+def _range(hole: tuple[int, int]) -> Range:
+    first, last = hole
+    if not 0 <= first < MAX_TOKENS or not (last == -1 or first <= last < MAX_TOKENS):
+        raise _invalid(f"a hole at {hole!r}")
+    return first, last
+
+
+def _card(saved: SavedNpc) -> Card:
+    try:
+        return Card.from_map(saved.card)
+    except CardError as error:
+        raise _invalid(error.message) from None
+
+
+def _sampling(saved: SavedNpc) -> Sampling:
+    try:
+        return Sampling.parse(saved.sampling)
+    except ConfigError as error:
+        raise _invalid(error.message) from None

@@ -1,0 +1,250 @@
+"""Save slots: folders of snapshots that are swapped in whole or not at all.
+
+Owns the folders, their swap and their recovery. It knows of a file's bytes only what
+`snapshot.decode` says, and no threads but those that call it.
+
+    saves/
+      tavern/                a slot
+        mara.npc  +bob.npc   one file for each character (Bob: a capital is + and its small letter)
+      .tavern.tmp-1f0c/      the next save of that slot, being written
+      .tavern.old/           the last save of that slot, between two renames
+
+Rules
+ 1. The new save is written beside the old one, files and folder fsynced, before any
+    rename.
+ 2. Then slot -> .old, .tmp -> slot, fsync. A failure is undone. If the machine stops between the
+    two renames, the next start moves .old back.
+ 3. After an error the slot is what it was before, and nothing of the failed save remains.
+ 4. Links are not followed; no name leaves the saves folder.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from npc_engine.durable import (
+    escape,
+    explain,
+    is_folder,
+    link_or_copy,
+    read_file,
+    rename,
+    sync_folder,
+    unescape,
+    write_file,
+)
+from npc_engine.errors import SnapshotError, UnknownSlot
+from npc_engine.snapshot import MAX_FILE_BYTES, Snapshot, decode
+
+__all__ = ["File", "Store"]
+
+log = logging.getLogger("npc_engine.store")
+
+File = bytes | Callable[[], bytes]
+"""A file's bytes, or what makes them when they are written (`writer` does so on its own thread)."""
+
+SUFFIX = ".npc"
+MAX_LISTED = 20
+
+_OLD = re.compile(r"\.(.+)\.old")
+_TMP = re.compile(r"\.(.+)\.tmp-[0-9a-f]+")
+
+
+class Store:
+    """The save slots under one folder; one engine at a time may use it.
+
+    `write` may run on one thread while `slots`, `npcs` and `read` are called on another.
+    """
+
+    def __init__(self, root: Path, key: bytes) -> None:
+        """Use the folder `root`, made at the first save. Repairs what a crash left there."""
+        self.root = root
+        self._key = key
+        self._lock = threading.Lock()  # held while a slot is read, and while one is swapped
+        self._recover()
+
+    def slots(self) -> list[str]:
+        """Return the names of the slots, sorted; raises SnapshotError."""
+        with self._lock:
+            return self._slots()
+
+    def npcs(self, slot: str) -> list[str]:
+        """Return the names of the characters in a slot, sorted; raises as `read` does."""
+        with self._lock:
+            return sorted(self._characters(slot))
+
+    def read(
+        self, slot: str, npcs: Sequence[str] | None = None
+    ) -> dict[str, Snapshot | SnapshotError]:
+        """Return the named characters of a slot (default: all), or for each what is wrong with it.
+
+        Raises UnknownSlot where there is no such slot, SnapshotError where it cannot be listed.
+        """
+        with self._lock:
+            there = self._characters(slot)
+            wanted = sorted(there) if npcs is None else npcs
+            return {npc: self._read_one(slot, npc, there) for npc in wanted}
+
+    def write(self, slot: str, files: Mapping[str, File], *, merge: bool) -> int:
+        """Save characters (name -> file) as a slot, all or nothing; return the bytes written.
+
+        With `merge`, the other characters of the slot are kept. Raises SnapshotError (rule 3).
+        """
+        target = self.root / escape(slot)
+        new = self.root / f".{target.name}.tmp-{secrets.token_hex(8)}"
+        try:
+            self._make_root()
+            with self._lock:
+                self._put_back()
+                self._refuse_link(target)
+            new.mkdir(mode=0o700)
+            n_bytes = _fill(new, files)
+            if merge and is_folder(target):
+                _keep_others(target, new, [escape(npc) + SUFFIX for npc in files])
+            sync_folder(new)
+            with self._lock:
+                old = self._swap(target, new)
+        except OSError as e:
+            raise explain(e, f"The slot {slot!r} was not saved") from e
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        return n_bytes
+
+    def _make_root(self) -> None:
+        if not self.root.is_dir():
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(self.root.parent)
+
+    def _refuse_link(self, target: Path) -> None:
+        if not is_folder(target) and os.path.lexists(target):
+            raise SnapshotError(
+                f"The slot {target.name!r} is a link or a file, not a folder.",
+                "Remove it from the saves folder, or use another slot.",
+            )
+
+    def _swap(self, target: Path, new: Path) -> Path:
+        """Rename `new` to `target` (rule 2); return where the save before it may still be."""
+        old = self.root / f".{target.name}.old"
+        if is_folder(old):  # of an earlier save; the slot is there, else it was put back
+            self._discard(old)
+        had = is_folder(target)
+        if had:
+            rename(target, old)
+        try:
+            rename(new, target)
+            sync_folder(self.root)
+        except OSError:
+            with contextlib.suppress(OSError):
+                rename(target, new)
+            if had:
+                with contextlib.suppress(OSError):
+                    rename(old, target)
+            raise
+        return old
+
+    def _discard(self, old: Path) -> None:
+        """Remove an old save, at once as far as `_put_back` can see."""
+        stem = old.name.removesuffix(".old")
+        dead = old.with_name(f"{stem}.tmp-{secrets.token_hex(8)}")
+        rename(old, dead)
+        shutil.rmtree(dead, ignore_errors=True)
+
+    def _recover(self) -> None:
+        """Put back and clean up what a crash left; whatever cannot be mended now stays."""
+        with contextlib.suppress(OSError):
+            self._put_back()
+            for folder in self._leftovers(_OLD):
+                self._discard(folder)
+            for folder in self._leftovers(_TMP):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _put_back(self) -> None:
+        """Move each .old whose slot is missing back to its place; raises OSError."""
+        for old in self._leftovers(_OLD):
+            target = self.root / old.name[1:].removesuffix(".old")
+            if not os.path.lexists(target):
+                log.warning("The save %r was not replaced; the one before it is back.", target.name)
+                rename(old, target)
+
+    def _leftovers(self, pattern: re.Pattern[str]) -> Iterator[Path]:
+        for path in _entries(self.root):
+            found = pattern.fullmatch(path.name)
+            if found and unescape(found[1]) and is_folder(path):
+                yield path
+
+    def _slots(self) -> list[str]:
+        try:
+            with contextlib.suppress(OSError):  # a disk that is read-only has its other slots still
+                self._put_back()
+            folders = [unescape(path.name) for path in _entries(self.root) if is_folder(path)]
+        except OSError as e:
+            raise explain(e, "The saves folder cannot be listed") from e
+        return sorted(name for name in folders if name)
+
+    def _characters(self, slot: str) -> dict[str, Path]:
+        """Return name -> file of the characters in a slot; raises UnknownSlot, SnapshotError."""
+        folder = self.root / escape(slot)
+        known = self._slots()
+        try:
+            self._refuse_link(folder)
+            paths = [p for p in _entries(folder) if p.suffix == SUFFIX and not p.is_symlink()]
+        except OSError as e:
+            raise explain(e, f"The slot {slot!r} cannot be listed") from e
+        if slot not in known:
+            there = (
+                f"There are: {', '.join(known[:MAX_LISTED])}." if known else "There is none yet."
+            )
+            raise UnknownSlot(f"There is no save {slot!r}.", there)
+        names = {unescape(path.name.removesuffix(SUFFIX)): path for path in paths}
+        return {name: path for name, path in names.items() if name}
+
+    def _read_one(self, slot: str, npc: str, there: Mapping[str, Path]) -> Snapshot | SnapshotError:
+        if npc not in there:
+            return SnapshotError(
+                f"The save {slot!r} holds no {npc!r}.",
+                f"It holds: {', '.join(sorted(there)[:MAX_LISTED])}.",
+            )
+        what = f"{slot}/{there[npc].name}"
+        try:
+            snapshot = decode(read_file(there[npc], MAX_FILE_BYTES), self._key)
+        except OSError as e:
+            return explain(e, f"{what} cannot be read")
+        except MemoryError:
+            return SnapshotError(f"{what} is larger than the free memory.", "Close other programs.")
+        except SnapshotError as e:
+            return SnapshotError(f"{what}: {e.message}", e.help)
+        found = snapshot.header["npc"]
+        if found != npc:
+            name = escape(found) + SUFFIX
+            return SnapshotError(f"{what} holds {found!r}, not {npc!r}.", f"Rename it to {name}.")
+        return snapshot
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder; nothing where there is no folder. Raises OSError."""
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _fill(folder: Path, files: Mapping[str, File]) -> int:
+    n_bytes = 0
+    for npc, file in files.items():
+        data = file() if callable(file) else file
+        write_file(folder / (escape(npc) + SUFFIX), data)
+        n_bytes += len(data)
+    return n_bytes
+
+
+def _keep_others(source: Path, target: Path, written: Collection[str]) -> None:
+    for path in _entries(source):
+        if path.name not in written and path.is_file() and not path.is_symlink():
+            link_or_copy(path, target / path.name)

@@ -1,0 +1,88 @@
+"""The thread that writes saves, so that no disk holds up a line.
+
+Owns the queue, the thread and the results. It knows neither slots nor formats: a store does the
+writing, and every `submit` comes back out of `finished`, as a size or as an error.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from npc_engine.errors import SnapshotError
+
+__all__ = ["Writer"]
+
+log = logging.getLogger("npc_engine.writer")
+
+Files = Mapping[str, bytes | Callable[[], bytes]]
+Result = int | SnapshotError
+
+
+class _Store(Protocol):
+    """What is needed of `store.Store`."""
+
+    def write(self, slot: str, files: Files, *, merge: bool) -> int: ...
+
+
+class Writer:
+    """Runs `store.write` on one daemon thread, in the order of the submits.
+
+    All methods are for one thread, the engine's. `n_pending` counts the submits whose result
+    `finished` has not returned yet.
+    """
+
+    def __init__(self, store: _Store) -> None:
+        self.n_pending = 0
+        self._store = store
+        self._is_closed = False
+        self._thread: threading.Thread | None = None  # started by the first submit
+        self._todo: queue.SimpleQueue[tuple[Any, str, Files, bool] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Any, Result]] = queue.SimpleQueue()
+
+    def submit(self, slot: str, files: Files, *, merge: bool, tag: Any) -> None:
+        """Queue `store.write(slot, files, merge=merge)`. What `files` holds must not change."""
+        self.n_pending += 1
+        if self._is_closed:
+            closing = SnapshotError(f"The slot {slot!r} was not saved: the engine is closing.")
+            self._done.put((tag, closing))
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="npc-engine-saves", daemon=True)
+            self._thread.start()
+        self._todo.put((tag, slot, files, merge))
+
+    def finished(self) -> list[tuple[Any, Result]]:
+        """Return (tag, bytes written or the error) of each write that ended since; waits never."""
+        ended = []
+        while not self._done.empty():
+            ended.append(self._done.get_nowait())
+        self.n_pending -= len(ended)
+        return ended
+
+    def close(self, timeout: float) -> bool:
+        """Take no more, wait `timeout` seconds for what is queued; say whether all is written."""
+        self._is_closed = True
+        if self._thread is None:
+            return True
+        self._todo.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (job := self._todo.get()) is not None:
+            tag, slot, files, merge = job
+            self._done.put((tag, self._write(slot, files, merge)))
+            del job, files  # payloads are large, and the next job may be hours away
+
+    def _write(self, slot: str, files: Files, merge: bool) -> Result:
+        try:
+            return self._store.write(slot, files, merge=merge)
+        except SnapshotError as e:
+            return e
+        except MemoryError:
+            return SnapshotError(f"The slot {slot!r} was not saved: no memory is left.")
+        except Exception as e:  # each submit has a result, whatever happens
+            log.exception("saving the slot %r", slot)
+            return SnapshotError(f"The slot {slot!r} was not saved: {e}.", "The log has the rest.")
