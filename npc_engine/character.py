@@ -1,0 +1,284 @@
+"""One character on the stage: what waits for it, and what it is saying.
+
+Owns the order of its inbox and the way of one reply from begin to its terminal record. It knows
+its own sequence and a sampler, but no batch, no other character and no socket.
+"""
+
+import logging
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from npc_engine.config import Sampling
+from npc_engine.errors import Busy, NpcError
+from npc_engine.ledger import Kind
+from npc_engine.messages import Done, DoneStats, Event, Hear, Reply, Say, error_reply
+from npc_engine.npc import USER, Npc
+from npc_engine.scheduler import Claim, Priority
+from npc_engine.speaking import Speaking
+
+__all__ = ["Character", "Mouth", "Send", "Why"]
+
+log = logging.getLogger("npc_engine")
+
+MAX_WAITING_EVENTS = 64  # kept while a character finishes its line; the newest win
+N_RECENT = 64  # tokens of earlier replies that the repetition penalties look at
+
+Send = Callable[[bytes, Reply], None]
+Why = Literal["stop", "length", "cancelled", "slow_client"]
+
+
+class Mouth(Protocol):
+    """What speaking needs of the backend."""
+
+    def sampler(self, sampling: Sampling, seed: int, recent: Iterable[int]) -> Any:
+        """Return a sampler for one reply."""
+
+    def sample(self, row: int, sampler: Any, may_end: bool) -> int:
+        """Choose a token from a row of the last batch."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A request that waits for its character. `expires`: for an event, a time of the clock."""
+
+    client: bytes
+    request: Say | Hear | Event
+    received: float
+    order: int
+
+
+class Character:
+    """An Npc with its inbox. `send` takes replies; `clock` gives seconds."""
+
+    def __init__(
+        self, npc: Npc, mouth: Mouth, send: Send, clock: Callable[[], float], max_tokens: int
+    ) -> None:
+        self.npc = npc
+        self.claim = Claim(npc.name, npc.sequence, Priority.IDLE, 0)
+        self.speaking: Speaking | None = None
+        self._said: Speaking | None = None
+        self._inbox: deque[_Waiting] = deque()
+        self._mouth = mouth
+        self._send = send
+        self._clock = clock
+        self._max_tokens = max_tokens
+
+    @property
+    def wants(self) -> bool:
+        """Whether it wants a place in the next batch."""
+        return self.npc.sequence.n_pending > 0 and not self.claim.asleep
+
+    def waiting(self, kind: type[Say | Hear | Event]) -> list[Any]:
+        """Return the requests of one kind that wait, oldest first."""
+        return [w.request for w in self._inbox if isinstance(w.request, kind)]
+
+    def unheard(self) -> list[tuple[str, float]]:
+        """Return (text, importance) of the events that wait and have not expired."""
+        events = ((w.request, w.received) for w in self._inbox)
+        return [
+            (event.text, event.importance)
+            for event, received in events
+            if isinstance(event, Event) and not self._is_over(event, received)
+        ]
+
+    def _is_over(self, event: Event, received: float) -> bool:
+        return event.expires_s is not None and received + event.expires_s <= self._clock()
+
+    def take(self, client: bytes, request: Say | Hear | Event, order: int, max_queue: int) -> None:
+        """Put a request into the inbox. Raises Busy when too many `say` wait."""
+        kind = type(request)
+        same = [w for w in self._inbox if isinstance(w.request, kind)]
+        if kind is Say and len(same) >= max_queue:
+            raise Busy(
+                f"{len(same)} lines wait for {self.npc.name!r} already.",
+                "Wait for a reply or cancel one before you say more.",
+            )
+        if (kind is Event and len(same) >= MAX_WAITING_EVENTS) or (kind is Hear and same):
+            self._inbox.remove(same[0])  # the newest count
+        self._inbox.append(_Waiting(client, request, self._clock(), order))
+        self.claim.asleep = False
+
+    def advance(self) -> None:
+        """Serve the inbox in order, up to the next line that it has to answer."""
+        while self._inbox and self.speaking is None:
+            waiting = self._inbox.popleft()
+            try:
+                self._serve(waiting)
+            except NpcError as error:
+                log.error("%s could not be served: %s", type(waiting.request).__name__, error)
+                if isinstance(waiting.request, Say):
+                    self._send(waiting.client, error_reply(error, waiting.request.id))
+
+    def _serve(self, waiting: _Waiting) -> None:
+        request = waiting.request
+        if isinstance(request, Say):
+            self._begin(waiting, request)
+        elif isinstance(request, Hear):
+            self.npc.hear(request.speaker, request.text)
+        else:
+            self._perceive(request, waiting.received)
+
+    def _perceive(self, event: Event, received: float) -> None:
+        if not self._is_over(event, received):
+            expires = None if event.expires_s is None else received + event.expires_s
+            self.npc.perceive(event.text, event.importance, expires)
+
+    def _begin(self, waiting: _Waiting, request: Say) -> None:
+        now = self._clock()
+        npc = self.npc
+        npc.expire(now)
+        sampler = self._mouth.sampler(npc.sampling, self._seed(), self._recent())
+        speaking = Speaking(
+            request,
+            waiting.client,
+            names=(npc.card.char, USER, request.speaker),
+            stop=(*npc.voice.pieces.stop, *npc.sampling.stop),
+            sampler=sampler,
+            received=waiting.received,
+        )
+        speaking.n_evicted_before = npc.ledger.n_evicted
+        n_prompt, n_cached, truncated = npc.say(request.speaker, request.text, request.notes)
+        if not npc.sequence.n_pending:  # all read ahead, and this template adds no markup:
+            npc.sequence.forget_cache()  # there is no row to sample from
+        speaking.stats.n_prompt, speaking.stats.n_cached = n_prompt, n_cached
+        speaking.stats.queue_ms = (now - waiting.received) * 1000
+        speaking.truncated = truncated
+        speaking.limit = npc.reply_limit(request.max_tokens or self._max_tokens)
+        self.speaking = speaking
+        self.claim.priority = Priority[request.priority.upper()]
+        self.claim.order = waiting.order
+        self.claim.asleep = False  # it may have failed since this line came in
+
+    def _seed(self) -> int:
+        """Every turn has its own seed, so that a restored character goes on as it would have."""
+        seed = self.npc.sampling.seed
+        base = zlib.crc32(self.npc.name.encode()) if seed is None else seed
+        return zlib.crc32(f"{base}:{self.npc.turn}".encode())
+
+    def _recent(self) -> list[int]:
+        recent: list[int] = []
+        for segment in reversed(self.npc.ledger.segments):
+            if segment.kind is Kind.REPLY:
+                recent = segment.tokens[-N_RECENT:] + recent
+            if len(recent) >= N_RECENT:
+                break
+        return recent[-N_RECENT:]
+
+    def speak(self, row: int) -> None:
+        """Sample the next token from a row of the last batch, and stream what it completes."""
+        speaking = self.speaking
+        if speaking is None:
+            return
+        token = self._mouth.sample(row, speaking.sampler, speaking.may_end)
+        speaking.note_token(self._clock())
+        self.claim.speaking = True
+        if token in self.npc.voice.vocabulary.eog:
+            self._finish("stop")
+            return
+        self.npc.speak(token)
+        for record in speaking.feed(self.npc.voice.vocabulary.piece(token)):
+            self._send(speaking.client, record)
+        if speaking.detokenizer.stopped:
+            self._finish("stop")
+        elif speaking.is_full:
+            self._finish("length")
+
+    def _finish(self, why: Why) -> None:
+        speaking = self._quiet()
+        for record in speaking.finish():
+            self._send(speaking.client, record)
+        text = speaking.detokenizer.text
+        self.npc.finish(text, speaking.detokenizer.kept_bytes, interrupted=False)
+        self._said = speaking
+        self._send_done(speaking, why, text)
+
+    def _interrupt(self, why: Why, heard: int | None) -> None:
+        """Cut the reply back to what the player heard, in the ledger and in the cache."""
+        speaking = self._quiet()
+        words = speaking.detokenizer
+        text = words.text
+        if heard is not None:
+            text = text[: words.heard(heard)]
+        self.npc.finish(text, words.raw_offset(len(text)), interrupted=True)
+        self._send_done(speaking, why, text)
+
+    def _quiet(self) -> Speaking:
+        speaking, self.speaking = self.speaking, None
+        if speaking is None:
+            raise RuntimeError(f"{self.npc.name} does not speak")
+        speaking.sampler.close()
+        self._said = None
+        self.claim.speaking = False
+        self.claim.priority = Priority.IDLE
+        speaking.stats.n_evicted = self.npc.ledger.n_evicted - speaking.n_evicted_before
+        return speaking
+
+    def _send_done(self, speaking: Speaking, why: Why, text: str) -> None:
+        self._send(speaking.client, speaking.done(why, text, self._clock()))
+
+    def forget_unheard(self, client: bytes, request_id: str, heard: int) -> bool:
+        """Cut the last reply, which has ended already, to what the player heard of it.
+
+        A reply is decoded faster than it is spoken aloud: most barge-ins come after its end.
+        """
+        said = self._said
+        if said is None or self.speaking or (said.client, said.request.id) != (client, request_id):
+            return False
+        words = said.detokenizer
+        text = words.text[: words.heard(heard)]
+        if text == words.text:
+            return True
+        self._said = None
+        return self.npc.cut_back(self.npc.turn - 1, text, words.raw_offset(len(text)))
+
+    def cancel(self, client: bytes, request_id: str, heard: int | None) -> bool:
+        """Cut a `say` short, or take it out of the inbox; False when there is none such."""
+        speaking = self.speaking
+        if speaking and (speaking.client, speaking.request.id) == (client, request_id):
+            self._interrupt("cancelled", heard)
+            return True
+        for waiting in self._says():
+            if (waiting.client, waiting.request.id) == (client, request_id):
+                self._inbox.remove(waiting)
+                self._send_unsaid(waiting, "cancelled")
+                return True
+        return False
+
+    def drop(self, client: bytes | None, why: Why) -> None:
+        """Cut short every `say` of a client (None: of everybody)."""
+        if self.speaking and client in (None, self.speaking.client):
+            self._interrupt(why, None)
+        for waiting in [w for w in self._says() if client in (None, w.client)]:
+            self._inbox.remove(waiting)
+            self._send_unsaid(waiting, why)
+
+    def _says(self) -> list[_Waiting]:
+        """The lines that wait. Events and half-typed words are answered already, and stay."""
+        return [w for w in self._inbox if isinstance(w.request, Say)]
+
+    def fail(self, error: NpcError) -> None:
+        """Answer the `say` under way with an error. Nothing of the reply is kept.
+
+        It then sleeps until it is spoken to: reading again what failed could fail for ever.
+        """
+        self.npc.sequence.forget_cache()
+        self.claim.asleep = True
+        if self.speaking:
+            speaking = self._quiet()
+            self.npc.finish("", 0, interrupted=True)
+            self._send(speaking.client, error_reply(error, speaking.request.id))
+
+    def _send_unsaid(self, waiting: _Waiting, why: Why) -> None:
+        waited = (self._clock() - waiting.received) * 1000
+        done = Done(
+            id=waiting.request.id,
+            npc=self.npc.name,
+            text="",
+            reason=why,
+            truncated=False,
+            stats=DoneStats(queue_ms=waited, total_ms=waited),
+        )
+        self._send(waiting.client, done)

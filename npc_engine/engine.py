@@ -1,0 +1,296 @@
+"""The heart: requests in, replies out, and one step at a time between them.
+
+Owns the loop's three calls. It knows no socket, prints nothing, and takes the time from a clock
+that it is given.
+
+    handle(message)   notes what is asked; never blocks, never raises for a bad request
+    step()            schedule -> decode one batch -> sample -> records; returns replies
+    patience()        how long the loop may wait for messages before the next step
+
+Every request gets exactly one terminal reply, whatever happens. Requests of one client to one
+character are served in their order: while it speaks, what follows waits in its inbox.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from npc_engine import __version__
+from npc_engine import messages as m
+from npc_engine.character import Character, Why
+from npc_engine.config import Settings
+from npc_engine.errors import BackendError, Internal, NpcError
+from npc_engine.governor import Governor
+from npc_engine.saving import Saving
+from npc_engine.scheduler import Run, schedule
+from npc_engine.stage import Room, Stage
+from npc_engine.verbs import Verbs
+from npc_engine.voice import Voice
+
+__all__ = ["LOCAL", "Backend", "Engine"]
+
+log = logging.getLogger("npc_engine")
+
+LOCAL = b""
+"""The client that stands for calls in process."""
+
+CLOSE_TIMEOUT_S = 1.5  # for file writes under way when the engine is closed
+
+Answer = Callable[[bytes, Any], m.Reply | None]
+
+
+class Backend(Room, Protocol):
+    """What the engine asks of llama.cpp. `llama.Llama` and the tests' FakeLlama meet it."""
+
+    @property
+    def n_batch(self) -> int:
+        """Most tokens in one decode."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Facts for people and programs: `model`, `layout`, `fingerprint`, `kv_bytes`..."""
+
+    def decode(self, spans: Sequence[Any]) -> list[int]:
+        """Decode (slot, first position, tokens, logits?) runs; return the last row of each."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+
+class Engine(Verbs):
+    """Many characters over one backend. Also a `Verbs`: usable in process, with no socket.
+
+    engine = Engine.open("q4.gguf")
+    engine.spawn("mara", "mara.toml")
+    for line in engine.say("mara", "Who are you?"):
+        print(line.text)
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        voice: Voice,
+        settings: Settings | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self.settings = settings or Settings()
+        self.backend = backend
+        self.stage = Stage(backend, voice, self.settings, self._post_reply, clock)
+        self._saving = Saving(
+            Path(self.settings.saves), backend.about, self.stage, self._post_reply, clock
+        )
+        self._clock = clock
+        self._started = clock()
+        self._governor = Governor(self.settings.step_ms, backend.n_batch)
+        self._outbox: list[tuple[bytes, m.Reply]] = []
+        self._resting = False
+        self._closed = False
+        self._n_steps = self._n_decoded = self._n_prefilled = 0
+        stage, saving = self.stage, self._saving
+        self._answers: dict[type[m.Request], Answer] = {
+            m.Hello: self._welcome,
+            m.Spawn: self._spawn,
+            m.Say: stage.say,
+            m.Hear: stage.hear,
+            m.Event: stage.event,
+            m.Cancel: stage.cancel,
+            m.Save: saving.save,
+            m.Load: saving.load,
+            m.Despawn: self._despawn,
+            m.List: stage.list,
+            m.Stats: self._stats,
+            m.Ping: lambda _client, request: m.Pong(id=request.id),
+        }
+
+    @classmethod
+    def open(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        progress: Callable[[float], None] | None = None,
+        **settings: Any,
+    ) -> "Engine":
+        """Load a GGUF model and return an engine over it. `settings`: names of config.Settings.
+
+        `progress` is called with fractions from 0 to 1. Raises SetupError.
+        """
+        # The one upward import: it makes `Engine` all that a game in Python has to know.
+        from npc_engine.loading import load_engine
+
+        return load_engine(Settings.parse({"model": os.fspath(model), **settings}), progress)
+
+    def handle(self, message: m.Request, client: bytes = LOCAL) -> None:
+        """Take in a request; its replies come out of `step`."""
+        self._resting = False
+        try:
+            if self._closed:  # the KV cache is freed: nobody may touch it any more
+                raise Internal("The engine is closed.", "Open another one.")
+            reply = self._answers[type(message)](client, message)
+        except NpcError as error:
+            reply = m.error_reply(error, message.id)
+        except Exception:
+            log.exception("%s failed", type(message).__name__)
+            reply = m.error_reply(
+                Internal("The engine failed at this request.", "Its log has the details."),
+                message.id,
+            )
+        if reply is not None:
+            self._post_reply(client, reply)
+
+    def step(self) -> list[tuple[bytes, m.Reply]]:
+        """Do a bounded piece of work; return the replies that are due, with their clients."""
+        if not self._closed:
+            self._work()
+        out, self._outbox = self._outbox, []
+        return out
+
+    def _work(self) -> None:
+        claims = self.stage.claims()
+        chunk = self._governor.chunk(any(claim.speaking for claim in claims))
+        runs = schedule(claims, self.backend.n_batch, chunk)
+        self._resting = not runs
+        if runs:
+            self._run(runs)
+        self._saving.step()
+
+    def patience(self) -> float | None:
+        """Return the seconds that the loop may wait for messages: 0 = there is work now."""
+        if self._outbox:
+            return 0.0
+        if self._closed:
+            return None
+        return self._saving.patience() if self._resting else 0.0
+
+    def _run(self, runs: list[Run]) -> None:
+        """Decode one batch, then let everyone whose line is read say their next token."""
+        began = self._clock()
+        batch = [self.stage.characters[run.claim.name] for run in runs]
+        try:
+            rows = self.backend.decode([_span(run) for run in runs])
+        except BackendError as error:
+            log.error("decode failed: %s", error)
+            for character in batch:
+                character.fail(error)
+            return
+        for character, run, row in zip(batch, runs, rows, strict=True):
+            if run.claim.is_row:
+                self._n_decoded += 1
+            else:
+                self._n_prefilled += run.n_tokens
+            run.claim.sequence.ledger.commit(run.n_tokens)
+            if run.last:
+                self._speak(character, row)
+        self._n_steps += 1
+        self._governor.note(sum(run.n_tokens for run in runs), self._clock() - began)
+
+    def _speak(self, character: Character, row: int) -> None:
+        try:
+            character.speak(row)
+        except BackendError as error:
+            log.error("sampling failed: %s", error)
+            character.fail(error)
+
+    def drop(self, client: bytes, reason: Why) -> None:
+        """Cut short every open `say` of a client; their `done` comes out of `step`."""
+        self._resting = False
+        self.stage.drop(client, reason)
+
+    def close(self) -> list[tuple[bytes, m.Reply]]:
+        """Answer whatever is open, finish file writes (bounded), free the model."""
+        if self._closed:
+            return []
+        self._closed = True
+        self.stage.drop(None, "cancelled")
+        self._saving.close(CLOSE_TIMEOUT_S)
+        self.backend.close()
+        out, self._outbox = self._outbox, []
+        return out
+
+    def _post_reply(self, client: bytes, reply: m.Reply) -> None:
+        self._outbox.append((client, reply))
+
+    def _send(self, request: m.Request) -> None:
+        self.handle(request, LOCAL)
+
+    def _receive(self, timeout: float) -> list[m.Reply]:
+        deadline = self._clock() + timeout
+        while True:
+            replies = [reply for client, reply in self.step() if client == LOCAL]
+            patience = self.patience()
+            if replies or patience is None or self._clock() >= deadline:
+                return replies
+            if patience:
+                time.sleep(patience)
+
+    def _welcome(self, _client: bytes, request: m.Hello) -> m.Reply:
+        s = self.settings
+        return m.Welcome(
+            id=request.id,
+            protocol=m.PROTOCOL_VERSION,
+            engine=__version__,
+            model=dict(self.backend.about["model"]),
+            limits={
+                "max_message_bytes": s.max_message_bytes,
+                "max_open_requests": s.max_open_requests,
+                "max_queue": s.max_queue,
+                "max_tokens": s.max_tokens,
+                "max_npcs": s.max_npcs,
+                "slots": self.backend.n_slots,
+                "window": self.stage.window,
+            },
+            npcs=sorted(self.stage.characters),
+        )
+
+    def _spawn(self, _client: bytes, request: m.Spawn) -> m.Reply:
+        # Made in any case: a bad card is an error also where a save takes its place.
+        npc, greeting = self.stage.create(request)
+        notice = None
+        found = self._saving.restore(request.restore, request.npc) if request.restore else None
+        if found:
+            npc, _, notice = found
+        elif request.restore:
+            notice = f"The save {request.restore!r} does not hold {request.npc!r}: it begins anew."
+        self.stage.add(npc)
+        return m.Spawned(
+            id=request.id,
+            npc=request.npc,
+            n_pinned=npc.ledger.n_pinned,
+            n_shared=0,
+            restored=found is not None,
+            greeting="" if found else greeting,
+            notice=notice,
+        )
+
+    def _despawn(self, client: bytes, request: m.Despawn) -> m.Reply:
+        self._saving.copy_all()  # a save that was asked for before has the character still
+        return self.stage.despawn(client, request)
+
+    def _stats(self, _client: bytes, request: m.Stats) -> m.Reply:
+        about = self.backend.about
+        stats = {
+            **self.stage.counts(),
+            "n_steps": self._n_steps,
+            "n_decoded": self._n_decoded,
+            "n_prefilled": self._n_prefilled,
+            "step_ms": self._governor.step_ms_mean,
+            "prefill_tps": self._governor.prefill_tps,
+            "n_threads": about["n_threads"],
+            "layout": about["layout"],
+            "model_bytes": about["model_bytes"],
+            "kv_bytes": about["kv_bytes"],
+            "uptime_s": self._clock() - self._started,
+        }
+        return m.StatsReply(id=request.id, stats=stats)
+
+
+def _span(run: Run) -> tuple[int | None, int, list[int], bool]:
+    """The run as the backend takes it; logits only where somebody is to speak."""
+    sequence = run.claim.sequence
+    ledger = sequence.ledger
+    logits = run.last and run.claim.urgent
+    return sequence.slot, ledger.next_pos, ledger.pending(run.n_tokens), logits

@@ -1,0 +1,97 @@
+"""A `say` being answered: from its sampled tokens to the records that stream to the client.
+
+Owns one reply's detokenizer, sampler, counts and times. It knows no KV cache and no socket.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from npc_engine.detokenizer import Detokenizer
+from npc_engine.detokenizer import Record as Found
+from npc_engine.messages import Done, DoneStats, Gesture, Line, Reply, Say, Text
+
+__all__ = ["Speaking"]
+
+MAX_SILENT_TOKENS = 16  # a reply that is still empty after these may end empty
+
+
+class Speaking:
+    """One reply under way. Times are in seconds of the engine's clock."""
+
+    def __init__(
+        self,
+        request: Say,
+        client: bytes,
+        *,
+        names: Sequence[str],
+        stop: Sequence[str],
+        sampler: Any,
+        received: float,
+    ) -> None:
+        self.request = request
+        self.client = client
+        self.sampler = sampler
+        self.detokenizer = Detokenizer(names=names, stop=stop)
+        self.limit = 0
+        self.truncated = False
+        self.n_evicted_before = 0
+        self.stats = DoneStats()
+        self.received = received
+        self.first: float | None = None
+        self._seq = 0
+        self._has_said = False
+        self._stream = frozenset(request.stream)
+
+    @property
+    def may_end(self) -> bool:
+        """Whether an end token may be sampled: not before anything was said."""
+        if not self._has_said:
+            silent = self.stats.n_decoded < MAX_SILENT_TOKENS
+            self._has_said = not silent or bool(self.detokenizer.text)
+        return self._has_said
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the reply has as many tokens as it may have."""
+        return self.stats.n_decoded >= self.limit
+
+    def note_token(self, now: float) -> None:
+        """Count a sampled token."""
+        if self.first is None:
+            self.first = now
+            self.stats.ttft_ms = (now - self.received) * 1000
+        self.stats.n_decoded += 1
+
+    def feed(self, piece: bytes) -> list[Reply]:
+        """Take in a token's bytes; return the records that they complete."""
+        return self._records(self.detokenizer.feed(piece))
+
+    def finish(self) -> list[Reply]:
+        """Return the records of what was held back."""
+        return self._records(self.detokenizer.finish())
+
+    def done(self, reason: Any, text: str, now: float) -> Done:
+        """Return the terminal record. `text` may be shorter than what was streamed (barge-in)."""
+        stats = self.stats
+        stats.total_ms = (now - self.received) * 1000
+        seconds = now - self.first if self.first is not None else 0.0
+        stats.decode_tps = (stats.n_decoded - 1) / seconds if seconds > 0 else 0.0
+        return Done(
+            id=self.request.id,
+            npc=self.request.npc,
+            text=text,
+            reason=reason,
+            truncated=self.truncated,
+            stats=stats,
+        )
+
+    def _records(self, found: list[Found]) -> list[Reply]:
+        return [self._record(f) for f in found if f.kind in self._stream]
+
+    def _record(self, found: Found) -> Reply:
+        seq, self._seq = self._seq, self._seq + 1
+        request, npc = self.request.id, self.request.npc
+        if found.kind == "line":
+            return Line(id=request, seq=seq, npc=npc, index=found.index, text=found.text)
+        kind = Text if found.kind == "text" else Gesture
+        return kind(id=request, seq=seq, npc=npc, text=found.text)

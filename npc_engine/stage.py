@@ -1,0 +1,225 @@
+"""The characters that are spawned, and what requests do to them.
+
+Owns names, limits and the slots of the KV cache. It knows no batch, no file and no socket.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from npc_engine import messages as m
+from npc_engine.card import Card
+from npc_engine.character import Character, Mouth, Send, Why
+from npc_engine.config import Sampling, Settings
+from npc_engine.errors import (
+    BadMessage,
+    Busy,
+    ConfigError,
+    NpcExists,
+    TooLarge,
+    UnknownNpc,
+    UnknownTarget,
+)
+from npc_engine.npc import USER, Npc
+from npc_engine.scheduler import Claim
+from npc_engine.seats import Seats
+from npc_engine.sequence import Cache
+from npc_engine.voice import Voice
+
+__all__ = ["Room", "Stage"]
+
+
+class Room(Cache, Mouth, Protocol):
+    """What characters need of the backend: room in the KV cache, and a sampler."""
+
+    @property
+    def n_slots(self) -> int:
+        """Sequences that the KV cache holds at once."""
+
+    @property
+    def n_cells(self) -> int:
+        """Tokens that one slot holds."""
+
+    @property
+    def n_pos(self) -> int:
+        """Positions that the model can do."""
+
+
+class Stage:
+    """All characters by name. `send` takes replies, `clock` gives seconds."""
+
+    def __init__(
+        self,
+        room: Room,
+        voice: Voice,
+        settings: Settings,
+        send: Send,
+        clock: Callable[[], float],
+    ) -> None:
+        self.room = room
+        self.voice = voice
+        self.settings = settings
+        self.window = min(settings.window, room.n_cells, room.n_pos)
+        self.characters: dict[str, Character] = {}
+        self._seats = Seats(room.n_slots)
+        self._send = send
+        self._clock = clock
+        self._arrivals = itertools.count()
+
+    def find(self, name: str) -> Character:
+        """Return a character; raises UnknownNpc."""
+        try:
+            return self.characters[name]
+        except KeyError:
+            known = ", ".join(sorted(self.characters)[:20]) or "none"
+            raise UnknownNpc(
+                f"There is no character {name!r}.", f"Spawn it first. Spawned: {known}."
+            ) from None
+
+    def claims(self) -> list[Claim]:
+        """Serve every inbox, seat who needs it, and return the claims of all who sit."""
+        wishes = []
+        for character in self.characters.values():
+            character.advance()
+            if character.wants:
+                wishes.append(character.claim)
+        return self._seats.seat(wishes)
+
+    @property
+    def speakers(self) -> list[Character]:
+        """Those who are producing tokens."""
+        return [c for c in self.characters.values() if c.claim.speaking]
+
+    def add(self, npc: Npc) -> None:
+        """Put a character on the stage, in the place of one of the same name."""
+        self.remove(npc.name)
+        self.characters[npc.name] = Character(
+            npc, self.room, self._send, self._clock, self.settings.max_tokens
+        )
+
+    def remove(self, name: str) -> None:
+        """Take a character off the stage, its open requests cancelled, its slot free."""
+        character = self.characters.pop(name, None)
+        if character is not None:
+            character.drop(None, "cancelled")
+            self._seats.leave(character.npc.sequence)
+
+    def check_room(self, names: Iterable[str]) -> None:
+        """Raise Busy when these characters would be too many."""
+        n = len(self.characters.keys() | set(names))
+        if n > self.settings.max_npcs:
+            raise Busy(
+                f"That would make {n} characters; this engine takes {self.settings.max_npcs}.",
+                "Despawn some, or start the engine with a larger --max-npcs.",
+            )
+
+    def create(self, request: m.Spawn) -> tuple[Npc, str]:
+        """Return a new character, not yet on the stage, and its greeting.
+
+        Raises NpcExists, CardError, TooLarge, Busy, BadMessage.
+        """
+        if request.npc in self.characters:
+            raise NpcExists(f"The character {request.npc!r} is there already.", "Despawn it first.")
+        self.check_room([request.npc])
+        window = request.window or self.window
+        if window > self.window:
+            raise TooLarge(
+                f"A window of {window} tokens is above the engine's {self.window}.",
+                "Ask for less, or start the engine with a larger --window.",
+            )
+        card = Card.from_map(request.card)
+        npc = Npc.create(
+            request.npc,
+            card,
+            self.voice,
+            self.room,
+            sampling=_sampling(request.sampling),
+            window=window,
+            n_pos=self.room.n_pos,
+        )
+        greeting = card.greeting(user=USER)
+        npc.greet(greeting)
+        return npc, greeting
+
+    # -- requests --------------------------------------------------------------------------
+
+    def say(self, client: bytes, request: m.Say) -> None:
+        """Queue a line; its `done` comes later."""
+        self._take(client, request)
+
+    def hear(self, client: bytes, request: m.Hear) -> m.Reply:
+        """Queue the player's line so far."""
+        self._take(client, request)
+        return m.Ok(id=request.id)
+
+    def event(self, client: bytes, request: m.Event) -> m.Reply:
+        """Queue an event for all who perceive it; for nobody when one of them is unknown."""
+        names = list(self.characters) if request.npcs == "*" else list(dict.fromkeys(request.npcs))
+        for character in [self.find(name) for name in names]:
+            character.take(client, request, next(self._arrivals), self.settings.max_queue)
+        return m.Ok(id=request.id, n_heard=len(names))
+
+    def _take(self, client: bytes, request: m.Say | m.Hear) -> None:
+        character = self.find(request.npc)
+        character.take(client, request, next(self._arrivals), self.settings.max_queue)
+
+    def cancel(self, client: bytes, request: m.Cancel) -> m.Reply:
+        """Cut a `say` of this client short; if it has ended, forget what was not heard of it."""
+        target, heard = request.target, request.heard
+        for character in self.characters.values():
+            if character.cancel(client, target, heard):
+                return m.Ok(id=request.id, cancelled=True)
+            if heard is not None and character.forget_unheard(client, target, heard):
+                return m.Ok(id=request.id, cancelled=False)
+        raise UnknownTarget(
+            f"You have no open say with the id {request.target!r}.",
+            "It may have ended already: its done is on the way.",
+        )
+
+    def drop(self, client: bytes | None, why: Why) -> None:
+        """Cut short every open `say` of a client (None: of everybody)."""
+        for character in self.characters.values():
+            character.drop(client, why)
+
+    def despawn(self, _client: bytes, request: m.Despawn) -> m.Reply:
+        """Take a character off the stage."""
+        self.find(request.npc)
+        self.remove(request.npc)
+        return m.Ok(id=request.id)
+
+    def list(self, _client: bytes, request: m.List) -> m.Reply:
+        """Return what there is to know of every character."""
+        return m.Npcs(id=request.id, npcs=[_info(c) for c in self.characters.values()])
+
+    def counts(self) -> dict[str, Any]:
+        """Return queue lengths and sizes, for `stats`."""
+        all_ = self.characters.values()
+        return {
+            "n_npcs": len(self.characters),
+            "n_resident": sum(c.npc.sequence.slot is not None for c in all_),
+            "n_speaking": sum(c.speaking is not None for c in all_),
+            "n_waiting_says": sum(len(c.waiting(m.Say)) for c in all_),
+            "n_waiting_events": sum(len(c.waiting(m.Event)) for c in all_),
+            "n_pending_tokens": sum(c.npc.sequence.n_pending for c in all_),
+            "parked_bytes": sum(c.npc.sequence.n_parked_bytes for c in all_),
+        }
+
+
+def _info(character: Character) -> m.NpcInfo:
+    npc, ledger = character.npc, character.npc.ledger
+    return m.NpcInfo(
+        npc=npc.name,
+        name=npc.card.char,
+        state="resident" if npc.sequence.slot is not None else "parked",
+        n_tokens=ledger.n_tokens,
+        n_pinned=ledger.n_pinned,
+        n_window=ledger.window,
+        speaking=character.speaking is not None,
+    )
+
+
+def _sampling(values: Mapping[str, Any] | None) -> Sampling:
+    try:
+        return Sampling.parse(values or {})
+    except ConfigError as error:
+        raise BadMessage(error.message, error.help) from None

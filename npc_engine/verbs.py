@@ -1,0 +1,171 @@
+"""The user's verbs: spawn, say, hear, event, save, load, despawn, list, stats, ping.
+
+Owns their arguments and defaults. It knows no socket and no engine: `client.Client` (ZeroMQ) and
+`engine.Engine` (in process) supply `_send` and `_receive`, and are used alike.
+
+Errors of every verb: the RequestError that the engine's `error` stands for; BadMessage for
+arguments that the protocol does not allow; ConnectionLost when the engine is silent for longer
+than `timeout` seconds. One thread at a time may use a Verbs object and its speeches.
+"""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal
+
+from npc_engine.card import Card
+from npc_engine.messages import (
+    Despawn,
+    Event,
+    Hear,
+    List,
+    Load,
+    Loaded,
+    NpcInfo,
+    Npcs,
+    Ok,
+    Ping,
+    Pong,
+    Save,
+    Saved,
+    Say,
+    Spawn,
+    Spawned,
+    Stats,
+    StatsReply,
+)
+from npc_engine.speech import Mailbox, Speech
+
+__all__ = ["FILE_TIMEOUT_S", "SAY_TIMEOUT_S", "TIMEOUT_S", "Verbs"]
+
+TIMEOUT_S = 30.0
+SAY_TIMEOUT_S = 60.0  # a slow machine that reads a long line first
+FILE_TIMEOUT_S = 120.0
+
+
+class Verbs(Mailbox):
+    """What a game can ask of an engine. `npc` names are 1-64 of `A-Za-z0-9_.-`, no dot first."""
+
+    def spawn(
+        self,
+        npc: str,
+        card: Card | Mapping[str, Any] | str | PathLike[str],
+        *,
+        sampling: Mapping[str, Any] | None = None,
+        window: int | None = None,
+        restore: str | None = None,
+        timeout: float = TIMEOUT_S,
+    ) -> Spawned:
+        """Bring a character to life from a card, its map, or the path of a card file.
+
+        `sampling` takes the names of `config.Sampling`; `window` is in tokens, persona included;
+        `restore` is a save slot to go on from, if it holds this character.
+        Raises CardError, NpcExists, TooLarge, and what every verb raises.
+        """
+        if not isinstance(card, Card | Mapping):
+            card = Card.load(card)
+        fields = card.to_map() if isinstance(card, Card) else dict(card)
+        chosen = None if sampling is None else dict(sampling)
+        request = Spawn(
+            id=self._new_id(),
+            npc=npc,
+            card=fields,
+            sampling=chosen,
+            window=window,
+            restore=restore,
+        )
+        return self._ask(request, Spawned, timeout)
+
+    def say(
+        self,
+        npc: str,
+        text: str,
+        *,
+        speaker: str = "Player",
+        priority: Literal["player", "near", "ambient"] = "player",
+        max_tokens: int | None = None,
+        stream: Sequence[Literal["text", "line", "gesture"]] = ("line", "gesture"),
+        notes: Sequence[str] = (),
+        timeout: float = SAY_TIMEOUT_S,
+    ) -> Speech:
+        """Say something to a character and return its reply, to be iterated as it comes.
+
+        `max_tokens` bounds the reply, `notes` are texts that count for this turn alone, `timeout`
+        is the longest silence in seconds. An error, such as UnknownNpc, comes out of the Speech.
+        """
+        request = Say(
+            id=self._new_id(),
+            npc=npc,
+            text=text,
+            speaker=speaker,
+            priority=priority,
+            max_tokens=max_tokens,
+            stream=list(stream),
+            notes=_listed(notes),
+        )
+        self._post(request)
+        return Speech(self, request.id, timeout)
+
+    def hear(
+        self, npc: str, text: str, *, speaker: str = "Player", timeout: float = TIMEOUT_S
+    ) -> None:
+        """Let a character read the player's line so far, whole, ahead of the `say`.
+
+        Returns at once; the reading is done in idle time.
+        """
+        self._ask(Hear(id=self._new_id(), npc=npc, text=text, speaker=speaker), Ok, timeout)
+
+    def event(
+        self,
+        text: str,
+        npcs: str | Sequence[str] = "*",
+        importance: float = 0.5,
+        expires_s: float | None = None,
+        *,
+        timeout: float = TIMEOUT_S,
+    ) -> int:
+        """Let characters ("*": all) perceive something; return how many did. Nobody answers.
+
+        `importance` is from 0 to 1; after `expires_s` seconds an unread event is forgotten.
+        """
+        request = Event(
+            id=self._new_id(),
+            npcs="*" if npcs == "*" else _listed(npcs),
+            text=text,
+            importance=importance,
+            expires_s=expires_s,
+        )
+        return self._ask(request, Ok, timeout).n_heard or 0
+
+    def save(
+        self, slot: str, npcs: Sequence[str] | None = None, *, timeout: float = FILE_TIMEOUT_S
+    ) -> Saved:
+        """Save characters (None: all) into a slot, in the place of what it held."""
+        chosen = None if npcs is None else _listed(npcs)
+        return self._ask(Save(id=self._new_id(), slot=slot, npcs=chosen), Saved, timeout)
+
+    def load(
+        self, slot: str, npcs: Sequence[str] | None = None, *, timeout: float = FILE_TIMEOUT_S
+    ) -> Loaded:
+        """Load characters (None: all of the slot) in the place of those of the same names."""
+        chosen = None if npcs is None else _listed(npcs)
+        return self._ask(Load(id=self._new_id(), slot=slot, npcs=chosen), Loaded, timeout)
+
+    def despawn(self, npc: str, *, timeout: float = TIMEOUT_S) -> None:
+        """Take a character out of the engine; what is not saved is lost."""
+        self._ask(Despawn(id=self._new_id(), npc=npc), Ok, timeout)
+
+    def list_npcs(self, *, timeout: float = TIMEOUT_S) -> list[NpcInfo]:
+        """Return every character, with how full its window is."""
+        return self._ask(List(id=self._new_id()), Npcs, timeout).npcs
+
+    def stats(self, *, timeout: float = TIMEOUT_S) -> dict[str, Any]:
+        """Return the engine's counters."""
+        return self._ask(Stats(id=self._new_id()), StatsReply, timeout).stats
+
+    def ping(self, *, timeout: float = TIMEOUT_S) -> None:
+        """Return when the engine has answered."""
+        self._ask(Ping(id=self._new_id()), Pong, timeout)
+
+
+def _listed(texts: str | Sequence[str]) -> list[str]:
+    return [texts] if isinstance(texts, str) else list(texts)
