@@ -1,0 +1,77 @@
+"""Who may ask what: a client's frames become a request, or an error that says why not.
+
+Owns the token, the protocol version and the size limit. It knows no socket and no engine.
+"""
+
+import hmac
+
+from npc_engine.errors import BadMessage, ProtocolVersion, RequestError, Unauthorized
+from npc_engine.messages import PROTOCOL_VERSION, Hello, Request, find_id, unpack
+from npc_engine.peer import Peer
+
+__all__ = ["Gate"]
+
+# Decoding a frame costs several times its size: beyond this many times the limit, no id is sought.
+_SEEK_ID = 4
+
+
+class Gate:
+    """Lets requests in. `token`, if not empty, must be shown by a client's first message."""
+
+    def __init__(self, token: str, max_message_bytes: int) -> None:
+        # A token out of the environment may hold bytes that are no UTF-8.
+        self._token = token.encode("utf-8", "surrogateescape")
+        self._max_bytes = max_message_bytes
+
+    @property
+    def seek_id_bytes(self) -> int:
+        """Length of the longest frame in which an id is sought."""
+        return _SEEK_ID * self._max_bytes
+
+    def admit(self, frames: list[bytes], peer: Peer) -> Request:
+        """Return the request in the frames of one message; raises RequestError.
+
+        A client without the token learns nothing else, whatever it sends.
+        """
+        known = peer.authorized or not self._token
+        try:
+            request = self._unpack(frames)
+        except RequestError:
+            if known:
+                raise
+            raise _unauthorized() from None
+        if not known and not self._shows_token(request):
+            raise _unauthorized()
+        if isinstance(request, Hello) and request.protocol != PROTOCOL_VERSION:
+            raise ProtocolVersion(
+                f"The client speaks protocol version {request.protocol!r}, "
+                f"this engine version {PROTOCOL_VERSION}.",
+                "Use a client and an engine of the same version.",
+            )
+        peer.authorized = bool(self._token)
+        return request
+
+    def find_id(self, frames: list[bytes]) -> str | None:
+        """Return the id of a message that was not admitted, if it has a usable one."""
+        frame = frames[-1] if frames else b""
+        return find_id(frame) if len(frame) <= self.seek_id_bytes else None
+
+    def _unpack(self, frames: list[bytes]) -> Request:
+        if len(frames) != 1:
+            raise BadMessage(
+                f"The message has {len(frames)} frames.",
+                "Send each message as one frame, through a DEALER socket.",
+            )
+        request: Request = unpack(frames[0], self._max_bytes)
+        return request
+
+    def _shows_token(self, request: Request) -> bool:
+        shown = (request.token or "") if isinstance(request, Hello) else ""
+        return hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), self._token)
+
+
+def _unauthorized() -> Unauthorized:
+    return Unauthorized(
+        "This engine wants a token, and the client has not shown it.",
+        "Send a hello with the token first; whoever started the engine has it.",
+    )
