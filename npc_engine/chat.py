@@ -1,0 +1,236 @@
+"""A talk in the terminal: what the player types goes to a character, its lines come back.
+
+Owns the loop and its commands. It uses an engine through the user's verbs and a screen through its
+words; it knows no socket, no process and no colour.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from npc_engine.card import Card
+from npc_engine.errors import ConnectionLost, NpcError, UnknownNpc
+from npc_engine.messages import Gesture, Line, NpcInfo, Text
+from npc_engine.sentences import LineSplitter
+from npc_engine.terminal import Screen
+from npc_engine.verbs import Verbs
+
+__all__ = ["DEFAULT_SLOT", "Talk"]
+
+DEFAULT_SLOT = "talk"
+Streams = tuple[Literal["text", "line", "gesture"], ...]
+LIVE: Streams = ("text", "line", "gesture")
+PLAIN: Streams = ("line", "gesture")
+CTRL_C_HINT = "Ctrl-D or /quit leaves; Ctrl-C cuts a character short while it speaks."
+
+
+@dataclass
+class Talk:
+    """A player and a character at a time.
+
+    `cast` are the cards that may be called in by name, `window` is in tokens, `slot` is what /save
+    and /load take without a name.
+    """
+
+    engine: Verbs
+    screen: Screen
+    cast: Mapping[str, Card]
+    window: int
+    slot: str = DEFAULT_SLOT
+    npc: str = field(default="", init=False)
+
+    def run(self, npc: str) -> int:
+        """Talk with `npc` until the player leaves; return the exit status.
+
+        1 if the engine goes away in mid-talk. Raises RequestError when `npc` cannot come at all.
+        """
+        self.meet(npc)
+        self.screen.note("Say something, or /help.")
+        try:
+            while self._turn():
+                pass
+        except ConnectionLost as error:
+            self.screen.problem(error)
+            return 1
+        return 0
+
+    def meet(self, npc: str) -> None:
+        """Turn to a character; one of the cast that is not there yet comes in and greets."""
+        if npc in self._present():
+            self.npc = npc
+            return
+        if npc not in self.cast:
+            known = sorted({*self._present(), *self.cast})
+            raise UnknownNpc(f"Nobody is called {npc!r}.", f"There are: {', '.join(known)}.")
+        card = self.cast[npc]
+        with self.screen.waiting(f"{card.char} is coming ..."):
+            spawned = self.engine.spawn(npc, card)
+        self.npc = npc
+        if spawned.notice:
+            self.screen.note(spawned.notice)
+        if spawned.greeting:
+            self._greet(spawned.greeting)
+
+    def say(self, text: str) -> None:
+        """Say something and show the reply as it comes; Ctrl-C cuts it short."""
+        self.screen.name(self._display_name())
+        speech = self.engine.say(self.npc, text, stream=LIVE if self.screen.is_live else PLAIN)
+        n_heard = 0
+        try:
+            with self.screen.typing() as typing:
+                unfinished = ""
+                for record in speech:
+                    if isinstance(record, Text):
+                        unfinished += record.text
+                        typing(unfinished)
+                        continue
+                    unfinished = _after(unfinished, record)
+                    typing(unfinished)
+                    if isinstance(record, Line):
+                        self.screen.line(record.text)
+                        n_heard += len(record.text)
+                    else:
+                        self.screen.gesture(record.text)
+        except KeyboardInterrupt:
+            speech.cancel(heard=n_heard)
+        if speech.done is not None:
+            self.screen.status(speech.done, self._present().get(self.npc), self.window)
+
+    def event(self, text: str) -> None:
+        """Let everybody there perceive something."""
+        n_heard = self.engine.event(text)
+        self.screen.note(f"Noticed by {_count(n_heard, 'character')}; they remember it.")
+
+    def save(self, slot: str = "") -> None:
+        """Save everybody there."""
+        saved = self.engine.save(slot or self.slot)
+        who = ", ".join(saved.npcs)
+        size = f"{saved.n_bytes / 1e6:.1f} MB in {saved.ms:.0f} ms"
+        self.screen.note(f"Saved {who} in slot {saved.slot!r}: {size}.")
+
+    def load(self, slot: str = "") -> None:
+        """Bring back everybody whom a slot holds, as they were."""
+        loaded = self.engine.load(slot or self.slot)
+        who = ", ".join(one.npc for one in loaded.npcs)
+        self.screen.note(f"Loaded {who} from slot {loaded.slot!r} in {loaded.ms:.0f} ms.")
+        for one in loaded.npcs:
+            if one.notice:
+                self.screen.note(f"{one.npc}: {one.notice}")
+
+    def who(self, name: str = "") -> None:
+        """List the characters, or turn to one of them."""
+        present = self._present()
+        if name:
+            self.meet(self._called(name, present))
+            self.screen.note(f"You are talking with {self._display_name()}.")
+            return
+        rows = [
+            (_marked(info.npc, self.npc), info.name, self._state(info)) for info in present.values()
+        ]
+        rows += [
+            (f"  {npc}", card.char, "not here: /who " + npc)
+            for npc, card in self.cast.items()
+            if npc not in present
+        ]
+        self.screen.rows(rows)
+
+    def help(self) -> None:
+        """List the commands."""
+        self.screen.rows([(command.usage, command.meaning) for command in COMMANDS.values()])
+        self.screen.note(CTRL_C_HINT)
+
+    def n_tokens(self) -> int:
+        """Return how many tokens the character holds, persona included."""
+        return self._present()[self.npc].n_tokens
+
+    def _turn(self) -> bool:
+        """Take one row of the player; return whether the talk goes on."""
+        try:
+            text = self.screen.ask().strip()
+        except KeyboardInterrupt:
+            self.screen.note(f"\n{CTRL_C_HINT}")
+            return True
+        except EOFError:
+            self.screen.note("")
+            return False
+        if text == "/quit":
+            return False
+        try:
+            self._heed(text)
+        except ConnectionLost:
+            raise
+        except NpcError as error:
+            self.screen.problem(error)
+        return True
+
+    def _heed(self, text: str) -> None:
+        if not text.startswith("/"):
+            if text:
+                self.say(text)
+            return
+        word, _, rest = text.partition(" ")
+        command = COMMANDS.get(word)
+        if command is None:
+            self.screen.note(f"There is no command {word}. /help lists them.")
+        elif command.wants and not rest.strip():
+            self.screen.note(f"Use it so: {command.usage}")
+        else:
+            command.call(self, rest.strip())
+
+    def _present(self) -> dict[str, NpcInfo]:
+        return {info.npc: info for info in self.engine.list_npcs()}
+
+    def _called(self, name: str, present: Mapping[str, NpcInfo]) -> str:
+        """Return the id of the character that is meant by a name, however it is written."""
+        ids = {info.name.casefold(): npc for npc, info in present.items()}
+        ids = {card.char.casefold(): npc for npc, card in self.cast.items()} | ids
+        ids |= {npc.casefold(): npc for npc in (*self.cast, *present)}
+        return ids.get(name.casefold(), name)
+
+    def _display_name(self) -> str:
+        card = self.cast.get(self.npc)
+        return card.char if card else self._present()[self.npc].name
+
+    def _greet(self, greeting: str) -> None:
+        self.screen.name(self._display_name())
+        splitter = LineSplitter()
+        for record in (*splitter.feed(greeting), *splitter.finish()):
+            show = self.screen.line if record.kind == "line" else self.screen.gesture
+            show(record.text)
+
+    def _state(self, info: NpcInfo) -> str:
+        return f"{info.state}, {info.n_tokens} of {self.window} tokens"
+
+
+@dataclass(frozen=True)
+class _Command:
+    usage: str
+    meaning: str
+    call: Callable[[Talk, str], None]
+    wants: bool = False
+
+
+COMMANDS = {
+    "/save": _Command("/save [SLOT]", "save everybody there", Talk.save),
+    "/load": _Command("/load [SLOT]", "go back to how they were", Talk.load),
+    "/event": _Command("/event TEXT", "let something happen", Talk.event, wants=True),
+    "/who": _Command("/who [NAME]", "who is there, or turn to somebody", Talk.who),
+    "/help": _Command("/help", "this list", lambda talk, _rest: talk.help()),
+    "/quit": _Command("/quit", "leave", lambda _talk, _rest: None),
+}
+
+
+def _after(unfinished: str, record: Line | Gesture) -> str:
+    """Return what was streamed beyond a sentence or gesture that is complete now."""
+    _, found, rest = unfinished.partition(record.text)
+    if isinstance(record, Gesture):
+        rest = rest.lstrip("*_)]")  # the mark that closed it
+    return rest.lstrip() if found else ""
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _marked(npc: str, current: str) -> str:
+    return f"* {npc}" if npc == current else f"  {npc}"

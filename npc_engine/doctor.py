@@ -1,0 +1,185 @@
+"""`npc-engine doctor`: is this machine fit, is this model, and what would be faster?
+
+Owns the judgement: which fact is fine (`ok`), worth knowing (`!`) or to be mended (`x`).
+`machine` and `trial` find the facts, `doctor_text` shows them.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from npc_engine.doctor_text import render
+from npc_engine.errors import NpcError
+from npc_engine.llama_model import Model
+from npc_engine.loading import n_auto_threads
+from npc_engine.machine import computer, library
+from npc_engine.quantization import advise
+from npc_engine.selftest import ADVICE, extra_bufts_work, uses_amx
+from npc_engine.trial import try_model
+
+__all__ = ["examine", "main"]
+
+ABOUT = """\
+Check this machine, this llama.cpp build and, with --model, a model: what they are, how fast they
+are together, and what would be faster. Takes some seconds. A model's KV cache is calibrated anew,
+so run it on a quiet machine; the result is kept for the engine in the user's cache folder
+(NPC_ENGINE_CACHE_DIR names another).
+Exit status: 0 all is well, 1 something needs attention, 2 the model cannot be used.
+"""
+BUSY = 0.5  # other work per core beyond which figures say little
+
+Check = tuple[str, str]  # mark, text
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; the report goes to stdout, progress and errors to stderr."""
+    args = _parser().parse_args(argv)
+    try:
+        report = examine(Path(args.model) if args.model else None, _say)
+    except NpcError as e:
+        _say(f"npc-engine: error: {' '.join(str(e).split())}")
+        return 2
+    text = json.dumps(report, indent=2) + "\n" if args.json else render(report)
+    _print(text)
+    return 0 if report["healthy"] else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="npc-engine doctor",
+        description=ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", metavar="FILE", help="the GGUF model to try")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def _print(text: str) -> None:
+    """Write to stdout, whatever letters its encoding lacks."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(text + "\n")
+
+
+def examine(
+    model_path: Path | None = None, say: Callable[[str], None] = lambda _text: None
+) -> dict[str, Any]:
+    """Return the report, all of plain JSON types; `say` hears what takes long.
+
+    Keys: computer, library, threads, model (None without a path), checks, healthy. Raises
+    ModelError for a model that cannot be used.
+    """
+    model = None
+    busy = computer()["busy"]  # before the measurement adds to it
+    if model_path is not None:
+        if uses_amx():
+            say("Testing this llama.cpp build ...")
+        works = extra_bufts_work(model_path, fresh=True)
+        say(f"Loading and measuring {model_path.name} ...")
+        model = _examine_model(model_path, works)
+    report: dict[str, Any] = {
+        "computer": {**computer(), "busy": busy},
+        "library": library(),
+        "threads": n_auto_threads(),
+        "model": model,
+    }
+    if model:
+        report["library"]["extra_bufts_work"] = works
+        model["advice"] = _advice(model, report["library"])
+    checks = [{"mark": mark, "text": text} for mark, text in _checks(report)]
+    return {**report, "checks": checks, "healthy": all(c["mark"] != "x" for c in checks)}
+
+
+def _examine_model(path: Path, extra_bufts: bool) -> dict[str, Any]:
+    model = Model(path, extra_bufts=extra_bufts)
+    try:
+        return try_model(model, n_auto_threads())
+    finally:
+        model.close()
+
+
+def _advice(model: dict[str, Any], lib: dict[str, Any]) -> dict[str, Any]:
+    """Which quantization would be faster: a rule and its reason, no figures."""
+    works = lib["extra_bufts_work"] is not False
+    vectors = {"avx2", "neon"} & set(lib["features"])
+    given = advise(
+        model["quantization"],
+        amx=lib["amx"] and works,
+        repack=bool(lib["repack"] and works and vectors),
+    )
+    return {"suits": given.suits, "faster": list(given.faster), "reason": given.reason}
+
+
+def _checks(report: dict[str, Any]) -> Iterator[Check]:
+    yield from _check_library(report["library"], report["threads"])
+    yield from _check_features(report["computer"]["features"], report["library"]["features"])
+    if report["model"]:
+        yield from _check_model(report["model"], report["computer"])
+    if (report["computer"]["busy"] or 0) > BUSY:
+        yield "!", "Other programs keep this machine busy: the figures are lower than they can be."
+
+
+def _check_library(lib: dict[str, Any], n_threads: int) -> Iterator[Check]:
+    if lib["openmp"]:
+        yield "ok", f"Built with OpenMP: threads wait without spinning. Auto takes {n_threads}."
+    else:
+        yield (
+            "!",
+            "Built without OpenMP: waiting threads would take the game's cores, so auto takes "
+            "1 thread. A build with OpenMP (`make setup` with g++ or clang) can use more.",
+        )
+    if lib["extra_bufts_work"] is False:
+        yield "x", f"This build crashes on this CPU (gcc 12 and AMX). {ADVICE}"
+    elif lib["extra_bufts_work"] is None:
+        yield "!", "AMX code is not tested yet: give --model."
+    elif lib["amx"]:
+        yield "ok", "AMX code tested: it works on this CPU."
+    if lib["advice"]:
+        yield "!", lib["advice"]
+
+
+def _check_features(cpu: list[str] | None, build: list[str]) -> Iterator[Check]:
+    # AMX is switched off on purpose where the compiler gets it wrong; the build's advice tells.
+    unused = [f for f in cpu or () if f not in build and f != "amx_int8"]
+    if unused:
+        yield (
+            "!",
+            f"The CPU has {', '.join(unused)}, which this build does not use: build it on this "
+            "machine (`make setup`) for more speed.",
+        )
+    elif cpu:
+        yield "ok", "The build uses this CPU's vector instructions."
+
+
+def _check_model(model: dict[str, Any], computer: dict[str, Any]) -> Iterator[Check]:
+    if model["template_notice"]:
+        yield "!", model["template_notice"]
+    else:
+        yield "ok", "The model's own chat template is used."
+    advice = model["advice"]
+    if advice["suits"]:
+        yield "ok", f"{model['quantization']}: {advice['reason']}"
+    else:
+        faster = " or ".join((", ".join(advice["faster"][:-1]), advice["faster"][-1]))
+        yield "!", f"A {faster} file of this model would be faster here. {advice['reason']}"
+    yield _check_ram(model["ram"], computer["ram_total"])
+
+
+def _check_ram(ram: dict[str, int], total: int) -> Check:
+    """The game needs the other half."""
+    one, eight = ram["1"], ram["8"]
+    if one > total / 2:
+        return "x", "The model takes more than half of this machine's RAM: use a smaller one."
+    if eight > total / 2:
+        return "!", "8 characters take more than half of the RAM: use fewer --slots."
+    return "ok", "The model and 8 characters leave half of the RAM or more to the game."

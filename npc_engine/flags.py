@@ -1,0 +1,89 @@
+"""Settings as command-line flags: `config.Settings` states them once, this shows them in groups.
+
+Owns how a flag is spelled and explained, and who wins: flag, environment, settings file, default.
+It knows no subcommand.
+"""
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from npc_engine.config import FLASH_ATTN, KV_TYPES, LOG_LEVELS, Settings, read_toml
+
+__all__ = ["GROUPS", "TOKEN_VARIABLE", "add_settings", "as_flags", "given", "settings_from"]
+
+TOKEN_VARIABLE = "NPC_ENGINE_TOKEN"  # noqa: S105
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "model and memory": (
+        *("model", "window", "slots", "n_ctx", "kv_type", "flash_attn", "n_gpu_layers"),
+        *("n_batch", "saves"),
+    ),
+    "speed": ("threads", "step_ms", "max_tokens"),
+    "network": ("bind", "token", "token_stdin"),
+    "limits": ("max_npcs", "max_queue", "max_open_requests", "max_message_bytes", "max_outbox"),
+    "process": ("exit_on_stdin_eof", "log_level"),
+}
+_CHOICES = {"kv_type": KV_TYPES, "flash_attn": FLASH_ATTN, "log_level": LOG_LEVELS}
+_UNITS = {"TOKENS": " tokens", "MS": " ms", "BYTES": " bytes"}
+_FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
+
+
+def add_settings(parser: argparse.ArgumentParser, only: Collection[str] = tuple(_FIELDS)) -> None:
+    """Add a flag for each setting, in groups. Values stay text; `settings_from` checks them."""
+    for title, names in GROUPS.items():
+        wanted = [name for name in names if name in only]
+        group = parser.add_argument_group(title) if wanted else parser
+        for name in wanted:
+            _add(group, _FIELDS[name])
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that were given as flags."""
+    values = {name: getattr(args, name, None) for name in _FIELDS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def settings_from(args: argparse.Namespace) -> Settings:
+    """Return the settings of a command line; raises ConfigError.
+
+    A flag wins over NPC_ENGINE_TOKEN, which wins over the file of --config.
+    """
+    file = getattr(args, "config", None)
+    values: dict[str, object] = read_toml(Path(file)) if file else {}
+    values = {name.replace("-", "_"): value for name, value in values.items()}
+    if os.environ.get(TOKEN_VARIABLE):
+        values["token"] = os.environ[TOKEN_VARIABLE]
+    return Settings.parse(values | given(args))
+
+
+def as_flags(values: Mapping[str, Any], leave_out: Collection[str] = ()) -> list[str]:
+    """Return settings as the arguments that state them."""
+    flags: list[str] = []
+    for name, value in values.items():
+        if name in leave_out:
+            continue
+        flag = "--" + name.replace("_", "-")
+        flags += [flag] if value is True else [f"{flag}={value}"]
+    return flags
+
+
+def _add(group: argparse._ActionsContainer, field: dataclasses.Field[Any]) -> None:
+    flag = "--" + field.name.replace("_", "-")
+    text = f"{field.metadata['help']}{_default(field)}".replace("%", "%%")
+    if isinstance(field.default, bool):
+        group.add_argument(flag, action="store_true", default=None, help=text)
+    else:
+        metavar = field.metadata["metavar"] or "|".join(_CHOICES[field.name])
+        group.add_argument(flag, metavar=metavar, help=text)
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    """Return the default with its unit, unless the help text says it already."""
+    if field.default is None or isinstance(field.default, bool) or field.default == "":
+        return ""
+    default = f"{field.default:g}" if isinstance(field.default, float) else field.default
+    return f" (default: {default}{_UNITS.get(field.metadata['metavar'], '')})"

@@ -1,0 +1,126 @@
+"""How a talk begins: which engine, which characters, who comes first.
+
+Owns the choices behind `npc-engine chat` and `npc-engine demo`. It knows the client and the
+sidecar, and nothing of how a talk goes on.
+"""
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from npc_engine.card import Card
+from npc_engine.chat import Talk
+from npc_engine.client import Client
+from npc_engine.config import Settings
+from npc_engine.demo import play
+from npc_engine.errors import ConfigError, ModelError
+from npc_engine.example_characters import example_card, example_names
+from npc_engine.sidecar import Sidecar
+from npc_engine.terminal import Screen, open_screen
+
+__all__ = ["chat", "demo"]
+
+DEMO_MODEL = Path("models", "SmolLM2-135M-Instruct.Q4_1.gguf")
+DEMO_MAX_TOKENS = 60  # the scripted talk should not take long
+FIRST = "mara"
+
+
+def chat(
+    settings: Settings, own: Sequence[str], endpoint: str | None, card: str | None, slot: str
+) -> int:
+    """Talk with a character until the player leaves; return the exit status.
+
+    With a model in the settings an engine is started, `own` being its further flags; else
+    `endpoint` is one that runs already. `card` is a file or an example's name.
+    """
+    if endpoint and settings.model:
+        raise ConfigError(
+            f"Both an endpoint, {endpoint!r}, and a model, {settings.model!r}, are given.",
+            "Give the endpoint of an engine that runs, or a model to start one with.",
+        )
+    screen = open_screen()
+    cast, npc = _with_card(_examples(), card) if card else (_examples(), "")
+    with (
+        _started(screen, settings.model, own)
+        if settings.model
+        else Client(endpoint or settings.bind, token=settings.token or None, name="chat")
+    ) as client:
+        talk = Talk(client, screen, cast, _window(client), slot)
+        return talk.run(npc or _first_npc(client))
+
+
+def demo(settings: Settings, own: Sequence[str], *, scripted: bool) -> int:
+    """Talk with our own characters, or let a scripted talk play; return the exit status.
+
+    `own` are further flags for the engine; they win over what the demo chooses.
+    """
+    model = settings.model or _demo_model()
+    screen = open_screen()
+    with _saves(scripted) as saves:
+        flags = [f"--saves={saves}"] + [f"--max-tokens={DEMO_MAX_TOKENS}"] * scripted
+        with _started(screen, model, [*flags, *own]) as client:
+            talk = Talk(client, screen, _examples(), _window(client))
+            return play(talk, FIRST) if scripted else talk.run(FIRST)
+
+
+@contextmanager
+def _started(screen: Screen, model: str, args: Sequence[str]) -> Iterator[Client]:
+    """Start an engine of our own with `npc-engine serve` flags `args`; it ends with the talk."""
+    if not Path(model).is_file():
+        raise ModelError(f"There is no model file {model!r}.", "Check the path.")
+    # In a frozen build the program is itself the engine.
+    program = sys.executable if getattr(sys, "frozen", False) else None
+    with screen.waiting(f"Loading {Path(model).name} ..."):
+        sidecar = Sidecar(model, *args, executable=program)
+    with sidecar, sidecar.client(name="chat") as client:
+        for row in sidecar.log:
+            if " WARNING " in row:
+                screen.note(row)
+        yield client
+
+
+@contextmanager
+def _saves(scripted: bool) -> Iterator[Path]:
+    """Give the folder of the demo's saves; those of a scripted talk are gone with it."""
+    if not scripted:
+        from platformdirs import user_data_path
+
+        yield user_data_path("npc-engine", appauthor=False) / "demo-saves"
+        return
+    # Windows may still hold a file that the engine wrote a moment ago.
+    with tempfile.TemporaryDirectory(prefix="npc-engine-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _examples() -> dict[str, Card]:
+    return {name: example_card(name) for name in example_names()}
+
+
+def _with_card(cast: dict[str, Card], chosen: str) -> tuple[dict[str, Card], str]:
+    """Return the cast with a card of the player's choice, and the name of its character."""
+    if chosen in cast:
+        return cast, chosen
+    card = Card.load(chosen)
+    npc = re.sub(r"[^A-Za-z0-9_-]+", "-", card.char).strip("-").lower()[:64] or "npc"
+    return cast | {npc: card}, npc
+
+
+def _first_npc(client: Client) -> str:
+    """Return who talks when the player did not say: somebody who is there, else an example."""
+    return next((info.npc for info in client.list_npcs()), FIRST)
+
+
+def _window(client: Client) -> int:
+    return int(client.welcome.limits["window"])
+
+
+def _demo_model() -> str:
+    if not DEMO_MODEL.is_file():
+        raise ModelError(
+            f"There is no model {DEMO_MODEL.as_posix()!r} in {str(Path.cwd())!r}.",
+            "Run `make setup`, which fetches it, or say which: npc-engine demo --model q4.gguf",
+        )
+    return str(DEMO_MODEL)

@@ -1,0 +1,163 @@
+"""How a talk looks in a terminal: names, lines, gestures, status, questions to the player.
+
+Owns colours, glyphs and widths, with rich. It knows no engine and no command; where there is no
+terminal it writes the same plainly, one row each, in the order in which it comes.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from zlib import crc32
+
+from rich.console import Console
+from rich.live import Live
+from rich.padding import Padding
+from rich.text import Text
+
+from npc_engine.errors import NpcError
+from npc_engine.messages import Done, NpcInfo
+
+__all__ = ["Screen", "open_screen"]
+
+NAME_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+BAR_CELLS = 12
+INDENT = 2
+FANCY = ("▓", "░", " · ", "…")
+PLAIN = ("#", ".", " | ", "...")
+
+
+class Screen:
+    """Where a talk is shown. `ask` reads one row of the player and may raise EOFError."""
+
+    def __init__(self, console: Console, ask: Callable[[str], str] = input) -> None:
+        self._console = console
+        self._ask = ask
+        fits = _encodable("".join(FANCY), console.encoding)
+        self._full, self._empty, self._dot, self._more = FANCY if fits else PLAIN
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what is shown can be changed again: a terminal that is not a dumb one."""
+        return self._console.is_terminal and not self._console.is_dumb_terminal
+
+    def ask(self) -> str:
+        """Return what the player types; raises EOFError at the end, KeyboardInterrupt on Ctrl-C."""
+        return self._ask("\n> ")
+
+    def name(self, npc: str) -> None:
+        """Head a reply with its speaker, in the same colour each time."""
+        colour = NAME_COLOURS[crc32(npc.encode()) % len(NAME_COLOURS)]
+        self._show(Text(npc, style=f"bold {colour}"), indent=0)
+
+    def player(self, text: str) -> None:
+        """Show what the player of a scripted talk says."""
+        self._show(Text(f"\n> {text}", style="bold"), indent=0)
+
+    def line(self, text: str) -> None:
+        """Show a spoken sentence."""
+        self._show(Text(text))
+
+    def gesture(self, text: str) -> None:
+        """Show a stage direction, set apart from what is spoken."""
+        self._show(Text(f"~ {text} ~", style="italic dim"))
+
+    @contextmanager
+    def typing(self) -> Iterator[Callable[[str], None]]:
+        """Give a function that shows the sentence that is not ended yet; it goes at the end."""
+        if not self.is_live:
+            yield lambda _text: None
+            return
+        waiting = self._unfinished("")
+        with Live(
+            waiting,
+            console=self._console,
+            transient=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live:
+            yield lambda text: live.update(self._unfinished(text), refresh=True)
+
+    def status(self, done: Done, npc: NpcInfo | None, window: int) -> None:
+        """Show what the turn cost: speed, wait, and how full the window (in tokens) is."""
+        parts = [f"{done.stats.decode_tps:.0f} tok/s"]
+        parts.append(f"first word after {done.stats.ttft_ms:.0f} ms")
+        if npc is not None:
+            parts.append(f"window {npc.n_tokens}/{window} {self._bar(npc.n_tokens, window)}")
+        if done.reason == "cancelled":
+            parts.append("cut short")
+        if done.truncated:
+            parts.append("your message was too long and was cut")
+        self._show(Text(self._dot.join(parts), style="dim"))
+
+    def note(self, text: str) -> None:
+        """Say something that no character says."""
+        self._show(Text(text, style="dim"), indent=0)
+
+    def rows(self, rows: Sequence[Sequence[str]]) -> None:
+        """Show a small table."""
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self._show(Text("  ".join(cells).rstrip()))
+
+    def problem(self, error: NpcError) -> None:
+        """Show an error and what to do about it."""
+        self._show(Text(str(error), style="red"), indent=0)
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Show that something takes its time."""
+        if not self.is_live:
+            self.note(text)
+            yield
+            return
+        with self._console.status(Text(text, style="dim")):
+            yield
+
+    def _bar(self, used: int, window: int) -> str:
+        full = min(BAR_CELLS, round(BAR_CELLS * used / max(window, 1)))
+        return self._full * full + self._empty * (BAR_CELLS - full)
+
+    def _unfinished(self, text: str) -> Padding:
+        return Padding.indent(Text(text.strip() or self._more, style="dim"), INDENT)
+
+    def _show(self, text: Text, indent: int = INDENT) -> None:
+        if self._console.is_terminal:
+            self._console.print(Padding.indent(text, indent) if indent else text)
+        else:  # no width to wrap to: programs and logs read this
+            self._console.print(Text(" " * indent) + text, soft_wrap=True)
+
+
+def open_screen() -> Screen:
+    """Return the screen on standard output, with the keys of a shell where there are some."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, TextIOWrapper):
+            # One wrong byte, or a letter that an old code page lacks, must not end a talk.
+            stream.reconfigure(errors="replace")
+    if sys.stdin is not None and sys.stdin.isatty():
+        with suppress(ImportError):  # none on Windows, whose terminal has keys of its own
+            import readline  # noqa: F401
+    return Screen(Console(highlight=False, markup=False, emoji=False), _question())
+
+
+def _question() -> Callable[[str], str]:
+    """Return `input`, without its prompt where nobody sits at a keyboard."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        return input
+    return _next_row
+
+
+def _next_row(_prompt: str) -> str:
+    if sys.stdin is None:  # a program with windows and no console
+        raise EOFError
+    return input()
+
+
+def _encodable(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
