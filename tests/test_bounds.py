@@ -1,0 +1,136 @@
+"""Any bytes: an end and a bound that holds, or a ValueError."""
+
+import gc
+import random
+import tracemalloc
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npc_engine.bounds import MAX_DEPTH, measure
+
+ANY_COST = 1 << 40
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=40)
+    | st.binary(max_size=40)
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=20,
+)
+
+
+def nested(depth: int, lead: bytes) -> bytes:
+    return lead * depth + b"\xc0"
+
+
+@given(values, st.binary(max_size=5), st.binary(max_size=5))
+def test_the_end_is_where_another_library_put_it(value: Any, before: bytes, after: bytes) -> None:
+    packed = msgpack.packb(value)
+    assert measure(before + packed + after, len(before), ANY_COST) == len(before) + len(packed)
+
+
+@pytest.mark.parametrize("n", [0, 31, 32, 255, 256, 65_535, 65_536])
+@pytest.mark.parametrize("make", [lambda n: "x" * n, bytes, lambda n: [None] * n])
+def test_every_width_of_a_count(n: int, make: Any) -> None:
+    packed = msgpack.packb({"a": make(n), "b": {f"{i:x}": i for i in range(n % 70_000)}})
+    assert measure(packed, 0, ANY_COST) == len(packed)
+    for cut in (1, len(packed) // 2, len(packed) - 1):
+        with pytest.raises(ValueError, match="cut short"):
+            measure(packed[:cut], 0, ANY_COST)
+
+
+@given(st.binary(max_size=60))
+def test_what_it_lets_through_can_be_built(data: bytes) -> None:
+    try:
+        end = measure(data, 0, 1 << 20)
+    except ValueError:
+        return
+    try:
+        msgspec.msgpack.decode(data[:end])
+    except UnicodeDecodeError:
+        return
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "cut short"),
+        (b"\xc1", "0xc1"),
+        (msgpack.packb(msgpack.ExtType(5, b"abc")), "begins nothing"),
+        (msgpack.packb(msgpack.Timestamp(1, 2)), "begins nothing"),
+        (b"\x81\x01\x02", "no text"),
+        (b"\x81\x90\x02", "no text"),
+        (b"\xdd\xff\xff\xff\xff", "cut short"),
+        (b"\xdf\xff\xff\xff\xff", "cut short"),
+        (b"\xc6\xff\xff\xff\xff", "cut short"),
+        (b"\xdb\xff\xff\xff\xff" + b"x" * 100, "cut short"),
+        (nested(MAX_DEPTH, b"\x91"), "deeper"),
+        (nested(1_000_000, b"\x91"), "deeper"),
+        (nested(1_000_000, b"\x81\xa1a"), "deeper"),
+        (b"\xdd\x00\x01\x00\x00" + b"\x80" * 65_536, "memory"),
+        (b"\xdb\x00\x10\x00\x00" + b"x" * (1 << 20), "memory"),
+        (b"\xda\xff\xff\xf0\x9f\x98\x80" + b"x" * 65_531, None),
+    ],
+)
+def test_traps(data: bytes, reason: str | None) -> None:
+    if reason is None:
+        assert measure(data, 0, 300_000) == len(data)
+    else:
+        with pytest.raises(ValueError, match=reason):
+            measure(data, 0, 1 << 20)
+    assert measure(nested(MAX_DEPTH - 1, b"\x91"), 0, 1 << 20) == MAX_DEPTH
+
+
+SHAPES = {
+    "empty maps": [{} for _ in range(20_000)],
+    "empty lists": [[] for _ in range(20_000)],
+    "maps of one": [{"": None} for _ in range(20_000)],
+    "lists of one": [[None] for _ in range(20_000)],
+    "large numbers": [1 << 40] * 20_000,
+    "floats": [0.5] * 20_000,
+    "short wide texts": ["\U0001f600a"] * 20_000,
+    "one wide text": "x" * 400_000 + "\U0001f600",
+    "latin text": "\u00e9" * 400_000,
+    "one map": {f"{i:x}": None for i in range(22_000)},
+    "one bytes": bytes(400_000),
+    "chain of maps": msgspec.msgpack.decode(nested(MAX_DEPTH - 2, b"\x81\xa1a")),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_bound_holds(shape: str) -> None:
+    packed = msgpack.packb(SHAPES[shape])
+    gc.collect()
+    tracemalloc.start()
+    try:
+        built = msgspec.msgpack.decode(packed)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert built == SHAPES[shape]
+    with pytest.raises(ValueError, match="memory"):
+        measure(packed, 0, taken - 1)
+
+
+def test_random_bytes_raise_nothing_else() -> None:
+    rng = random.Random(2)
+    leads = bytes([0x81, 0x93, 0xA2, 0xC4, 0xC6, 0xD9, 0xDC, 0xDD, 0xDE, 0xDF, 0xCB, 0x01])
+    for _ in range(3_000):
+        data = bytes(
+            rng.choice(leads) if rng.random() < 0.7 else rng.randrange(256) for _ in range(40)
+        )
+        try:
+            assert 0 < measure(data, 0, 1 << 16) <= len(data)
+        except ValueError:
+            continue

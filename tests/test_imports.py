@@ -1,0 +1,207 @@
+"""Who may import whom, what an import costs, and what each module makes public.
+
+A module imports only modules of a strictly lower rank, lazy imports within functions included. So
+there are no cycles, and whoever reads a file has read all it stands on. A new module gets its line
+here: the lowest rank that its imports allow.
+"""
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "npc_engine"
+HEAVY = {"jinja2", "llama_cpp", "numpy", "psutil", "rich", "zmq"}
+MAX_IMPORT_S = 0.1
+
+RANKS = {
+    "bounds": 0,
+    "doctor_text": 0,
+    "errors": 0,
+    "governor": 0,
+    "ledger": 0,
+    "macros": 0,
+    "measurements": 0,
+    "punctuation": 0,
+    "quantization": 0,
+    "template": 0,
+    "card_fields": 1,
+    "card_file": 1,
+    "config": 1,
+    "durable": 1,
+    "endpoint": 1,
+    "llama_model": 1,
+    "messages": 1,
+    "prompt": 1,
+    "sentences": 1,
+    "sequence": 1,
+    "writer": 1,
+    "card": 2,
+    "detokenizer": 2,
+    "flags": 2,
+    "installation": 2,
+    "llama": 2,
+    "peer": 2,
+    "scheduler": 2,
+    "snapshot": 2,
+    "speech": 2,
+    "terminal": 2,
+    "voice": 2,
+    "example_characters": 3,
+    "gate": 3,
+    "npc": 3,
+    "seats": 3,
+    "selftest": 3,
+    "speaking": 3,
+    "store": 3,
+    "track": 3,
+    "verbs": 3,
+    "bridge": 4,
+    "calibrate": 4,
+    "character": 4,
+    "chat": 4,
+    "client": 4,
+    "frozen": 4,
+    "machine": 4,
+    "demo": 5,
+    "sidecar": 5,
+    "stage": 5,
+    "trial": 5,
+    "opening": 6,
+    "saving": 6,
+    "engine": 7,
+    "__init__": 8,
+    "loading": 8,
+    "doctor": 9,
+    "serve": 9,
+    "cli": 10,
+    "__main__": 11,
+}
+# `Engine.open` is all that a game in Python has to know, so it may reach up.
+EXCEPTIONS = {("engine", "loading")}
+# The face of the package: what everybody may take from it costs nothing.
+FACE = {"__version__"}
+# Who knows a library that is slow to import or dangerous to use.
+OWNERS = {
+    "ctypes": {"llama", "llama_model"},
+    "jinja2": {"template"},
+    "llama_cpp": {"llama", "llama_model"},
+    "numpy": {"llama"},
+    "rich": {"terminal"},
+    "zmq": {"bridge", "client", "endpoint"},
+}
+# They define no names for others.
+SCRIPTS = {"__main__"}
+
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+
+def imports(module: str) -> Iterator[str]:
+    """The package's own modules that a module imports anywhere in its file."""
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module} imports relatively"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "npc_engine" and rest not in FACE:
+                yield rest.partition(".")[0]
+
+
+def public(module: str) -> list[str]:
+    return list(importlib.import_module(f"npc_engine.{module}").__all__)
+
+
+def run(code: str) -> str:
+    """Run Python in a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_module_has_a_rank() -> None:
+    assert sorted(RANKS) == MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_lower_ranks_only(module: str) -> None:
+    for other in imports(module):
+        assert other in RANKS, f"{module} imports {other!r}, which is no module"
+        if (module, other) not in EXCEPTIONS:
+            assert RANKS[other] < RANKS[module], f"{module} may not import {other}"
+
+
+def test_ranks_are_as_low_as_they_can_be() -> None:
+    for module, rank in RANKS.items():
+        below = [RANKS[o] for o in imports(module) if (module, o) not in EXCEPTIONS]
+        assert rank == max(below, default=-1) + 1, module
+
+
+def test_the_exceptions_are_still_needed() -> None:
+    assert {(m, o) for m, o in EXCEPTIONS if o in imports(m)} == EXCEPTIONS
+
+
+@pytest.mark.parametrize("library", sorted(OWNERS))
+def test_only_its_owners_know_a_library(library: str) -> None:
+    pattern = re.compile(rf"^\s*(?:import|from) {library}\b", re.M)
+    found = {m for m in MODULES if pattern.search((PACKAGE / f"{m}.py").read_text("utf-8"))}
+    assert found == OWNERS[library]
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - SCRIPTS - {"__init__"}))
+def test_all_is_sorted_and_exists(module: str) -> None:
+    names = public(module)
+    loaded = importlib.import_module(f"npc_engine.{module}")
+    assert len(set(names)) == len(names)
+    assert names == sorted(names, key=by_kind)
+    assert [name for name in names if not hasattr(loaded, name)] == []
+
+
+def by_kind(name: str) -> tuple[int, str]:
+    """Constants, then classes, then functions, as ruff sorts them."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+def test_the_face_of_the_package() -> None:
+    import npc_engine
+
+    assert npc_engine.__all__ == sorted(npc_engine.__all__, key=by_kind)
+    assert set(npc_engine.__all__) <= set(dir(npc_engine))
+    assert all(getattr(npc_engine, name) is not None for name in npc_engine.__all__)
+    with pytest.raises(AttributeError, match="Enigne"):
+        npc_engine.Enigne  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("code", "allowed"),
+    [
+        ("import npc_engine", set()),
+        ("from npc_engine import Engine", set()),
+        ("from npc_engine import Client", {"zmq"}),
+        ("import npc_engine.bridge", {"zmq"}),
+    ],
+)
+def test_what_an_import_loads(code: str, allowed: set[str]) -> None:
+    loaded = json.loads(run(f"{code}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"))
+    assert HEAVY & set(loaded) == allowed
+
+
+def test_importing_the_package_is_quick() -> None:
+    code = (
+        "from time import perf_counter\nbegan = perf_counter()\nimport npc_engine\n"
+        "print(perf_counter() - began)"
+    )
+    assert min(float(run(code)) for _ in range(5)) < MAX_IMPORT_S

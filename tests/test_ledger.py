@@ -1,0 +1,311 @@
+"""The ledger against a naive model: a list of segments, and a dict of cells by position."""
+
+import itertools
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from npc_engine.ledger import Kind, Ledger, Range, Segment
+
+N_POS = 400
+
+
+@dataclass
+class Naive:
+    """A segment as the model sees it: each token with the position it is cached at, or None."""
+
+    segment: Segment
+    kind: Kind
+    turn: int
+    pinned: bool
+    tokens: list[int]
+    places: list[int | None] = field(default_factory=list)
+
+
+def survivors(told: list[Naive], ledger: Ledger, n_new: int, turn: int) -> list[Naive]:
+    """Rules 4 to 7, written down as plainly as can be."""
+
+    def n_left(segments: list[Naive]) -> int:
+        return sum(len(s.tokens) for s in segments) + n_new
+
+    n_pinned = sum(len(s.tokens) for s in told if s.pinned)
+    if n_left(told) <= n_pinned + int((ledger.window - n_pinned) * 0.9):
+        return told
+    left = list(told)
+    while n_left(left) > n_pinned + int((ledger.window - n_pinned) * 0.7):
+        past = [s.turn for s in left if not s.pinned and s.turn != turn]
+        events = [s for s in left if not s.pinned and s.turn == turn and s.kind is Kind.EVENT]
+        if past:
+            left = [s for s in left if s.pinned or s.turn != past[0]]
+        elif events:
+            left.remove(events[0])
+        else:
+            break
+    rest = [s for s in left if not s.pinned]
+    if ledger.joined and len(left) < len(told) and rest and rest[0].kind is Kind.OPEN:
+        left.remove(rest[0])
+    return left
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Every operation in any order; the cache is told only what the ledger returns."""
+
+    @initialize(
+        n_pinned=st.lists(st.integers(0, 30), min_size=1, max_size=3),
+        window=st.integers(60, 200),
+        joined=st.booleans(),
+    )
+    def begin(self, n_pinned: list[int], window: int, joined: bool) -> None:
+        self.ledger = Ledger(window, N_POS, joined=joined)
+        self.told: list[Naive] = []
+        self.cache: dict[int, int] = {}
+        self.next_token = itertools.count(1000)
+        self.turn = 1
+        self.n_evicted = 0
+        for n in n_pinned:
+            self._append(Kind.PERSONA, n, 0, pinned=True)
+
+    def _append(self, kind: Kind, n: int, turn: int, pinned: bool = False) -> None:
+        tokens = list(itertools.islice(self.next_token, n))
+        segment = Segment(kind, list(tokens), turn=turn, pinned=pinned)
+        self.ledger.append(segment)
+        self.told.append(Naive(segment, kind, turn, pinned, tokens, [None] * n))
+
+    def _forget(self, ranges: list[Range]) -> None:
+        """What the cache does with the ranges; they must name cells that are there."""
+        for first, last in ranges:
+            assert first < last
+            for position in range(first, last):
+                del self.cache[position]
+
+    @rule(kind=st.sampled_from(list(Kind)), n=st.integers(0, 40))
+    def append(self, kind: Kind, n: int) -> None:
+        self._append(kind, n, self.turn)
+
+    @rule()
+    def next_turn(self) -> None:
+        self.turn += 1
+
+    @precondition(lambda self: not self.told[-1].pinned)
+    @rule()
+    def append_token(self) -> None:
+        token = next(self.next_token)
+        self.ledger.append_token(token)
+        self.told[-1].tokens.append(token)
+        self.told[-1].places.append(None)
+
+    @rule(limit=st.integers(0, 50))
+    def read(self, limit: int) -> None:
+        """What `pending` says is decoded, from `next_pos` on."""
+        waiting = [(s, i) for s in self.told for i, place in enumerate(s.places) if place is None][
+            :limit
+        ]
+        tokens = self.ledger.pending(limit)
+        assert tokens == [s.tokens[i] for s, i in waiting]
+        position = self.ledger.next_pos
+        for (s, i), token in zip(waiting, tokens, strict=True):
+            assert position not in self.cache
+            self.cache[position] = token
+            s.places[i] = position
+            position += 1
+        self.ledger.commit(len(tokens))
+
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        loose = [s for s in self.told if not s.pinned]
+        gone = data.draw(st.lists(st.sampled_from(loose), unique_by=id)) if loose else []
+        self._forget(self.ledger.drop([s.segment for s in gone]))
+        self.told = [s for s in self.told if not any(s is g for g in gone)]
+
+    @rule(data=st.data())
+    def cut(self, data: st.DataObject) -> None:
+        """The last segment mostly, but any one may be cut: that leaves a hole."""
+        loose = [s for s in self.told if not s.pinned]
+        if not loose:
+            return
+        s = data.draw(st.sampled_from([loose[-1], *loose]))
+        n_keep = data.draw(st.integers(0, len(s.tokens) + 2))
+        self._forget(self.ledger.cut(s.segment, n_keep))
+        del s.tokens[n_keep:], s.places[n_keep:]
+
+    @rule(n_new=st.integers(0, 120), back=st.integers(0, 2))
+    def make_room(self, n_new: int, back: int) -> None:
+        turn = self.turn - back
+        expected = survivors(self.told, self.ledger, n_new, turn)
+        gone = [s for s in self.told if not any(s is e for e in expected)]
+        self.n_evicted += sum(len(s.tokens) for s in gone)
+        self._forget(self.ledger.make_room(n_new, turn))
+        self.told = expected
+        if self.ledger.n_tokens + n_new > self.ledger.high_water:
+            assert all(
+                s.pinned or (s.turn == turn and s.kind is not Kind.EVENT) for s in self.told
+            ), "something could still have left"
+
+    @rule()
+    def forget_cache(self) -> None:
+        self.ledger.forget_cache()
+        self.cache.clear()
+        for s in self.told:
+            s.places = [None] * len(s.tokens)
+
+    @invariant()
+    def same_segments(self) -> None:
+        assert [id(s) for s in self.ledger.segments] == [id(s.segment) for s in self.told]
+        assert [s.tokens for s in self.ledger.segments] == [s.tokens for s in self.told]
+        assert self.ledger.tokens() == [token for s in self.told for token in s.tokens]
+
+    @invariant()
+    def true_counts(self) -> None:
+        ledger = self.ledger
+        assert ledger.n_tokens == sum(len(s.tokens) for s in self.told)
+        assert ledger.n_pinned == sum(len(s.tokens) for s in self.told if s.pinned)
+        assert ledger.n_cells == len(self.cache)
+        assert ledger.n_pending == ledger.n_tokens - len(self.cache)
+        assert ledger.n_evicted == self.n_evicted
+
+    @invariant()
+    def cache_is_mirrored(self) -> None:
+        cells = [
+            (segment.start + i, segment.tokens[i])
+            for segment in self.ledger.segments
+            for i in range(segment.n_cached)
+        ]
+        assert dict(cells) == self.cache
+        positions = [position for position, _ in cells]
+        assert positions == sorted(set(positions)), "positions do not rise"
+        assert self.ledger.next_pos == max(self.cache, default=-1) + 1, "the tail has a gap"
+
+    @invariant()
+    def cached_is_a_beginning(self) -> None:
+        places = [place for s in self.told for place in s.places]
+        n_cells = self.ledger.n_cells
+        assert None not in places[:n_cells]
+        assert places[n_cells:] == [None] * len(places[n_cells:])
+
+
+TestLedger = LedgerMachine.TestCase
+TestLedger.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+# -- the rules, one by one ---------------------------------------------------------------------
+
+
+def make(*sizes: tuple[Kind, int, int], window: int = 100, joined: bool = False) -> Ledger:
+    """A ledger of (kind, turn, n tokens) behind ten pinned tokens, all of it cached."""
+    ledger = Ledger(window, N_POS, joined=joined)
+    ledger.append(Segment(Kind.PERSONA, list(range(10)), pinned=True))
+    for kind, turn, n in sizes:
+        ledger.append(Segment(kind, [turn] * n, turn=turn))
+    ledger.commit(ledger.n_tokens)
+    return ledger
+
+
+def kinds(ledger: Ledger) -> list[tuple[Kind, int]]:
+    return [(s.kind, s.turn) for s in ledger.segments]
+
+
+def test_nothing_leaves_below_the_high_water_mark() -> None:
+    ledger = make((Kind.SAID, 1, 40), (Kind.SAID, 2, 40))
+    assert ledger.high_water == 91
+    assert ledger.make_room(1, 3) == []
+    assert ledger.make_room(2, 3) == [(10, 50)]
+
+
+def test_whole_turns_leave_oldest_first_down_to_the_low_water_mark() -> None:
+    turns = [(kind, turn, 10) for turn in (1, 2, 3, 4) for kind in (Kind.SAID, Kind.REPLY)]
+    ledger = make(*turns)
+    assert ledger.low_water == 72
+    assert ledger.make_room(10, 4) == [(10, 50)], "one range for what touches"
+    assert [s.turn for s in ledger.segments] == [0, 3, 3, 4, 4]
+    assert ledger.n_evicted == 40
+
+
+def test_the_next_position_never_falls_into_a_hole() -> None:
+    ledger = make((Kind.SAID, 1, 30), (Kind.SAID, 2, 30))
+    ledger.drop([ledger.segments[1]])
+    assert ledger.next_pos == 70
+    ledger.append(Segment(Kind.SAID, [3, 3]))
+    ledger.commit(2)
+    assert (ledger.segments[-1].start, ledger.next_pos) == (70, 72)
+
+
+def test_positions_at_the_tail_are_used_again() -> None:
+    ledger = make((Kind.SAID, 1, 30), (Kind.SAID, 2, 30))
+    assert ledger.drop([ledger.segments[2]]) == [(40, 70)]
+    assert ledger.next_pos == 40
+
+
+def test_a_segment_cached_in_part_leaves_with_its_cells_alone() -> None:
+    ledger = make((Kind.SAID, 1, 20))
+    half = Segment(Kind.SAID, list(range(20)), turn=2)
+    ledger.append(half)
+    ledger.commit(5)
+    ledger.append(Segment(Kind.CLOSE, [7], turn=2))
+    assert ledger.drop([half]) == [(30, 35)]
+    assert (ledger.n_cells, ledger.n_tokens, ledger.next_pos) == (30, 31, 30)
+    assert ledger.pending(9) == [7]
+
+
+def test_of_the_open_turn_only_events_leave() -> None:
+    ledger = make((Kind.REPLY, 1, 10), (Kind.OPEN, 2, 5), (Kind.EVENT, 2, 30), (Kind.SAID, 2, 30))
+    ledger.make_room(40, 2)
+    assert kinds(ledger)[1:] == [(Kind.OPEN, 2), (Kind.SAID, 2)]
+    assert ledger.make_room(400, 2) == []
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_the_first_turn_that_remains_has_an_opener_unless_the_beginning_has_it(
+    joined: bool,
+) -> None:
+    ledger = make(
+        (Kind.SAID, 1, 40), (Kind.OPEN, 2, 3), (Kind.SAID, 2, 30), (Kind.OPEN, 3, 3), joined=joined
+    )
+    ledger.make_room(20, 3)
+    opener = [] if joined else [(Kind.OPEN, 2)]
+    assert kinds(ledger)[1:] == [*opener, (Kind.SAID, 2), (Kind.OPEN, 3)]
+
+
+def test_who_wants_an_opener() -> None:
+    assert make().wants_opener
+    assert not make(joined=True).wants_opener
+    assert make((Kind.SAID, 1, 1), joined=True).wants_opener
+
+
+def test_empty_segments_hide_nothing_that_is_pending() -> None:
+    ledger = make((Kind.SAID, 1, 4))
+    for tokens in ([1, 2], [], [3], []):
+        ledger.append(Segment(Kind.NOTE, tokens))
+    assert ledger.pending(9) == [1, 2, 3]
+    ledger.commit(1)
+    assert ledger.pending(9) == [2, 3]
+    ledger.commit(2)
+    assert ledger.pending(9) == []
+    assert ledger.next_pos == ledger.n_cells == 17
+
+
+def test_cutting_behind_the_end_changes_nothing() -> None:
+    ledger = make((Kind.SAID, 1, 4))
+    assert ledger.cut(ledger.segments[-1], 9) == []
+    assert (ledger.n_tokens, ledger.n_cells) == (14, 14)
+
+
+def test_renumbering_is_due_when_the_last_position_would_be_passed() -> None:
+    ledger = make((Kind.SAID, 1, 80), window=1000)
+    assert not ledger.needs_renumbering(N_POS - 90)
+    assert ledger.needs_renumbering(N_POS - 89)
+    ledger.append(Segment(Kind.SAID, [1] * 10))
+    assert not ledger.needs_renumbering(N_POS - 100), "pending tokens need positions too"
+    assert ledger.needs_renumbering(N_POS - 99)
+
+
+def test_a_forgotten_cache_is_read_again_from_position_0() -> None:
+    ledger = make((Kind.SAID, 1, 30), (Kind.SAID, 2, 30))
+    ledger.drop([ledger.segments[1]])
+    ledger.forget_cache()
+    assert (ledger.next_pos, ledger.n_cells) == (0, 0)
+    assert ledger.pending(99) == ledger.tokens()
+    ledger.commit(40)
+    assert [(s.start, s.end) for s in ledger.segments] == [(0, 10), (10, 40)]

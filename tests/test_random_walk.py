@@ -1,0 +1,191 @@
+"""Two thousand random requests for twelve characters on three slots, against a naive model.
+
+The model is a set of canaries for each character: words that only it was told. Whatever is
+spoken, cut, parked, saved, loaded or fails, nobody ever knows a canary that it was not told, and
+every request has one terminal reply. FakeLlama and the rig check the rest at every step.
+"""
+
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from npc_engine import messages as m
+from tests.rig import GAME, Rig, TimedLlama
+
+CANARY = re.compile(r"k\d+q")  # babble has neither digits nor k
+NAMES = [f"npc{i}" for i in range(12)]
+SLOTS = ["s1", "s2", "s3"]
+CLIENTS = [GAME, b"other"]
+N_REQUESTS = 2_000
+
+
+class Walk:
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.fake = TimedLlama(n_slots=3, n_cells=240, n_batch=48, n_pos=700)
+        self.fake.seconds = 0.001
+        self.rig = Rig(folder, fake=self.fake, window=240, max_tokens=24, max_queue=2)
+        self.told: dict[str, set[str]] = {}
+        self.saved: dict[str, dict[str, set[str]]] = {}
+        self.saying: dict[tuple[bytes, str], tuple[str, str]] = {}
+        self.saving: dict[str, tuple[m.Save, dict[str, set[str]]]] = {}
+        self.n_canaries = 0
+        self.n_checked = 0
+        self.counts: dict[str, int] = {}
+
+    def run(self, n: int) -> None:
+        moves: list[tuple[Callable[[], None], int]] = [
+            (self.spawn, 8), (self.say, 30), (self.event, 15), (self.hear, 10), (self.cancel, 10),
+            (self.save, 2), (self.load, 2), (self.despawn, 2), (self.drop, 1), (self.fail, 1),
+            (self.look, 5),
+        ]  # fmt: skip
+        for _ in range(n):
+            move = self.random.choices([m for m, _ in moves], [w for _, w in moves])[0]
+            move()
+            for _ in range(self.random.choice([0, 0, 1, 2, 6])):
+                self.step()
+        while self.rig.engine.patience() is not None:
+            self.step()
+        self.check_canaries()
+
+    def step(self) -> None:
+        for reply in self.rig.step():
+            name = type(reply).__name__
+            if isinstance(reply, m.Error):
+                name = reply.code
+                assert reply.help
+                assert name in {"busy", "internal", "unknown_target", "unknown_npc", "npc_exists",
+                                "unknown_slot"}, reply  # fmt: skip
+            self.counts[name] = self.counts.get(name, 0) + 1
+            if isinstance(reply, m.Saved):
+                self.note_saved(reply)
+        if self.rig.n_steps % 20 == 0:
+            self.check_canaries()
+
+    def note_saved(self, reply: m.Saved) -> None:
+        request, told = self.saving.pop(reply.id or "")
+        kept = self.saved.get(reply.slot, {}) if request.npcs else {}
+        self.saved[reply.slot] = {**kept, **{name: told[name] for name in reply.npcs}}
+
+    def check_canaries(self) -> None:
+        for name in self.rig.engine.stage.characters:
+            known = set(CANARY.findall(self.rig.heard(name)))
+            assert known <= self.told[name], f"{name} knows {known - self.told[name]}"
+            self.n_checked += len(known)
+
+    # moves
+
+    def words(self, name: str | None) -> str:
+        self.n_canaries += 1
+        canary = f"k{self.n_canaries}q"
+        for hearer in [name] if name else list(self.rig.engine.stage.characters):
+            self.told.setdefault(hearer, set()).add(canary)
+            for _, told in self.saving.values():  # not copied yet: it may be in there, too
+                told.setdefault(hearer, set()).add(canary)
+        return f"{canary} " + "and so on " * self.random.choice([0, 0, 1, 3, 60])
+
+    @property
+    def name(self) -> str:
+        return self.random.choice(NAMES)
+
+    def send(self, request: m.Request, client: bytes = GAME) -> str:
+        return self.rig.send(request, client)
+
+    def spawn(self) -> None:
+        name = self.name
+        if name not in self.rig.engine.stage.characters:
+            self.told[name] = set()
+        card = {"name": name, "system_prompt": "Brief.", "first_mes": "Hi."}
+        self.send(m.Spawn(id=self.rig.id(), npc=name, card=card))
+
+    def say(self) -> None:
+        name, client = self.name, self.random.choice(CLIENTS)
+        notes = [self.words(name)] if self.random.random() < 0.2 else []
+        priority: Any = self.random.choice(["player", "near", "ambient"])
+        request = m.Say(id=self.rig.id(), npc=name, text=self.words(name), notes=notes,
+                        priority=priority, stream=["text", "line"])  # fmt: skip
+        self.saying[client, self.send(request, client)] = name, request.text
+
+    def event(self) -> None:
+        one = self.name if self.random.random() < 0.8 else None
+        expires = self.random.choice([None, None, 0.05])
+        self.send(m.Event(id=self.rig.id(), npcs=[one] if one else "*", text=self.words(one),
+                          expires_s=expires))  # fmt: skip
+
+    def hear(self) -> None:
+        name = self.name
+        self.send(m.Hear(id=self.rig.id(), npc=name, text=self.words(name)))
+
+    def cancel(self) -> None:
+        open_ = [key for key in self.saying if key in self.rig.open]
+        if open_:
+            client, target = self.random.choice(open_)
+            if self.random.random() < 0.1:
+                client = self.random.choice(CLIENTS)
+            heard = self.random.choice([None, 0, 3, 99])
+            self.send(m.Cancel(id=self.rig.id(), target=target, heard=heard), client)
+
+    def save(self) -> None:
+        npcs = None if self.random.random() < 0.5 else [self.name]
+        request = m.Save(id=self.rig.id(), slot=self.random.choice(SLOTS), npcs=npcs)
+        self.send(request)
+        self.saving[request.id] = request, {name: set(told) for name, told in self.told.items()}
+
+    def load(self) -> None:
+        """At rest, so that the model knows what the slot holds."""
+        while self.saving.keys() & {i for _, i in self.rig.open}:
+            self.step()
+        slot = self.random.choice(SLOTS)
+        known = self.saved.get(slot, {})
+        names = None if self.random.random() < 0.5 else list(known)[:2]
+        wanted = sorted(known) if names is None else names
+        target = self.send(m.Load(id=self.rig.id(), slot=slot, npcs=names))
+        for name in wanted:
+            self.told[name] = set(known[name])
+        self.step()
+        loaded = self.rig.records(target)[-1]
+        if known:
+            assert isinstance(loaded, m.Loaded), loaded
+            assert [npc.npc for npc in loaded.npcs] == wanted
+            assert all(npc.source == "payload" or npc.notice for npc in loaded.npcs)
+        else:
+            assert isinstance(loaded, m.Error), loaded
+
+    def despawn(self) -> None:
+        self.send(m.Despawn(id=self.rig.id(), npc=self.name))
+
+    def drop(self) -> None:
+        why: Any = self.random.choice(["cancelled", "slow_client"])
+        self.rig.engine.drop(self.random.choice(CLIENTS), why)
+
+    def fail(self) -> None:
+        self.fake.n_failures = 1
+
+    def look(self) -> None:
+        self.send(self.random.choice([m.List, m.Stats, m.Ping])(id=self.rig.id()))
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_nobody_knows_what_it_was_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr("os.fsync", lambda fd: None)
+    walk = Walk(tmp_path, seed)
+    walk.run(N_REQUESTS)
+    walk.rig.close()
+    counts = walk.counts
+    assert counts["Done"] > 150
+    assert counts["Saved"] > 10
+    assert counts["Loaded"] > 10
+    assert counts["internal"] > 0
+    assert walk.n_checked > 1_000, "the canaries must have something to say"
+    assert any(s.n_parked_bytes for s in _sequences(walk)), "nobody was ever parked"
+    assert walk.fake.closed
+
+
+def _sequences(walk: Walk) -> list[Any]:
+    return [c.npc.sequence for c in walk.rig.engine.stage.characters.values()]

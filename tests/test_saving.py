@@ -1,0 +1,527 @@
+"""save, load and spawn with restore: what comes back is who was saved, and nobody is disturbed."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from npc_engine import messages as m
+from npc_engine.errors import SnapshotError
+from npc_engine.saving import POLL_S
+from npc_engine.store import Store
+from tests.fake_llama import END, FakeLlama, babble
+from tests.rig import CARD, Rig, TimedLlama, scripted
+
+MakeRig = Callable[..., Rig]
+
+
+@pytest.fixture(autouse=True)
+def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda fd: None)  # test_durable has that
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
+    made: list[Rig] = []
+
+    def make(**keys: Any) -> Rig:
+        made.append(Rig(tmp_path, **keys))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.close()
+
+
+class Other(TimedLlama):
+    """A backend that differs in one fact."""
+
+    fact: Mapping[str, Any]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return {**super().about, **self.fact}
+
+
+def other(**fact: Any) -> Other:
+    fake = Other()
+    fake.fact = fact
+    return fake
+
+
+def cast(rig: Rig) -> None:
+    """Four characters with something to remember, two of them parked."""
+    for name in "abcd":
+        rig.spawn(name, card={"name": name.upper(), "system_prompt": f"Lives at {name}."})
+    for turn in range(2):
+        for name in "abcd":
+            rig.event(f"Bell {turn} at {name}.", [name])
+            rig.talk(name, f"Turn {turn}, {name}.")
+    rig.event("A dog barks.", ["a", "c"])
+    rig.rest()
+
+
+def sources(loaded: Any) -> dict[str, str]:
+    assert isinstance(loaded, m.Loaded), loaded
+    return {npc.npc: npc.source for npc in loaded.npcs}
+
+
+def outline(rig: Rig, name: str) -> list[Any]:
+    return [(s.kind, s.text, s.turn, s.pinned) for s in rig[name].npc.ledger.segments]
+
+
+def talks(rig: Rig, turns: int = 3) -> list[str]:
+    out = []
+    for turn in range(turns):
+        ids = [rig.say(name, f"And {turn}?") for name in "abcd"]
+        out += [rig.until(i).text for i in ids]
+    return out
+
+
+# Restored == continued
+
+
+def test_what_is_restored_goes_on_as_it_would_have(make_rig: MakeRig) -> None:
+    rig = make_rig(fake=TimedLlama(n_slots=2))
+    cast(rig)
+    saved = rig.save("tavern")
+    assert isinstance(saved, m.Saved), saved
+    assert (saved.slot, saved.npcs) == ("tavern", ["a", "b", "c", "d"])
+    assert saved.n_bytes > 1000
+    assert saved.ms >= 0
+    before = {name: rig.tokens(name) for name in "abcd"}
+    rest = talks(rig)
+
+    fresh = make_rig(fake=TimedLlama(n_slots=2))
+    assert sources(fresh.load("tavern")) == dict.fromkeys("abcd", "payload")
+    assert {name: fresh.tokens(name) for name in "abcd"} == before
+    assert talks(fresh) == rest
+    for name in "abcd":
+        assert fresh.tokens(name) == rig.tokens(name)
+        assert [s.seed for s in fresh.fake.samplers] == [s.seed for s in rig.fake.samplers[-12:]]
+        assert fresh.fake.samplers[0].recent == rig.fake.samplers[-12].recent
+
+    again = make_rig(fake=TimedLlama(n_slots=4, layout="split"))
+    assert sources(again.load("tavern")) == dict.fromkeys("abcd", "tokens")
+    assert talks(again) == rest
+
+
+def test_a_payload_costs_no_reading(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    cast(rig)
+    n_cells = {name: rig[name].npc.ledger.n_cells for name in "abcd"}
+    rig.save("s")
+    fresh = make_rig()
+    fresh.load("s")
+    for name in "abcd":
+        assert fresh.talk(name).stats.n_cached == n_cells[name]
+
+
+def test_a_save_restored_twice_over_an_overflow(make_rig: MakeRig) -> None:
+    """Holes, evicted turns and a renumbered ledger survive."""
+    keys: dict[str, Any] = {"window": 256}
+    rig = make_rig(fake=TimedLlama(n_cells=256, n_pos=600), **keys)
+    rig.spawn("a")
+    for turn in range(9):
+        rig.talk("a", f"Turn {turn}. " * 4)
+    rig.save("s")
+    rest = [rig.talk("a", f"Then {i}? " * 4).text for i in range(8)]
+    fresh = make_rig(fake=TimedLlama(n_cells=256, n_pos=600), **keys)
+    assert sources(fresh.load("s")) == {"a": "payload"}
+    fresh.save("s")
+    third = make_rig(fake=TimedLlama(n_cells=256, n_pos=600), **keys)
+    assert sources(third.load("s")) == {"a": "payload"}
+    for one in (fresh, third):
+        assert [one.talk("a", f"Then {i}? " * 4).text for i in range(8)] == rest
+        assert one["a"].npc.ledger.n_evicted == rig["a"].npc.ledger.n_evicted
+
+
+def test_counts_and_the_card_come_back(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    card = {"name": "Mara", "system_prompt": "Brief.", "extensions": {"hat": "red"}}
+    rig.spawn("a", card=card, sampling={"temperature": 0, "seed": 5, "stop": ["X"]}, window=300)
+    rig.talk("a")
+    rig.save("s")
+    fresh = make_rig()
+    fresh.load("s")
+    ours, theirs = fresh["a"].npc, rig["a"].npc
+    assert ours.card.to_map() == theirs.card.to_map()
+    assert (ours.sampling, ours.turn) == (theirs.sampling, theirs.turn)
+    assert ours.ledger.window == 300
+
+
+# Who is saved
+
+
+def test_a_list_of_names_replaces_only_these(make_rig: MakeRig, tmp_path: Path) -> None:
+    rig = make_rig()
+    cast(rig)
+    rig.save("s")
+    rig.talk("a", "A word with a.")
+    rig.talk("b", "A word with b.")
+    saved = rig.save("s", ["b", "b"])
+    assert saved.npcs == ["b"]
+    fresh = make_rig()
+    assert sorted(sources(fresh.load("s"))) == ["a", "b", "c", "d"]
+    assert "A word with a." not in fresh.heard("a")
+    assert "A word with b." in fresh.heard("b")
+    rig.ask(m.Despawn(id="d", npc="c"))
+    rig.save("s")
+    assert sorted(sources(make_rig().load("s"))) == ["a", "b", "d"]
+
+
+def test_nobody_to_save(make_rig: MakeRig, tmp_path: Path) -> None:
+    rig = make_rig()
+    for request in (m.Save(id="1", slot="s"), m.Save(id="2", slot="s", npcs=[])):
+        error = rig.ask(request)
+        assert error.code == "unknown_npc"
+        assert error.help
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_leaves_after_a_save_is_in_it(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    cast(rig)
+    rig.save("old")
+    save = rig.send(m.Save(id="s", slot="new"))
+    load = rig.send(m.Load(id="l", slot="old"))
+    rig.say("a", "Never said.")
+    for name in "abcd":
+        rig.send(m.Despawn(id=f"d{name}", npc=name))
+    rig.until(load)
+    assert rig.until(save).npcs == ["a", "b", "c", "d"]
+    assert len(sources(make_rig().load("new"))) == 4
+
+
+def test_load_takes_some_of_a_slot(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    cast(rig)
+    rig.save("s")
+    fresh = make_rig()
+    assert sources(fresh.load("s", ["c", "a"])) == {"a": "payload", "c": "payload"}
+    assert set(fresh.engine.stage.characters) == {"a", "c"}
+    assert sources(fresh.load("s", [])) == {}
+
+
+def test_load_is_all_or_nothing(make_rig: MakeRig, tmp_path: Path) -> None:
+    rig = make_rig(max_npcs=4)
+    cast(rig)
+    rig.save("s")
+    rig.talk("a", "Later.")
+    error = rig.load("s", ["a", "nobody"])
+    assert (error.code, error.help != "") == ("bad_snapshot", True)
+    assert "'nobody'" in error.message
+    file = tmp_path / "s" / "c.npc"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 8] ^= 0x55
+    file.write_bytes(bytes(data))
+    error = rig.load("s")
+    assert error.code == "bad_snapshot"
+    assert "c.npc" in error.message
+    assert "Later." in rig.heard("a")
+    assert sources(rig.load("s", ["a"])) == {"a": "payload"}
+    assert "Later." not in rig.heard("a")
+    crowd = make_rig(max_npcs=3)
+    error = crowd.load("s", ["a", "b"])
+    assert isinstance(error, m.Loaded)
+    file.write_bytes((tmp_path / "s" / "d.npc").read_bytes())
+    assert "'d'" in crowd.load("s", ["c"]).message
+    crowd.spawn("x")
+    error = crowd.load("s", ["d"])
+    assert error.code == "busy"
+    assert set(crowd.engine.stage.characters) == {"a", "b", "x"}
+
+
+def test_spawn_with_restore(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    cast(rig)
+    rig.save("s")
+    fresh = make_rig()
+    spawned = fresh.spawn("a", card={"name": "Anew", "first_mes": "Hi."}, restore="s")
+    assert (spawned.restored, spawned.greeting, spawned.notice) == (True, "", None)
+    assert spawned.n_pinned == fresh["a"].npc.ledger.n_pinned == rig["a"].npc.ledger.n_pinned
+    assert fresh["a"].npc.card.name == "A"
+    assert fresh.talk("a", "And?").text == rig.talk("a", "And?").text
+    spawned = fresh.spawn("z", card={"name": "Zed", "first_mes": "Hi."}, restore="s")
+    assert (spawned.restored, spawned.greeting) == (False, "Hi.")
+    assert spawned.notice is not None
+    assert "'z'" in spawned.notice
+
+
+# What does not fit
+
+
+@pytest.mark.parametrize(
+    ("fact", "word"),
+    [
+        ({"fingerprint": "other"}, "model"),
+        ({"layout": "split"}, "layout"),
+        ({"llama": "9"}, "build"),
+        ({"vocab": "other"}, "texts"),
+    ],
+)
+def test_another_engine_reads_the_tokens_again_and_says_why(
+    make_rig: MakeRig, fact: dict[str, str], word: str
+) -> None:
+    rig = make_rig()
+    cast(rig)
+    rig.save("s")
+    fresh = make_rig(fake=other(**fact))
+    loaded = fresh.load("s")
+    assert sources(loaded) == dict.fromkeys("abcd", "tokens")
+    assert all(word in npc.notice for npc in loaded.npcs)
+    for name in "abcd":
+        assert outline(fresh, name) == outline(rig, name)
+        assert fresh[name].npc.turn == rig[name].npc.turn
+        if "vocab" not in fact:
+            assert fresh.tokens(name) == rig.tokens(name)
+    if "vocab" not in fact:
+        assert talks(fresh) == talks(rig)
+    talks(fresh)
+
+
+def test_a_foreign_or_damaged_payload_is_read_again(
+    make_rig: MakeRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig()
+    cast(rig)
+    rig.save("s")
+    file = tmp_path / "s" / "a.npc"
+    data = bytearray(file.read_bytes())
+    data[-120] ^= 0x55
+    file.write_bytes(bytes(data))
+    loaded = make_rig().load("s")
+    assert sources(loaded) == {"a": "tokens", **dict.fromkeys("bcd", "payload")}
+    assert "damaged" in (loaded.npcs[0].notice or "")
+    monkeypatch.setattr("npc_engine.saving.installation_key", lambda: b"k" * 32)
+    foreign = make_rig()
+    loaded = foreign.load("s")
+    assert sources(loaded) == dict.fromkeys("abcd", "tokens")
+    assert "installation" in (loaded.npcs[1].notice or "")
+    assert talks(foreign) == talks(rig)
+
+
+def test_a_smaller_window(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    cast(rig)
+    rig.save("s")
+    small = make_rig(window=180, fake=TimedLlama(n_cells=180))
+    assert len(sources(small.load("s"))) == 4
+    for name in "abcd":
+        ledger = small[name].npc.ledger
+        assert ledger.window == 180
+        assert ledger.n_tokens <= 180
+        assert small.tokens(name)[: ledger.n_pinned] == rig.tokens(name)[: ledger.n_pinned]
+    talks(small)
+
+
+def test_a_persona_that_does_not_fit_any_more(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    rig.spawn("a", card={"name": "A", "system_prompt": "x" * 220})
+    rig.save("s")
+    for fake in (TimedLlama(n_cells=256), Other(n_cells=256)):
+        if isinstance(fake, Other):
+            fake.fact = {"vocab": "other"}
+        small = make_rig(window=256, fake=fake)
+        error = small.load("s")
+        assert error.code in ("bad_snapshot", "too_large")
+        assert error.help
+        assert small.engine.stage.characters == {}
+
+
+# While others speak
+
+
+def test_a_save_leaves_out_an_unfinished_turn_and_does_not_disturb_it(make_rig: MakeRig) -> None:
+    def rambling() -> Rig:
+        mind = lambda tokens: ord("e") if babble(tokens) == END else babble(tokens)  # noqa: E731
+        rig = make_rig(fake=TimedLlama(n_slots=2, mind=mind), max_tokens=30)
+        cast(rig)
+        return rig
+
+    rig, quiet = rambling(), rambling()
+    before = {name: rig.tokens(name) for name in "abcd"}
+    turns = {name: rig[name].npc.turn for name in "abcd"}
+    ids = {name: rig.say(name, f"Unfinished, {name}?", priority="near") for name in "ab"}
+    rig.steps(6)
+    rig.event("A late bell.", ["a"])
+    assert all(rig[name].speaking for name in "ab")
+    saved = rig.save("s")
+    assert saved.npcs == ["a", "b", "c", "d"]
+    undisturbed = {name: quiet.say(name, f"Unfinished, {name}?", priority="near") for name in "ab"}
+    for name in "ab":
+        assert rig.until(ids[name]).text == quiet.until(undisturbed[name]).text
+
+    fresh = make_rig(fake=TimedLlama(n_slots=2), max_tokens=30)
+    assert sources(fresh.load("s")) == dict.fromkeys("abcd", "payload")
+    assert "Unfinished" not in "".join(fresh.heard(name) for name in "abcd")
+    assert "A late bell." in fresh.heard("a")
+    rest = {name: fresh.tokens(name)[len(before[name]) :] for name in "abcd"}
+    opened = fresh.fake.voice().open
+    assert rest == {"a": [*b"*A late bell.*\n"], "b": opened, "c": [], "d": []}
+    assert all(fresh.tokens(name)[: len(before[name])] == before[name] for name in "abcd")
+    assert {name: fresh[name].npc.turn for name in "abcd"} == turns
+    twin = rambling()
+    twin.event("A late bell.", ["a"])
+    fresh.fake.mind = twin.fake.mind
+    assert talks(fresh) == talks(twin)
+
+
+def test_half_typed_words_are_not_saved(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    cast(rig)
+    before = rig.tokens("b")
+    rig.hear("b", "Half a li")
+    rig.rest()
+    assert "Half a li" in rig.heard("b")
+    rig.save("s")
+    fresh = make_rig()
+    assert sources(fresh.load("s"))["b"] == "payload"
+    assert fresh.tokens("b") == before + fresh.fake.voice().open
+    fresh.rest()
+    fresh.talk("b")
+
+
+def test_an_event_that_expires_while_it_waits_is_not_saved(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    cast(rig)
+    target = rig.say("a")
+    rig.steps(3)
+    rig.event("A smell of smoke.", expires_s=5)
+    rig.event("A bell.")
+    rig.now += 6
+    rig.save("s", ["a"])
+    rig.until(target)
+    fresh = make_rig()
+    fresh.load("s")
+    assert "smoke" not in fresh.heard("a")
+    assert "A bell." in fresh.heard("a")
+
+
+def test_load_replaces_a_character_that_speaks(make_rig: MakeRig) -> None:
+    rig = make_rig(fake=TimedLlama(mind=scripted("I shall be cut off.")))
+    rig.spawn("a", card=CARD)
+    rig.talk("a", "Known.")
+    rig.save("s")
+    speaking, waiting = rig.say("a", "One?"), rig.say("a", "Two?")
+    rig.steps(6)
+    loaded = rig.load("s")
+    assert sources(loaded) == {"a": "payload"}
+    assert rig.until(speaking).reason == "cancelled"
+    assert rig.until(waiting).reason == "cancelled"
+    assert "Known." in rig.heard("a")
+    assert "One?" not in rig.heard("a")
+    rig.talk("a")
+
+
+# Files
+
+
+def test_nothing_is_touched_before_the_first_save(make_rig: MakeRig, tmp_path: Path) -> None:
+    rig = make_rig(saves=str(tmp_path / "deep" / "saves"))
+    cast(rig)
+    assert rig.load("s").code == "unknown_slot"
+    assert rig.ask(m.Spawn(id="x", npc="z", card=CARD, restore="s")).code == "unknown_slot"
+    assert not (tmp_path / "deep").exists()
+    assert isinstance(rig.save("s"), m.Saved)
+
+
+class SlowDisk:
+    """Holds every write until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go = threading.Event()
+        self.began = threading.Event()
+        self._write = Store.write
+        monkeypatch.setattr(Store, "write", lambda *args, **keys: self.write(*args, **keys))
+
+    def write(self, *args: Any, **keys: Any) -> int:
+        self.began.set()
+        assert self.go.wait(20)
+        return self._write(*args, **keys)
+
+
+def test_a_slow_disk_holds_up_nobody(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SlowDisk(monkeypatch)
+    rig = make_rig()
+    cast(rig)
+    one = rig.send(m.Save(id="1", slot="s"))
+    two = rig.send(m.Save(id="2", slot="t", npcs=["a"]))
+    assert rig.engine.patience() == 0
+    rig.steps(6)
+    assert disk.began.wait(20)
+    assert rig.engine.patience() == POLL_S
+    assert rig.talk("a", "After the save.").reason == "stop"
+    assert {(b"game", one), (b"game", two)} <= rig.open
+    rig.steps(3)
+    assert rig.engine.patience() == POLL_S
+    rig.now += 2
+    disk.go.set()
+    assert rig.until(one).ms == 2000
+    assert rig.until(two).npcs == ["a"]
+    rig.rest()
+    fresh = make_rig()
+    fresh.load("s")
+    assert "After the save." not in fresh.heard("a")
+
+
+def test_a_write_that_fails_is_answered(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = make_rig()
+    cast(rig)
+
+    def fail(*args: Any, **keys: Any) -> int:
+        raise SnapshotError("The disk is full.", "Free some space.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", fail)
+        error = rig.save("s")
+    assert (error.code, error.message, error.help) == (
+        "bad_snapshot",
+        "The disk is full.",
+        "Free some space.",
+    )
+    assert isinstance(rig.save("s"), m.Saved)
+
+
+def test_a_copy_that_fails_is_answered(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = make_rig()
+    cast(rig)
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeLlama, "export", _fail)
+        ids = [rig.send(m.Save(id=i, slot="s")) for i in "12"]
+        assert [rig.until(i).code for i in ids] == ["bad_snapshot"] * 2
+    assert isinstance(rig.save("s"), m.Saved)
+
+
+def _fail(*args: Any) -> bytes:
+    raise SnapshotError("It cannot be copied.", "Try again.")
+
+
+def test_close_finishes_what_is_being_saved(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    cast(rig)
+    speaking = rig.say("a", "Unfinished?")
+    rig.steps(4)
+    rig.event("A last bell.")
+    saves = [rig.send(m.Save(id="1", slot="s")), rig.send(m.Save(id="2", slot="t"))]
+    rig.close()
+    assert [type(rig.records(i)[-1]) for i in (*saves, speaking)] == [m.Saved, m.Saved, m.Done]
+    fresh = make_rig()
+    assert len(sources(fresh.load("s"))) == 4
+    assert all("A last bell." in fresh.heard(name) for name in "abcd")
+
+
+def test_close_does_not_wait_for_ever(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("npc_engine.engine.CLOSE_TIMEOUT_S", 0.05)
+    disk = SlowDisk(monkeypatch)
+    rig = make_rig()
+    cast(rig)
+    saves = [rig.send(m.Save(id="1", slot="s")), rig.send(m.Save(id="2", slot="t"))]
+    rig.close()
+    disk.go.set()
+    for target in saves:
+        error = rig.records(target)[-1]
+        assert error.code == "bad_snapshot"
+        assert error.help

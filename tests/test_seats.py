@@ -1,0 +1,194 @@
+"""Slots are lent, never lost; who is needed keeps its slot unless somebody more urgent comes."""
+
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from npc_engine.ledger import Kind, Ledger, Segment
+from npc_engine.scheduler import PATIENCE, Claim, Priority, schedule
+from npc_engine.seats import Seats
+from npc_engine.sequence import Sequence
+from tests.fake_llama import FakeLlama
+
+PLAYER, NEAR, AMBIENT, IDLE = Priority
+
+
+def claim(cache: FakeLlama, priority: Priority, order: int = 0, n: int = 5) -> Claim:
+    sequence = Sequence(Ledger(10_000, 10_000), cache)
+    sequence.append(Segment(Kind.SAID, [65] * n))
+    return Claim(f"{priority.name}-{order}", sequence, priority, order)
+
+
+def read(cache: FakeLlama, claim: Claim, n: int = 1000) -> None:
+    sequence = claim.sequence
+    tokens = sequence.ledger.pending(n)
+    if tokens:
+        cache.decode([(sequence.slot, sequence.ledger.next_pos, tokens, False)])
+        sequence.ledger.commit(len(tokens))
+
+
+def test_the_most_urgent_are_seated_first() -> None:
+    cache = FakeLlama(n_slots=2)
+    idle, ambient, near, player = (
+        claim(cache, p, order) for order, p in enumerate([IDLE, AMBIENT, NEAR, PLAYER])
+    )
+    assert Seats(2).seat([idle, ambient, near, player]) == [player, near]
+    assert (ambient.sequence.slot, idle.sequence.slot) == (None, None)
+
+
+def test_the_least_recently_used_is_parked() -> None:
+    cache = FakeLlama(n_slots=2)
+    seats = Seats(2)
+    a, b, c = (claim(cache, NEAR, order) for order in range(3))
+    seats.seat([a, b])
+    read(cache, a)
+    read(cache, b)
+    seats.seat([a])  # so b was used longer ago
+    assert seats.seat([c]) == [c]
+    assert (a.sequence.slot is None, b.sequence.slot) == (False, None)
+    assert b.sequence.parked is not None
+    assert a.sequence.parked is None
+
+
+def test_idle_reading_sends_nobody_out() -> None:
+    cache = FakeLlama(n_slots=1)
+    seats = Seats(1)
+    resident, idle = claim(cache, NEAR), claim(cache, IDLE)
+    seats.seat([resident])
+    assert seats.seat([idle]) == []
+    assert resident.sequence.slot == 0
+    seats.leave(resident.sequence)
+    assert seats.seat([idle]) == [idle]
+
+
+def test_idle_reading_gives_way_to_whoever_is_needed() -> None:
+    cache = FakeLlama(n_slots=1)
+    seats = Seats(1)
+    idle, ambient = claim(cache, IDLE), claim(cache, AMBIENT)
+    seats.seat([idle])
+    assert seats.seat([idle, ambient]) == [ambient]
+
+
+def test_who_is_needed_is_not_parked_for_its_equals() -> None:
+    cache = FakeLlama(n_slots=1)
+    seats = Seats(1)
+    first, second = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
+    assert seats.seat([first]) == [first]
+    assert seats.seat([second, first]) == [first]
+    assert second.n_skipped == 1
+
+
+def test_a_player_takes_the_slot_of_ambient_speech_at_once() -> None:
+    cache = FakeLlama(n_slots=2)
+    seats = Seats(2)
+    speech = [claim(cache, AMBIENT, order) for order in range(2)]
+    for c in seats.seat(speech):
+        read(cache, c)
+        c.speaking = True
+        c.sequence.ledger.append_token(66)
+    player = claim(cache, PLAYER, 9)
+    assert seats.seat([*speech, player]) == [player, speech[0]]
+    read(cache, player)
+    assert seats.seat(speech) == speech, "it goes on where it was"
+    assert cache.held(speech[1].sequence.slot or 0) == [65] * 5
+    assert speech[1].is_row
+
+
+def test_leaving_frees_the_slot_and_its_cells() -> None:
+    cache = FakeLlama(n_slots=1)
+    seats = Seats(1)
+    a, b = claim(cache, NEAR, 0), claim(cache, NEAR, 1)
+    seats.seat([a])
+    read(cache, a)
+    seats.leave(a.sequence)
+    assert (a.sequence.slot, cache.held(0), a.sequence.n_pending) == (None, [], 5)
+    assert seats.seat([b]) == [b]
+    seats.leave(a.sequence)  # twice is once
+    assert b.sequence.slot == 0
+
+
+class SeatsMachine(RuleBasedStateMachine):
+    """Characters come, want something, are read, and go."""
+
+    @initialize(n_slots=st.integers(1, 4))
+    def begin(self, n_slots: int) -> None:
+        self.cache = FakeLlama(n_slots=n_slots, n_cells=10_000, n_batch=10_000)
+        self.seats = Seats(n_slots)
+        self.claims: list[Claim] = []
+        self.orders = itertools.count()
+
+    @precondition(lambda self: len(self.claims) < 8)
+    @rule(priority=st.sampled_from(Priority))
+    def come(self, priority: Priority) -> None:
+        self.claims.append(claim(self.cache, priority, next(self.orders)))
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def go(self, data: st.DataObject) -> None:
+        gone = data.draw(st.sampled_from(self.claims))
+        self.claims.remove(gone)
+        self.seats.leave(gone.sequence)
+        assert gone.sequence.slot is None
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), priority=st.sampled_from(Priority))
+    def say(self, data: st.DataObject, priority: Priority) -> None:
+        chosen = data.draw(st.sampled_from(self.claims))
+        chosen.priority, chosen.order = priority, next(self.orders)
+        chosen.sequence.ledger.append_token(66)
+
+    @rule()
+    def step(self) -> None:
+        wishes = [c for c in self.claims if c.sequence.n_pending]
+        before = {id(c): c.sequence.slot for c in wishes}
+        sitting = self.seats.seat(wishes)
+        assert {id(c) for c in sitting} == {id(c) for c in wishes if c.sequence.slot is not None}
+        standing = [c for c in wishes if c.sequence.slot is None]
+        for c in standing:
+            if c.urgent:
+                assert len(sitting) == self.cache.n_slots
+                assert all(s.urgent and s.rank <= c.rank for s in sitting)
+            if before[id(c)] is not None:
+                assert any(s.rank < c.rank for s in sitting), "parked for nobody"
+        for c in sitting:
+            read(self.cache, c, 3)
+
+    @invariant()
+    def slots_are_lent_once_and_none_is_lost(self) -> None:
+        lent = [c.sequence.slot for c in self.claims if c.sequence.slot is not None]
+        assert sorted([*lent, *self.seats._free]) == list(range(self.cache.n_slots))
+
+    @invariant()
+    def every_slot_holds_its_sequence(self) -> None:
+        owners = {c.sequence.slot: c.sequence.ledger for c in self.claims}
+        for slot in range(self.cache.n_slots):
+            ledger = owners.get(slot)
+            expected = ledger.tokens()[: ledger.n_cells] if ledger else []
+            assert self.cache.held(slot) == expected
+
+
+TestSeats = SeatsMachine.TestCase
+TestSeats.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), st.sampled_from([NEAR, AMBIENT]), st.sampled_from([PLAYER, NEAR]))
+def test_nobody_waits_for_a_slot_for_ever(n_slots: int, poor: Priority, rich: Priority) -> None:
+    """As many others as there are slots never stop asking; the one they leave out still speaks."""
+    cache = FakeLlama(n_slots=n_slots, n_cells=10_000, n_batch=64)
+    seats = Seats(n_slots)
+    orders = itertools.count()
+    others = [claim(cache, rich, next(orders)) for _ in range(n_slots)]
+    victim = claim(cache, poor, next(orders), n=3)
+    for _ in range(3 * (3 * PATIENCE)):
+        for run in schedule(seats.seat([*others, victim]), 64, 1 << 10):
+            read(cache, run.claim, run.n_tokens)
+        for c in others:
+            if not c.sequence.n_pending:
+                c.order = next(orders)
+                c.sequence.ledger.append_token(66)
+        if not victim.sequence.n_pending:
+            return
+    raise AssertionError(f"{victim.sequence.n_pending} tokens are still unread")

@@ -1,0 +1,273 @@
+"""A sequence over the fake cache: whatever happens, the cells are what the ledger says."""
+
+import json
+from dataclasses import dataclass
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from npc_engine.ledger import Kind, Ledger, Range, Segment
+from npc_engine.sequence import Sequence
+from tests.fake_llama import FakeLlama
+
+WINDOW = 150
+
+
+@dataclass
+class Stubborn(FakeLlama):
+    """A cache that can be told to refuse: like a recurrent state, or a save of another layout."""
+
+    removes: bool = True
+    restores: bool = True
+
+    def remove(self, slot: int, first: int, last: int) -> bool:
+        if not self.removes and (first, last) != (0, -1):
+            return False
+        return super().remove(slot, first, last)
+
+    def restore(self, slot: int, payload: bytes) -> bool:
+        return super().restore(slot, payload) if self.restores else False
+
+
+def cells(sequence: Sequence, cache: FakeLlama) -> dict[int, int]:
+    """Position to token: in the slot, or in the parked copy less its holes."""
+    if sequence.slot is not None:
+        return dict(cache.slots[sequence.slot])
+    if sequence.parked is None:
+        return {}
+    _, held = json.loads(sequence.parked)
+    return {p: t for p, t in held if not any(in_range(p, hole) for hole in sequence.holes)}
+
+
+def in_range(position: int, hole: Range) -> bool:
+    first, last = hole
+    return first <= position and (last == -1 or position < last)
+
+
+def expected(ledger: Ledger) -> dict[int, int]:
+    return {s.start + i: s.tokens[i] for s in ledger.segments for i in range(s.n_cached)}
+
+
+def read(sequence: Sequence, cache: FakeLlama, n: int) -> None:
+    """Decode up to `n` pending tokens."""
+    ledger = sequence.ledger
+    tokens = ledger.pending(n)
+    if sequence.slot is not None and tokens:
+        cache.decode([(sequence.slot, ledger.next_pos, tokens, False)])
+        ledger.commit(len(tokens))
+
+
+def saved(sequence: Sequence, cache: FakeLlama) -> Sequence:
+    """The same character out of a save, with the range that the save says is stale."""
+    old = sequence.ledger
+    new = Ledger(old.window, old.n_pos, old.joined)
+    for s in old.segments:
+        new.append(Segment(s.kind, list(s.tokens), s.text, s.turn, s.pinned))
+        new.segments[-1].start, new.segments[-1].n_cached = s.start, s.n_cached
+    new.n_cells = old.n_cells
+    twin = Sequence(new, cache)
+    payload = sequence.payload()
+    if payload is not None:
+        twin.adopt(payload, [*sequence.holes, (new.next_pos, -1)])
+    return twin
+
+
+class SequenceMachine(RuleBasedStateMachine):
+    """One sequence that is read, cut, evicted, parked, seated, saved and renumbered."""
+
+    @initialize(n_persona=st.integers(0, 40), n_pos=st.integers(WINDOW, 3 * WINDOW))
+    def begin(self, n_persona: int, n_pos: int) -> None:
+        self.cache = Stubborn(n_slots=2, n_cells=1000, n_batch=1000, n_pos=n_pos)
+        self.sequence = Sequence(Ledger(WINDOW, n_pos), self.cache)
+        self.next_token = 0
+        self.turn = 1
+        self.persona = self._tokens(n_persona)
+        self.sequence.append(Segment(Kind.PERSONA, list(self.persona), pinned=True))
+
+    def _tokens(self, n: int) -> list[int]:
+        self.next_token += n
+        return [(self.next_token - i) % 256 for i in range(n)]
+
+    def _loose(self) -> list[Segment]:
+        return [s for s in self.sequence.ledger.segments if not s.pinned]
+
+    @rule(kind=st.sampled_from([Kind.SAID, Kind.EVENT, Kind.REPLY]), n=st.integers(0, 50))
+    def append(self, kind: Kind, n: int) -> None:
+        """A segment as `Npc` adds it: room first, and never more than the window can hold."""
+        self.sequence.make_room(n, self.turn)
+        ledger = self.sequence.ledger
+        n = min(n, WINDOW - ledger.n_tokens)
+        self.sequence.append(Segment(kind, self._tokens(n), turn=self.turn))
+        assert ledger.next_pos + ledger.n_pending <= ledger.n_pos
+
+    @rule()
+    def next_turn(self) -> None:
+        self.turn += 1
+
+    @rule(n=st.integers(1, 60))
+    def read(self, n: int) -> None:
+        read(self.sequence, self.cache, n)
+
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        loose = self._loose()
+        gone = data.draw(st.lists(st.sampled_from(loose), unique_by=id)) if loose else []
+        self.sequence.drop(gone)
+
+    @precondition(lambda self: self._loose())
+    @rule(n_keep=st.integers(0, 50))
+    def cut(self, n_keep: int) -> None:
+        self.sequence.cut(self._loose()[-1], n_keep)
+
+    @rule()
+    def park(self) -> None:
+        if self.sequence.slot is not None:
+            slot = self.sequence.slot
+            self.sequence.park()
+            assert not self.cache.slots[slot], "cells stayed behind"
+            assert self.sequence.n_parked_bytes == len(self.sequence.parked or b"")
+        assert self.sequence.slot is None
+
+    @rule(slot=st.integers(0, 1))
+    def seat(self, slot: int) -> None:
+        """Into a slot that may hold what somebody left there."""
+        if self.sequence.slot is None:
+            self.cache.slots[slot] = {0: 1, 7: 2}
+            self.sequence.seat(slot)
+            assert self.sequence.parked is None
+            assert self.sequence.holes == []
+
+    @rule()
+    def save_and_load(self) -> None:
+        twin = saved(self.sequence, self.cache)
+        if self.sequence.slot is not None:
+            self.sequence.forget_cache()
+        self.sequence = twin
+
+    @rule()
+    def renumber(self) -> None:
+        n = self.sequence.ledger.n_renumbered
+        self.sequence.renumber()
+        assert self.sequence.ledger.n_renumbered == n + 1
+        assert self.sequence.ledger.n_cells == 0
+        assert (self.sequence.parked, self.sequence.holes) == (None, [])
+
+    @rule(removes=st.booleans(), restores=st.booleans())
+    def change_mood(self, removes: bool, restores: bool) -> None:
+        self.cache.removes, self.cache.restores = removes, restores
+
+    @invariant()
+    def cells_are_what_the_ledger_says(self) -> None:
+        ledger = self.sequence.ledger
+        held = cells(self.sequence, self.cache)
+        assert held == expected(ledger)
+        assert [held[p] for p in sorted(held)] == ledger.tokens()[: ledger.n_cells]
+        assert self.sequence.n_pending == ledger.n_tokens - len(held)
+
+    @invariant()
+    def persona_stays(self) -> None:
+        assert self.sequence.ledger.tokens()[: len(self.persona)] == self.persona
+
+    @invariant()
+    def window_holds(self) -> None:
+        assert self.sequence.ledger.n_tokens <= WINDOW
+
+    @invariant()
+    def what_is_cached_can_be_saved(self) -> None:
+        assert self.sequence.payload() is not None or not self.sequence.ledger.n_cells
+
+
+TestSequence = SequenceMachine.TestCase
+TestSequence.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def make(cache: FakeLlama, n_pos: int = 1000) -> Sequence:
+    """Ten pinned tokens and three turns of ten, all read in slot 0."""
+    sequence = Sequence(Ledger(100, n_pos), cache)
+    sequence.append(Segment(Kind.PERSONA, list(range(10)), pinned=True))
+    for turn in (1, 2, 3):
+        sequence.append(Segment(Kind.SAID, list(range(turn * 10, turn * 10 + 10)), turn=turn))
+    sequence.seat(0)
+    read(sequence, cache, 100)
+    return sequence
+
+
+def test_what_leaves_while_parked_leaves_the_cache_at_the_next_seating() -> None:
+    cache = Stubborn()
+    sequence = make(cache)
+    sequence.park()
+    sequence.drop([sequence.ledger.segments[1]])
+    sequence.cut(sequence.ledger.segments[-1], 4)
+    assert sequence.holes == [(10, 20), (34, 40)]
+    sequence.seat(3)
+    assert cache.held(3) == sequence.ledger.tokens()
+    assert sequence.ledger.next_pos == 34
+
+
+def test_a_parked_copy_that_does_not_fit_is_read_again() -> None:
+    cache = Stubborn(restores=False)
+    sequence = make(cache)
+    sequence.park()
+    sequence.seat(1)
+    assert (sequence.n_pending, cache.held(1)) == (40, [])
+    read(sequence, cache, 100)
+    assert cache.held(1) == list(range(40))
+
+
+def test_a_cache_that_cannot_remove_is_read_again() -> None:
+    cache = Stubborn(removes=False)
+    sequence = make(cache)
+    sequence.drop([sequence.ledger.segments[1]])
+    assert (sequence.n_pending, cache.held(0)) == (30, [])
+    read(sequence, cache, 100)
+    assert cache.held(0) == sequence.ledger.tokens()
+    assert sorted(cache.slots[0]) == list(range(30)), "positions begin anew"
+
+
+def test_holes_that_cannot_be_made_at_seating_cost_a_new_reading() -> None:
+    cache = Stubborn()
+    sequence = make(cache)
+    sequence.park()
+    sequence.drop([sequence.ledger.segments[1]])
+    cache.removes = False
+    sequence.seat(2)
+    assert (sequence.n_pending, cache.held(2), sequence.holes) == (30, [], [])
+
+
+def test_positions_that_run_out_are_closed_up() -> None:
+    cache = FakeLlama(n_pos=100)
+    sequence = make(cache, n_pos=100)
+    for turn in range(4, 30):
+        sequence.make_room(10, turn)
+        sequence.append(Segment(Kind.SAID, [turn] * 10, turn=turn))
+        read(sequence, cache, 64)  # the fake fails at position 100
+        read(sequence, cache, 64)
+        assert cache.held(0) == sequence.ledger.tokens()
+    assert sequence.ledger.n_renumbered >= 5
+    assert cache.held(0)[:10] == list(range(10))
+
+
+def test_a_stale_tail_of_a_save_is_removed() -> None:
+    """A save made while a line is spoken holds cells behind its last segment."""
+    cache = FakeLlama()
+    sequence = make(cache)
+    twin = Sequence(Ledger(100, 1000), cache)
+    for s in sequence.ledger.segments[:2]:
+        twin.append(Segment(s.kind, list(s.tokens), pinned=s.pinned))
+        twin.ledger.segments[-1].start, twin.ledger.segments[-1].n_cached = s.start, s.n_cached
+    twin.ledger.n_cells = 20
+    twin.adopt(sequence.payload() or b"", [(20, -1)])
+    twin.seat(1)
+    assert cache.held(1) == list(range(20))
+    assert twin.n_pending == 0
+
+
+def test_parking_with_nothing_read_keeps_nothing() -> None:
+    cache = FakeLlama()
+    sequence = Sequence(Ledger(100, 1000), cache)
+    sequence.append(Segment(Kind.PERSONA, [1, 2, 3], pinned=True))
+    sequence.park()
+    sequence.seat(0)
+    sequence.park()
+    assert (sequence.parked, sequence.n_parked_bytes, sequence.payload()) == (None, 0, None)

@@ -1,0 +1,196 @@
+"""The stage: names and limits, who sits, who is parked, and that nobody else is disturbed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from npc_engine import messages as m
+from npc_engine.config import Settings
+from npc_engine.errors import Busy, NpcExists, TooLarge, UnknownNpc, UnknownTarget
+from npc_engine.stage import Stage
+from tests.fake_llama import FakeLlama
+from tests.rig import CARD, Rig, TimedLlama, scripted
+
+Sent = list[tuple[bytes, m.Reply]]
+
+
+def make_stage(sent: Sent, fake: FakeLlama | None = None, **settings: object) -> Stage:
+    fake = fake or FakeLlama()
+    return Stage(
+        fake, fake.voice(), Settings.parse(settings), lambda *reply: sent.append(reply), lambda: 0.0
+    )
+
+
+def spawn(stage: Stage, name: str) -> None:
+    npc, _ = stage.create(m.Spawn(id="s", npc=name, card=CARD))
+    stage.add(npc)
+
+
+@pytest.mark.parametrize(
+    ("n_cells", "n_pos", "asked", "window"),
+    [(512, 4096, 300, 300), (256, 4096, 300, 256), (512, 200, 300, 200)],
+)
+def test_the_window_is_what_the_model_can_do(
+    n_cells: int, n_pos: int, asked: int, window: int
+) -> None:
+    fake = FakeLlama(n_cells=n_cells, n_pos=n_pos)
+    assert make_stage([], fake, window=asked).window == window
+
+
+def test_create_puts_nobody_on_the_stage() -> None:
+    stage = make_stage([])
+    stage.create(m.Spawn(id="s", npc="mara", card=CARD))
+    assert stage.characters == {}
+    with pytest.raises(TooLarge):
+        stage.create(m.Spawn(id="s", npc="mara", card=CARD, window=10_000))
+
+
+def test_find_names_who_is_there() -> None:
+    stage = make_stage([])
+    with pytest.raises(UnknownNpc, match="Spawned: none"):
+        stage.find("mara")
+    spawn(stage, "bob")
+    with pytest.raises(UnknownNpc, match="Spawned: bob"):
+        stage.find("mara")
+    with pytest.raises(NpcExists):
+        spawn(stage, "bob")
+
+
+def test_room_counts_names_once() -> None:
+    stage = make_stage([], max_npcs=2)
+    spawn(stage, "a")
+    stage.check_room(["a", "b"])
+    with pytest.raises(Busy, match="3"):
+        stage.check_room(["a", "b", "c"])
+
+
+def test_an_event_with_an_unknown_name_changes_nothing() -> None:
+    stage = make_stage([])
+    spawn(stage, "mara")
+    before = stage.counts()
+    with pytest.raises(UnknownNpc):
+        stage.event(b"", m.Event(id="e", npcs=["mara", "bob"], text="A bell."))
+    assert stage.counts() == before
+    stage.event(b"", m.Event(id="e", npcs=["mara"], text="A bell."))
+    assert stage.counts()["n_waiting_events"] == 1
+
+
+def test_replacing_a_character_ends_what_it_said_and_frees_its_slot() -> None:
+    sent: Sent = []
+    fake = FakeLlama(n_slots=1)
+    stage = make_stage(sent, fake)
+    spawn(stage, "mara")
+    stage.say(b"c", m.Say(id="1", npc="mara", text="Hi"))
+    stage.say(b"c", m.Say(id="2", npc="mara", text="Hi"))
+    assert len(stage.claims()) == 1
+    npc, _ = stage.create(m.Spawn(id="s", npc="twin", card=CARD))
+    npc.name = "mara"
+    stage.add(npc)
+    assert [(c, r.id, r.reason) for c, r in sent if isinstance(r, m.Done)] == [
+        (b"c", "1", "cancelled"),
+        (b"c", "2", "cancelled"),
+    ]
+    assert fake.slots == [{}]
+    assert len(stage.claims()) == 1
+    assert npc.sequence.slot == 0
+    with pytest.raises(UnknownTarget):
+        stage.cancel(b"c", m.Cancel(id="x", target="1"))
+
+
+def test_removing_who_is_not_there_does_nothing() -> None:
+    sent: Sent = []
+    make_stage(sent).remove("mara")
+    assert sent == []
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path, fake=TimedLlama(n_slots=2, mind=scripted("Words upon words. " * 3)))
+    for name in "abcd":
+        rig.spawn(name)
+    yield rig
+    rig.close()
+
+
+def states(rig: Rig) -> str:
+    """R for resident, p for parked, - for never read; in the order of names."""
+    sequences = [rig[name].npc.sequence for name in "abcd"]
+    return "".join(
+        "R" if s.slot is not None else "p" if s.parked is not None else "-" for s in sequences
+    )
+
+
+def test_the_least_recently_used_is_parked(rig: Rig) -> None:
+    rig.rest()
+    assert states(rig) == "RR--"
+    rig.talk("a")
+    rig.talk("c")
+    assert states(rig) == "RpR-"
+    rig.talk("b")
+    assert states(rig) == "pRR-"
+    rig.talk("d")
+    assert states(rig) == "pRpR"
+    stats = rig.ask(m.Stats(id="s")).stats
+    assert stats["parked_bytes"] == sum(rig[n].npc.sequence.n_parked_bytes for n in "ac") > 0
+    assert stats["n_resident"] == 2
+
+
+def test_idle_reading_parks_nobody(rig: Rig) -> None:
+    rig.rest()
+    rig.event("A bell.", ["c", "d"])
+    rig.hear("d", "Wh")
+    rig.rest()
+    assert states(rig) == "RR--"
+    assert "A bell." in rig.heard("c")
+
+
+def test_what_is_parked_comes_back_unread(rig: Rig) -> None:
+    rig.talk("a", "One.")
+    rig.rest()
+    known = rig["a"].npc.ledger.n_cells
+    for name in "bcd":
+        rig.talk(name)
+    assert states(rig)[0] == "p"
+    assert rig.talk("a", "Two.").stats.n_cached == known
+    assert rig["a"].npc.ledger.n_cells > known
+
+
+def test_events_that_leave_while_parked_leave_the_copy_too(rig: Rig) -> None:
+    rig.talk("a", "One.")
+    rig.event("A smell of smoke.", ["a"], expires_s=10)
+    rig.event("A bell.", ["a"])
+    rig.rest()
+    for name in "bcd":
+        rig.talk(name)
+    assert states(rig)[0] == "p"
+    rig.now += 20
+    rig.talk("a", "Two.")
+    assert "smoke" not in rig.heard("a")
+    assert "A bell." in rig.heard("a")
+
+
+def test_an_interrupted_speaker_goes_on_where_it_was(rig: Rig) -> None:
+    """Two ambient speakers hold all slots; a player's line takes one of them for a while."""
+    chatter = [rig.say(name, priority="ambient") for name in "ab"]
+    rig.steps(12)
+    assert rig["a"].speaking and rig["b"].speaking
+    before = {name: rig[name].npc.ledger.n_tokens for name in "ab"}
+    player = rig.say("c")
+    rig.steps(3)
+    assert rig["c"].speaking and rig["c"].speaking.first is not None
+    assert len(rig.engine.stage.speakers) == 3
+    assert all(rig[n].npc.ledger.n_tokens >= before[n] for n in "ab")
+    texts = {rig.until(i).text for i in (player, *chatter)}
+    assert texts == {("Words upon words. " * 3).strip()}
+
+
+def test_speakers_of_equal_rank_do_not_push_each_other_out(rig: Rig) -> None:
+    ids = [rig.say(name) for name in "abcd"]
+    rig.steps(3)
+    assert {n for n in "abcd" if rig[n].npc.sequence.slot is not None} == {"a", "b"}
+    for _ in range(20):
+        rig.step()
+        assert states(rig) == "RR--"
+    for target in ids:
+        rig.until(target)

@@ -1,0 +1,385 @@
+"""A slot is the old save or the new one, whole, whatever fails and whenever."""
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from npc_engine.errors import SnapshotError, UnknownSlot
+from npc_engine.snapshot import Snapshot, encode
+from npc_engine.store import Store
+
+KEY = bytes(range(32))
+OLD = {"mara": "old mara", "Bob": "old bob"}
+NEW = {"mara": "new mara"}
+MERGED = {"mara": "new mara", "Bob": "old bob"}
+posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes of POSIX")
+
+
+def make(npc: str, text: str = "", key: bytes = KEY) -> bytes:
+    return encode({"npc": npc}, {"text": text}, b"kv", key)
+
+
+def files(texts: dict[str, str]) -> dict[str, Any]:
+    return {npc: make(npc, text) for npc, text in texts.items()}
+
+
+def texts(store: Store, slot: str = "tavern") -> dict[str, str]:
+    """What a slot holds; every character in it must be whole."""
+    found = {}
+    for npc, snapshot in store.read(slot).items():
+        assert isinstance(snapshot, Snapshot), snapshot
+        assert snapshot.trusted
+        found[npc] = snapshot.state["text"]
+    return found
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A saves folder with one slot."""
+    Store(tmp_path / "saves", KEY).write("tavern", files(OLD), merge=False)
+    return tmp_path / "saves"
+
+
+def tree(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_write_and_read(tmp_path: Path) -> None:
+    store = Store(tmp_path / "a" / "b", KEY)
+    assert store.slots() == []
+    n_bytes = store.write("tavern", files(OLD), merge=False)
+    assert n_bytes == sum(map(len, files(OLD).values()))
+    assert store.slots() == ["tavern"]
+    assert store.npcs("tavern") == ["Bob", "mara"]
+    assert texts(store) == OLD
+    assert tree(store.root) == ["tavern", "tavern/+bob.npc", "tavern/mara.npc"]
+
+
+def test_a_part_of_a_slot(root: Path) -> None:
+    found = Store(root, KEY).read("tavern", ["mara", "nobody"])
+    assert set(found) == {"mara", "nobody"}
+    assert isinstance(found["mara"], Snapshot)
+    assert isinstance(found["nobody"], SnapshotError)
+    assert "Bob, mara" in found["nobody"].help
+    assert Store(root, KEY).read("tavern", []) == {}
+
+
+@pytest.mark.parametrize(("merge", "want"), [(False, NEW), (True, MERGED)])
+def test_a_slot_is_replaced(root: Path, merge: bool, want: dict[str, str]) -> None:
+    store = Store(root, KEY)
+    store.write("tavern", files(NEW), merge=merge)
+    assert texts(store) == want
+    assert [name for name in tree(root) if name.startswith(".")] == []
+
+
+def test_merge_into_nothing_and_merge_twice(root: Path) -> None:
+    store = Store(root, KEY)
+    store.write("cellar", files(NEW), merge=True)
+    store.write("cellar", files({"Bob": "b"}), merge=True)
+    store.write("cellar", files({"Bob": "c"}), merge=True)
+    assert texts(store, "cellar") == {"mara": "new mara", "Bob": "c"}
+    assert texts(store) == OLD
+
+
+def test_merge_keeps_what_it_does_not_know(root: Path) -> None:
+    (root / "tavern" / "mara.journal").write_bytes(b"later")
+    Store(root, KEY).write("tavern", files(NEW), merge=True)
+    assert (root / "tavern" / "mara.journal").read_bytes() == b"later"
+
+
+def test_files_may_be_made_while_writing(root: Path) -> None:
+    store = Store(root, KEY)
+    store.write("tavern", {"mara": lambda: make("mara", "late")}, merge=True)
+    assert texts(store) == {**OLD, "mara": "late"}
+
+    def fail() -> bytes:
+        raise SnapshotError("cannot be packed")
+
+    with pytest.raises(SnapshotError, match="cannot be packed"):
+        store.write("tavern", {"Bob": make("Bob"), "mara": fail}, merge=False)
+    assert texts(store) == {**OLD, "mara": "late"}
+    assert len(tree(root)) == 3
+
+
+def test_names_that_differ_by_case_and_names_of_devices(tmp_path: Path) -> None:
+    npcs = ["bob", "Bob", "BOB", "CON", "con", "aux.npc", "a.npc", "a", "a.", "com1.", "x" * 64]
+    store = Store(tmp_path, KEY)
+    store.write("CON", files({npc: npc for npc in npcs}), merge=False)
+    store.write("con", files({"bob": "small"}), merge=False)
+    store.write("con.", files({"bob": "dot"}), merge=False)
+    assert store.slots() == sorted(["CON", "con", "con."])
+    assert texts(store, "CON") == {npc: npc for npc in npcs}
+    assert texts(store, "con.") == {"bob": "dot"}
+    on_disk = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
+    assert len({name.casefold() for name in on_disk}) == len(on_disk)
+
+
+def test_an_unknown_slot_names_those_there_are(root: Path) -> None:
+    store = Store(root, KEY)
+    for ask in (store.read, store.npcs):
+        with pytest.raises(UnknownSlot, match="'cave'") as raised:
+            ask("cave")
+        assert "tavern" in raised.value.help
+    with pytest.raises(UnknownSlot, match="none yet"):
+        Store(root / "nothing", KEY).read("cave")
+
+
+@pytest.mark.parametrize("slot", ["..", ".", "", "a/b", "/etc", "a\\b", "tavern\0", "m\u0430ra"])
+def test_a_slot_cannot_leave_the_folder(root: Path, slot: str) -> None:
+    store, before = Store(root, KEY), tree(root.parent)
+    with pytest.raises(SnapshotError):
+        store.write(slot, files(NEW), merge=False)
+    with pytest.raises(SnapshotError):
+        store.read(slot)
+    with pytest.raises(SnapshotError):
+        store.write("tavern", {slot: b""}, merge=False)
+    assert tree(root.parent) == before
+
+
+def test_one_damaged_character_leaves_the_others(root: Path) -> None:
+    (root / "tavern" / "mara.npc").write_bytes(make("mara")[:40])
+    (root / "tavern" / "eve.npc").write_bytes(make("adam"))
+    (root / "tavern" / "Copy of mara.npc").write_bytes(b"ignored: no name of ours")
+    (root / "tavern" / "folder.npc").mkdir()
+    found = Store(root, KEY).read("tavern")
+    assert set(found) == {"Bob", "mara", "eve", "folder"}
+    assert isinstance(found["Bob"], Snapshot)
+    for npc, reason in (("mara", "cut short"), ("eve", "'adam'"), ("folder", "folder.npc")):
+        error = found[npc]
+        assert isinstance(error, SnapshotError)
+        assert reason in error.message and f"tavern/{npc}.npc" in error.message
+        assert error.help
+
+
+def test_a_save_of_another_installation_comes_without_its_payload(root: Path) -> None:
+    found = Store(root, bytes(32)).read("tavern")["mara"]
+    assert isinstance(found, Snapshot)
+    assert (found.state, found.payload, found.trusted) == ({"text": "old mara"}, None, False)
+
+
+@posix
+def test_only_the_player_can_read_a_save(tmp_path: Path) -> None:
+    store = Store(tmp_path / "saves", KEY)
+    store.write("tavern", files(NEW), merge=False)
+    store.write("tavern", files({"Bob": "b"}), merge=True)
+    for path in [store.root, *store.root.rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+
+
+@posix
+def test_links_are_refused(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    shutil.copytree(root / "tavern", outside)
+    (root / "linked").symlink_to(outside)
+    (root / "tavern" / "eve.npc").symlink_to(outside / "mara.npc")
+    (root / "tavern" / "pipe.txt").symlink_to(outside / "mara.npc")
+    os.mkfifo(root / "tavern" / "pipe.npc")
+    store, before = Store(root, KEY), tree(outside)
+    assert store.slots() == ["tavern"]
+    found = store.read("tavern")
+    assert set(found) == {"Bob", "mara", "pipe"}
+    assert isinstance(found["pipe"], SnapshotError)
+    for use in (lambda: store.read("linked"), lambda: store.write("linked", {}, merge=True)):
+        with pytest.raises(SnapshotError, match="link"):
+            use()
+    store.write("tavern", files(NEW), merge=True)
+    assert texts(store) == MERGED
+    assert tree(root / "tavern") == ["+bob.npc", "mara.npc"]
+    assert tree(outside) == before
+
+
+def test_a_file_where_a_folder_should_be(root: Path) -> None:
+    (root / "cave").write_bytes(b"")
+    with pytest.raises(SnapshotError, match="not a folder"):
+        Store(root, KEY).write("cave", files(NEW), merge=False)
+    blocked = Store(root / "cave", KEY)
+    with pytest.raises(SnapshotError, match="not saved"):
+        blocked.write("a", files(NEW), merge=False)
+    with pytest.raises(SnapshotError, match="listed"):
+        blocked.slots()
+
+
+CALLS = ["open", "mkdir", "write", "fsync", "rename", "link", "unlink", "rmdir"]
+CALLS += ["scandir", "listdir", "stat", "lstat"]
+
+
+@posix
+def test_all_is_on_the_disk_before_the_first_rename(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files, their folder, the renames, then the folder above, in this order."""
+    steps: list[Any] = []
+    real_fsync, real_rename = os.fsync, os.rename
+
+    def fsync(fd: int) -> None:
+        steps.append(os.fstat(fd).st_ino)
+        real_fsync(fd)
+
+    def rename(source: Any, target: Any) -> None:
+        steps.append(Path(target).name)
+        real_rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", rename)
+    Store(root, KEY).write("tavern", files(OLD), merge=False)
+    written = [root / "tavern" / name for name in ("mara.npc", "+bob.npc")]
+    inodes = [path.stat().st_ino for path in (*written, root / "tavern", root)]
+    assert steps == [*inodes[:3], ".tavern.old", "tavern", inodes[3]]
+
+
+class Crash(BaseException):
+    """The machine stops: no `except OSError` helps."""
+
+
+@contextmanager
+def fault(first: int, n_faults: int, error: BaseException) -> Iterator[list[str]]:
+    """Let the OS calls from the `first` on fail, `n_faults` of them; yields those that failed."""
+    failed: list[str] = []
+    n_calls = 0
+
+    def wrap(name: str, real: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal n_calls
+            n_calls += 1
+            if first <= n_calls - 1 < first + n_faults:
+                failed.append(name)
+                raise error
+            return real(*args, **kwargs)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CALLS:
+            patch.setattr(os, name, wrap(name, getattr(os, name)))
+        yield failed
+
+
+def each_call(
+    root: Path, n_faults: int, error: BaseException, merge: bool
+) -> Iterator[tuple[list[str], Store, BaseException | None]]:
+    """Save over OLD once for each OS call of a save, that call failing; yield what came of it."""
+    pristine = root.with_name("pristine")
+    shutil.copytree(root, pristine)
+    for first in range(200):
+        shutil.rmtree(root)
+        shutil.copytree(pristine, root)
+        store, raised = Store(root, KEY), None
+        with fault(first, n_faults, error) as failed:
+            try:
+                store.write("tavern", files(NEW), merge=merge)
+            except (SnapshotError, Crash) as e:
+                raised = e
+        yield failed, store, raised
+        if not failed:
+            assert first > 20 and raised is None
+            return
+    raise AssertionError("a save does not end")
+
+
+@posix
+@pytest.mark.parametrize("merge", [False, True])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS])
+def test_one_failing_call_leaves_the_old_save(root: Path, code: int, merge: bool) -> None:
+    after = MERGED if merge else NEW
+    seen = set()
+    for failed, store, raised in each_call(root, 1, OSError(code, os.strerror(code)), merge):
+        assert (root / "tavern").is_dir(), failed
+        assert texts(store) == (OLD if raised else after), failed
+        if raised:
+            assert isinstance(raised, SnapshotError)
+            assert os.strerror(code) in raised.message and raised.help
+            seen.update(failed)
+        Store(root, KEY)
+        assert [name for name in tree(root) if name.startswith(".")] == [], failed
+    assert {"open", "mkdir", "write", "fsync", "rename", "stat"} <= seen
+
+
+@posix
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_disk_that_fails_for_good_leaves_a_whole_save(root: Path, merge: bool) -> None:
+    """From one call on nothing works, so that nothing can be undone either."""
+    after = MERGED if merge else NEW
+    error = OSError(errno.EIO, "Input/output error")
+    for failed, store, raised in each_call(root, 10_000, error, merge):
+        found = texts(store)
+        assert found in ((OLD, after) if raised else (after,)), failed
+        assert texts(Store(root, KEY)) == found
+        assert [name for name in tree(root) if name.startswith(".")] == [], failed
+
+
+@posix
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_crash_at_any_call_leaves_a_whole_save(root: Path, merge: bool) -> None:
+    after = MERGED if merge else NEW
+    outcomes = []
+    for failed, _, raised in each_call(root, 10_000, Crash(), merge):
+        assert isinstance(raised, Crash) or not failed
+        again = Store(root, KEY)
+        outcomes.append(texts(again))
+        assert outcomes[-1] in (OLD, after), failed
+        assert [name for name in tree(root) if name.startswith(".")] == [], failed
+        again.write("tavern", files(OLD), merge=merge)
+        assert texts(again) == OLD
+    assert OLD in outcomes and after in outcomes
+
+
+def test_a_crash_between_the_renames_is_repaired(root: Path) -> None:
+    (root / "tavern").rename(root / ".tavern.old")
+    (root / ".tavern.tmp-0123456789abcdef").mkdir()
+    (root / ".tavern.tmp-0123456789abcdef" / "mara.npc").write_bytes(b"half")
+    store = Store(root, KEY)
+    assert texts(store) == OLD
+    assert tree(root) == ["tavern", "tavern/+bob.npc", "tavern/mara.npc"]
+
+
+def test_a_read_repairs_too(root: Path) -> None:
+    store = Store(root, KEY)
+    (root / "tavern").rename(root / ".tavern.old")
+    assert texts(store) == OLD
+
+
+def test_a_write_repairs_first(root: Path) -> None:
+    store = Store(root, KEY)
+    (root / "tavern").rename(root / ".tavern.old")
+    store.write("tavern", files(NEW), merge=True)
+    assert texts(store) == MERGED
+
+
+def test_recovery_touches_nothing_else(root: Path) -> None:
+    keep = [".git", ".x.old.bak", ".NotOurs.old", "notes", ".tavern.tmp"]
+    for name in keep:
+        (root / name).mkdir()
+        (root / name / "file").write_bytes(b"")
+    (root / ".file.old").write_bytes(b"")
+    before = tree(root)
+    Store(root, KEY)
+    assert tree(root) == before
+
+
+def test_an_old_save_beside_its_slot_is_removed(root: Path) -> None:
+    shutil.copytree(root / "tavern", root / ".tavern.old")
+    store = Store(root, KEY)
+    assert len(tree(root)) == 3
+    shutil.copytree(root / "tavern", root / ".tavern.old")
+    store.write("tavern", files(NEW), merge=False)
+    assert texts(store) == NEW
+    assert len(tree(root)) == 2
+
+
+@posix
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
+def test_a_folder_without_permission(root: Path) -> None:
+    root.chmod(0o500)
+    try:
+        with pytest.raises(SnapshotError, match="Permission"):
+            Store(root, KEY).write("cave", files(NEW), merge=False)
+        assert texts(Store(root, KEY)) == OLD
+    finally:
+        root.chmod(0o700)
