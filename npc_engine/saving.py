@@ -157,7 +157,6 @@ class Saving:
                 "It holds the save of before, or this one if the disk is done yet.",
             )
             self._send(job.client, error_reply(late, job.request.id))
-        self._writing.clear()
 
     def load(self, _client: bytes, request: Load) -> Reply:
         """Put the characters of a slot on the stage; none of them if one cannot be loaded."""

@@ -166,11 +166,12 @@ class Stage:
     def cancel(self, client: bytes, request: m.Cancel) -> m.Reply:
         """Cut a `say` of this client short; if it has ended, forget what was not heard of it."""
         target, heard = request.target, request.heard
-        for character in self.characters.values():
-            if character.cancel(client, target, heard):
-                return m.Ok(id=request.id, cancelled=True)
-            if heard is not None and character.forget_unheard(client, target, heard):
-                return m.Ok(id=request.id, cancelled=False)
+        characters = self.characters.values()
+        if any(c.cancel(client, target, heard) for c in characters):
+            return m.Ok(id=request.id, cancelled=True)
+        # Only then: an id is free again after its `done`, and may be that of an open say now.
+        if heard is not None and any(c.forget_unheard(client, target, heard) for c in characters):
+            return m.Ok(id=request.id, cancelled=False)
         raise UnknownTarget(
             f"You have no open say with the id {request.target!r}.",
             "It may have ended already: its done is on the way.",

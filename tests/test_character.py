@@ -138,6 +138,60 @@ def test_a_say_ends_once(rig: Rig) -> None:
     assert repr(target) in error.message
 
 
+@pytest.mark.parametrize(
+    ("heard", "text"),
+    [(0, ""), (13, "*nods* I am Mara. Sit"), (21, "*nods* I am Mara. Sit down. Wa")],
+)
+def test_a_line_is_mostly_cut_after_its_end(rig: Rig, heard: int, text: str) -> None:
+    """It is decoded faster than it is spoken aloud."""
+    target = rig.say("mara", "Who are you?")
+    rig.until(target)
+    rig.event("A bell.")
+    rig.hear("mara", "But w")
+    rig.rest()
+    ok = rig.ask(m.Cancel(id="c", target=target, heard=heard))
+    assert ok == m.Ok(id="c", cancelled=False)
+    assert rig.last_reply("mara") == text + "\u2014"
+    assert kinds(rig) == [*WHOLE_TURN, "open", "event", "said"]
+    again = rig.ask(m.Cancel(id="c", target=target, heard=heard))
+    assert isinstance(again, m.Error)
+    rig.rest()
+    assert rig.talk("mara", "But why?").text == LINE
+    assert "But w<" not in rig.heard("mara")
+
+
+def test_a_line_that_was_heard_to_its_end_stays(rig: Rig) -> None:
+    target = rig.say("mara", "Who are you?")
+    rig.until(target)
+    for heard in (9_999, 45):
+        ok = rig.ask(m.Cancel(id="c", target=target, heard=heard))
+        assert ok == m.Ok(id="c", cancelled=False)
+        assert rig.last_reply("mara") == LINE
+
+
+def test_only_the_last_line_can_be_cut_after_its_end(rig: Rig) -> None:
+    first = rig.say("mara", "One?")
+    rig.until(first)
+    foreign = rig.ask(m.Cancel(id="c", target=first, heard=1), OTHER)
+    assert foreign.code == "unknown_target"
+    assert rig.ask(m.Cancel(id="c", target=first)).code == "unknown_target"
+    speak(rig, 1)
+    assert rig.ask(m.Cancel(id="c", target=first, heard=1)).code == "unknown_target"
+    rig.rest()
+    assert rig.ask(m.Cancel(id="c", target=first, heard=1)).code == "unknown_target"
+    assert rig.heard("mara").count(LINE) == 2
+
+
+def test_cancel_means_the_open_say_of_an_id_that_was_used_before(rig: Rig) -> None:
+    rig.spawn("bob")
+    rig.ask(m.Say(id="same", npc="mara", text="One?"))
+    rig.send(m.Say(id="same", npc="bob", text="Two?"))
+    rig.steps(4)
+    cancelled(rig, "same", heard=0)
+    assert rig.last_reply("mara") == LINE
+    assert rig.last_reply("bob") == "\u2014"
+
+
 def test_a_client_cancels_only_its_own(rig: Rig) -> None:
     target = speak(rig, 1)
     foreign = rig.cancel(target, client=OTHER)

@@ -235,6 +235,17 @@ def test_stats_of_a_turn(make_rig: MakeRig) -> None:
     assert later.total_ms == pytest.approx(260, abs=25)
 
 
+def test_logits_are_asked_for_only_where_somebody_speaks(make_rig: MakeRig) -> None:
+    rig = make_rig(fake=TimedLlama(n_batch=16))
+    rig.spawn("mara")
+    rig.spawn("bob")
+    rig.event("A bell.")
+    rig.rest()
+    done = rig.talk("mara", "A question of many words? " * 3)
+    n_rows = sum(logits for batch in rig.fake.batches for *_, logits in batch)
+    assert n_rows == done.stats.n_decoded
+
+
 def test_hear_saves_the_reading(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.spawn("mara")
@@ -510,6 +521,9 @@ class FailingLlama(TimedLlama):
     def decode(self, spans: Sequence[Any]) -> list[int]:
         self.n_decodes += 1
         if self.n_decodes in self.fails:
+            if self.error is BackendError:  # the cache is unknown then
+                for slot, first, tokens, _ in spans:
+                    self.slots[slot].update({first + i: 7 for i in range(len(tokens))})
             raise self.error("The fake was told to fail.")
         return super().decode(spans)
 
