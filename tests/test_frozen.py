@@ -78,22 +78,21 @@ def test_what_is_thawed_is_what_was_frozen(tmp_path: Path) -> None:
     live(thawed(state, fake), tmp_path)
 
 
-def test_at_high_water_nothing_leaves() -> None:
+@pytest.mark.parametrize("n", [11, 40, 67])
+def test_however_full_it_is_nothing_leaves(n: int) -> None:
     """An eviction at load would be one that the character that went on did not have."""
     fake = TimedLlama(n_cells=WINDOW, mind=lambda tokens: ord("a"))
     rig = Rig(Path("never-written"), window=WINDOW, fake=fake)
     rig.spawn(NAME, card={"name": "Mara", "system_prompt": "Keeps the inn."})
-    ledger, voice, n_above = rig[NAME].npc.ledger, fake.voice(), 0
     for _ in range(20):
-        # As many tokens as there are to the mark, if that is a reply; then comes its end.
-        n_turn = len(voice.open) + len(b"Well?") + len(voice.close)
-        n_left = ledger.high_water - ledger.n_tokens - n_turn
-        rig.talk(NAME, "Well?", max_tokens=n_left if 0 < n_left < 60 else 40)
-        n_above += ledger.n_tokens > ledger.high_water
+        rig.event("A bell.")
+        rig.talk(NAME, "Well?", max_tokens=n)
         state, payload = freeze(rig[NAME].npc, [])
         for given_payload in (None, payload):
-            assert thawed(state, fake, given_payload).ledger.tokens() == ledger.tokens()
-    assert n_above > 0
+            npc = thawed(state, fake, given_payload)
+            assert npc.ledger.tokens() == rig.tokens(NAME)
+            assert npc.ledger.n_evicted == rig[NAME].npc.ledger.n_evicted
+    assert npc.ledger.n_evicted > 0
     rig.close()
 
 

@@ -7,6 +7,7 @@ every request has one terminal reply. FakeLlama and the rig check the rest at ev
 
 import random
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Walk:
         self.fake = TimedLlama(n_slots=3, n_cells=240, n_batch=48, n_pos=700)
         self.fake.seconds = 0.001
         self.rig = Rig(folder, fake=self.fake, window=240, max_tokens=24, max_queue=2)
+        self.rig.check_every = 5
         self.told: dict[str, set[str]] = {}
         self.saved: dict[str, dict[str, set[str]]] = {}
         self.saying: dict[tuple[bytes, str], tuple[str, str]] = {}
@@ -48,7 +50,8 @@ class Walk:
             move()
             for _ in range(self.random.choice([0, 0, 1, 2, 6])):
                 self.step()
-        while self.rig.engine.patience() is not None:
+        while (patience := self.rig.engine.patience()) is not None:
+            time.sleep(patience)
             self.step()
         self.check_canaries()
 
@@ -121,9 +124,11 @@ class Walk:
         self.send(m.Hear(id=self.rig.id(), npc=name, text=self.words(name)))
 
     def cancel(self) -> None:
-        open_ = [key for key in self.saying if key in self.rig.open]
-        if open_:
-            client, target = self.random.choice(open_)
+        said = [key for key in self.saying if key in self.rig.open]
+        if self.random.random() < 0.3:
+            said = list(self.saying)[-8:]  # many have ended by now
+        if said:
+            client, target = self.random.choice(said)
             if self.random.random() < 0.1:
                 client = self.random.choice(CLIENTS)
             heard = self.random.choice([None, 0, 3, 99])
@@ -138,6 +143,7 @@ class Walk:
     def load(self) -> None:
         """At rest, so that the model knows what the slot holds."""
         while self.saving.keys() & {i for _, i in self.rig.open}:
+            time.sleep(self.rig.engine.patience() or 0)
             self.step()
         slot = self.random.choice(SLOTS)
         known = self.saved.get(slot, {})

@@ -12,7 +12,7 @@ from npc_engine.errors import SnapshotError
 from npc_engine.saving import POLL_S
 from npc_engine.store import Store
 from tests.fake_llama import END, FakeLlama, babble
-from tests.rig import CARD, Rig, TimedLlama, scripted
+from tests.rig import CARD, GAME, Rig, TimedLlama, scripted
 
 MakeRig = Callable[..., Rig]
 
@@ -280,20 +280,15 @@ def test_another_engine_reads_the_tokens_again_and_says_why(
     cast(rig)
     rig.save("s")
     fresh = make_rig(fake=other(**fact))
-    with monkeypatch.context() as patch:
-        patch.setattr(fresh.fake, "restore", None)  # it may not even be tried
-        loaded = fresh.load("s")
-        fresh.rest()
+    monkeypatch.setattr(fresh.fake, "restore", None)  # it may not even be tried
+    loaded = fresh.load("s")
     assert sources(loaded) == dict.fromkeys("abcd", "tokens")
     assert all(word in npc.notice for npc in loaded.npcs)
     for name in "abcd":
         assert outline(fresh, name) == outline(rig, name)
         assert fresh[name].npc.turn == rig[name].npc.turn
-        if "vocab" not in fact:
-            assert fresh.tokens(name) == rig.tokens(name)
-    if "vocab" not in fact:
-        assert talks(fresh) == talks(rig)
-    talks(fresh)
+        assert fresh.tokens(name) == rig.tokens(name) or "vocab" in fact
+    assert talks(fresh) == talks(rig) or "vocab" in fact
 
 
 def test_a_foreign_or_damaged_payload_is_read_again(
@@ -401,13 +396,16 @@ def test_half_typed_words_are_not_saved(make_rig: MakeRig) -> None:
 def test_an_event_that_expires_while_it_waits_is_not_saved(make_rig: MakeRig) -> None:
     rig = make_rig()
     cast(rig)
+    rig.fake.mind = scripted("A reply of many words, so that it takes its time.")
     target = rig.say("a")
     rig.steps(3)
     rig.event("A smell of smoke.", expires_s=5)
     rig.event("A bell.")
     rig.now += 6
-    rig.save("s", ["a"])
-    rig.until(target)
+    save = rig.send(m.Save(id="s", slot="s", npcs=["a"]))
+    rig.step()
+    assert (GAME, target) in rig.open
+    rig.until(save)
     fresh = make_rig()
     fresh.load("s")
     assert "smoke" not in fresh.heard("a")
