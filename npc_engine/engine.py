@@ -75,7 +75,7 @@ class Engine(Verbs):
         voice: Voice,
         settings: Settings | None = None,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         super().__init__()
         self.settings = settings or Settings()
@@ -177,16 +177,18 @@ class Engine(Verbs):
             for character in batch:
                 character.fail(error)
             return
+        n_prefilled = 0
         for character, run, row in zip(batch, runs, rows, strict=True):
             if run.claim.is_row:
                 self._n_decoded += 1
             else:
-                self._n_prefilled += run.n_tokens
+                n_prefilled += run.n_tokens
             run.claim.sequence.ledger.commit(run.n_tokens)
             if run.last:
                 self._speak(character, row)
         self._n_steps += 1
-        self._governor.note(sum(run.n_tokens for run in runs), self._clock() - began)
+        self._n_prefilled += n_prefilled
+        self._governor.note(n_prefilled, self._clock() - began)
 
     def _speak(self, character: Character, row: int) -> None:
         try:

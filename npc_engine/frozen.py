@@ -14,7 +14,7 @@ from npc_engine.card import Card
 from npc_engine.config import Sampling
 from npc_engine.errors import CardError, ConfigError, SnapshotError
 from npc_engine.ledger import Kind, Ledger, Range, Segment
-from npc_engine.npc import MIN_FREE, Npc
+from npc_engine.npc import Npc, most_pinned
 from npc_engine.sequence import Cache, Sequence
 from npc_engine.voice import Voice
 
@@ -118,7 +118,7 @@ def thaw(
         if record.tokens and not 0 <= min(record.tokens) <= max(record.tokens) < n_vocab:
             raise _invalid("a token that is not in the vocabulary")
         ledger.append(_segment(record))
-    _check_persona(name, ledger)
+    _check_persona(name, ledger, voice)
     sequence = Sequence(ledger, cache)
     if payload is not None and _claim_cells(ledger, saved.segments):
         sequence.adopt(payload, [_range(hole) for hole in saved.holes])
@@ -158,8 +158,8 @@ def retell(
     return npc
 
 
-def _check_persona(name: str, ledger: Ledger) -> None:
-    most = ledger.window - max(MIN_FREE, ledger.window // 4)
+def _check_persona(name: str, ledger: Ledger, voice: Voice) -> None:
+    most = most_pinned(ledger.window, voice)
     if ledger.n_pinned > most:
         raise SnapshotError(
             f"The saved {name!r} has {ledger.n_pinned} pinned tokens; a window of {ledger.window} "

@@ -4,7 +4,7 @@ Owns one number, the prefill speed of this model on this machine as it is now. I
 whoever runs steps tells it how long they took.
 """
 
-__all__ = ["Governor"]
+__all__ = ["MIN_CHUNK", "Governor"]
 
 MIN_CHUNK = 16
 IDLE_STRETCH = 4  # nobody speaks: a step may take this much longer, and reads in bigger pieces
@@ -28,7 +28,7 @@ class Governor:
         return max(MIN_CHUNK, min(self.n_batch, int(self.prefill_tps * seconds)))
 
     def note(self, n_tokens: int, seconds: float) -> None:
-        """Take in a step: `n_tokens` in its batch, and how long it took."""
+        """Take in a step: how many tokens of prefill it held, and how long it took."""
         self.step_ms_mean = _smooth(self.step_ms_mean, seconds * 1000)
         if n_tokens >= MIN_CHUNK and seconds > 0:
             self.prefill_tps = _smooth(self.prefill_tps, n_tokens / seconds)

@@ -14,6 +14,7 @@ from npc_engine.calibrate import choose_layout
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
+from npc_engine.governor import MIN_CHUNK
 from npc_engine.llama import Llama
 from npc_engine.llama_model import Layout, Model, system_info
 from npc_engine.prompt import probe
@@ -45,7 +46,8 @@ def load_engine(settings: Settings, progress: Callable[[float], None] | None = N
         model,
         n_slots=settings.slots,
         n_cells=window,
-        n_batch=settings.n_batch,
+        # Whoever speaks has a row in each batch; there must be room for prefill beside them.
+        n_batch=max(settings.n_batch, settings.slots + MIN_CHUNK),
         n_threads=n_threads,
         layout=layout,
     )

@@ -23,7 +23,7 @@ from npc_engine.ledger import Kind, Ledger, Segment
 from npc_engine.sequence import Cache, Sequence
 from npc_engine.voice import Voice, clean
 
-__all__ = ["Npc"]
+__all__ = ["USER", "Npc", "most_pinned"]
 
 USER = "Player"
 MESSAGE_SHARE = 0.40
@@ -67,7 +67,7 @@ class Npc:
         """
         persona = card.persona(user=USER).strip()
         tokens, joined = voice.beginning(persona)
-        most = window - max(MIN_FREE, window // 4, voice.n_markup + MIN_WORDS)
+        most = most_pinned(window, voice)
         if len(tokens) > most:
             shorten = f"Shorten the card to at most {most} tokens, or give" if most > 0 else "Give"
             raise TooLarge(
@@ -305,6 +305,11 @@ def _whole_tokens(pieces: Seq[bytes], raw: bytes) -> tuple[int, int]:
         if at == len(raw) or raw[at] & 0xC0 != 0x80:  # not within a character
             n_tokens, n_bytes = n, at
     return n_tokens, n_bytes
+
+
+def most_pinned(window: int, voice: Voice) -> int:
+    """Return how many tokens a persona may take of a window, so that there is room to talk."""
+    return window - max(MIN_FREE, window // 4, voice.n_markup + MIN_WORDS)
 
 
 def _n_common(a: Seq[int], b: Seq[int]) -> int:

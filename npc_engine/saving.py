@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from npc_engine.character import Send
-from npc_engine.errors import NpcError, RequestError, SnapshotError, UnknownNpc
+from npc_engine.errors import Busy, NpcError, RequestError, SnapshotError, UnknownNpc
 from npc_engine.frozen import freeze, retell, thaw
 from npc_engine.installation import installation_key
 from npc_engine.messages import Load, Loaded, LoadedNpc, Reply, Save, Saved, error_reply
@@ -28,6 +28,7 @@ __all__ = ["Saving"]
 
 log = logging.getLogger("npc_engine")
 
+SETTLE_S = 10.0  # how long a load waits for a save of the same slot
 POLL_S = 0.005  # how often a file write under way is looked after
 
 Source = Literal["payload", "tokens"]
@@ -89,11 +90,24 @@ class Saving:
         """Copy out one character, and answer what has been written."""
         if self._copying:
             self._copy_one(self._copying[0])
+        self._answer_written()
+
+    def _answer_written(self, timeout: float = 0.0) -> None:
         if self._opened is None:
             return
-        for _, result in self._opened[2].finished():  # in the order of the submits
+        for _, result in self._opened[2].finished(timeout):  # in the order of the submits
             job = self._writing.popleft()
             self._send(job.client, self._answer(job, result))
+
+    def _settle(self, slot: str) -> None:
+        """Let saves of a slot that are under way end before it is read. Raises Busy."""
+        self.copy_all()
+        deadline = self._clock() + SETTLE_S
+        while any(job.request.slot == slot for job in self._writing):
+            left = deadline - self._clock()
+            if left <= 0:
+                raise Busy(f"The slot {slot!r} is still being written.", "Try again in a moment.")
+            self._answer_written(left)
 
     def copy_all(self) -> None:
         """Copy out at once what is to be saved, because somebody leaves the stage."""
@@ -161,10 +175,10 @@ class Saving:
     def load(self, _client: bytes, request: Load) -> Reply:
         """Put the characters of a slot on the stage; none of them if one cannot be loaded."""
         began = self._clock()
+        self._settle(request.slot)
         snapshots = self._files[1].read(request.slot, request.npcs)
         restored = {name: self._restore(name, s) for name, s in snapshots.items()}
         self._stage.check_room(restored)
-        self.copy_all()
         for npc, _, _ in restored.values():
             self._stage.add(npc)
         return Loaded(
@@ -179,6 +193,7 @@ class Saving:
 
     def restore(self, slot: str, name: str) -> Restored | None:
         """Return one character of a slot, or None when the slot does not hold it."""
+        self._settle(slot)
         store = self._files[1]
         if name not in store.npcs(slot):
             return None

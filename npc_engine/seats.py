@@ -27,7 +27,7 @@ class Seats:
         """Seat whoever speaks or is spoken to, most urgent first; return all who sit.
 
         Idle reading never sends anybody else out: it takes a free slot or waits. Who speaks goes
-        out only for somebody more urgent, and goes on when a slot is free again. Whoever is left
+        out only for a higher priority, and goes on when a slot is free again. Whoever is left
         standing ages (rule 4 of the scheduler), so that nobody waits for ever.
         """
         claims = sorted(claims, key=lambda c: c.rank)
@@ -67,10 +67,19 @@ class Seats:
         if idle:
             slot = min(idle, key=self._used.__getitem__)
         else:
-            ranks = {slot: needed[id(s)].rank for slot, s in self._sitting.items()}
-            slot = max(ranks, key=ranks.__getitem__)
-            if ranks[slot] <= claim.rank:
+            sitters = {slot: needed[id(s)] for slot, s in self._sitting.items()}
+            behind = [slot for slot, sitter in sitters.items() if _gives_way(sitter, claim)]
+            if not behind:
                 return False
+            slot = max(behind, key=lambda slot: sitters[slot].rank)
         self._sitting[slot].park()
         self._give(slot)
         return True
+
+
+def _gives_way(sitter: Claim, claim: Claim) -> bool:
+    """Whether a claim may take a needed slot: not amid a line of its own kind, or they would swap
+    places for ever, and each swap copies a window out and another in.
+    """
+    amid_a_line = sitter.speaking and sitter.priority <= claim.priority
+    return sitter.rank > claim.rank and not amid_a_line

@@ -537,3 +537,14 @@ def test_close_does_not_wait_for_ever(make_rig: MakeRig, monkeypatch: pytest.Mon
         error = rig.records(target)[-1]
         assert error.code == "bad_snapshot"
         assert error.help
+
+
+def test_a_load_waits_for_the_save_of_its_slot(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    cast(rig)
+    rig.save("one")
+    rig.talk("d", "News for d.")
+    save = rig.send(m.Save(id="s", slot="one"))
+    assert len(rig.load("one").npcs) == 4
+    assert "News for d." in rig.heard("d")
+    assert rig.until(save).npcs == ["a", "b", "c", "d"]

@@ -96,6 +96,22 @@ def test_a_player_takes_the_slot_of_ambient_speech_at_once() -> None:
     assert speech[1].is_row
 
 
+def test_nobody_loses_a_slot_amid_a_line_to_an_equal() -> None:
+    """However long the other waits: they would swap at every step."""
+    cache = FakeLlama(n_slots=1)
+    seats = Seats(1)
+    speaker, waiting = claim(cache, AMBIENT, 1), claim(cache, AMBIENT, 0)
+    seats.seat([speaker])
+    read(cache, speaker)
+    speaker.speaking = True
+    for _ in range(10 * PATIENCE):
+        speaker.sequence.ledger.append_token(66)
+        assert seats.seat([speaker, waiting]) == [speaker]
+        read(cache, speaker)
+    speaker.speaking = False
+    assert seats.seat([waiting]) == [waiting]
+
+
 def test_leaving_frees_the_slot_and_its_cells() -> None:
     cache = FakeLlama(n_slots=1)
     seats = Seats(1)
