@@ -6,6 +6,7 @@ what one client has open. It does not know what a character is: any `EngineLike`
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ from typing import Literal, Protocol
 import zmq
 
 from npc_engine.config import Settings
-from npc_engine.endpoint import bind_endpoint
+from npc_engine.endpoint import bind_endpoint, release_endpoint
 from npc_engine.errors import Internal, RequestError
 from npc_engine.gate import Gate
 from npc_engine.messages import Reply, Request, error_reply
@@ -42,6 +43,8 @@ _MAX_PEERS = 4096
 # A full client is tried again after 10 ms; one that has stopped reading for good, less and less.
 _RETRY_MS = 10
 _MAX_RETRY_MS = 320
+# On Windows no signal interrupts a poll: an idle engine looks up twice a second for Ctrl-C.
+_IDLE_MS = 500 if sys.platform == "win32" else None
 # How long `close` waits: for clients that read late, then for the kernel to take the last bytes.
 _DRAIN_S = 0.25
 _LINGER_MS = 250
@@ -147,6 +150,7 @@ class Bridge:
             self._wake.close(linger=0)
             self._router.close(linger=_LINGER_MS)
             self._zmq.term()
+            release_endpoint(self.endpoint)
 
     def receive(self, patience: float | None) -> Iterator[tuple[bytes, Request]]:
         """Yield valid requests with their clients, waiting `patience` seconds for the first.
@@ -180,7 +184,7 @@ class Bridge:
         self._retry_ms = min(2 * self._retry_ms, _MAX_RETRY_MS) if hopeless else _RETRY_MS
 
     def _timeout_ms(self, patience: float | None) -> int | None:
-        retry = self._retry_ms if self._full else None
+        retry = self._retry_ms if self._full else _IDLE_MS
         if patience is None:
             return retry
         # Rounded up: rounded down to 0, the loop would spin through the last millisecond.
@@ -191,7 +195,8 @@ class Bridge:
         """Return the request if the engine may have it; answer it with an error if not."""
         peer = self._peer(client)
         try:
-            request = self._gate.admit(frames, peer)
+            # libzmq's own ids begin with a zero byte, and no client may choose one that does.
+            request = self._gate.admit(frames, peer, chose_its_id=not client.startswith(b"\0"))
             peer.open(request.id)
         except RequestError as e:
             peer.refuse(e, self._gate.find_id(frames))

@@ -73,6 +73,7 @@ class Client(Verbs):
         self._zmq = zmq.Context()
         self._socket = self._zmq.socket(zmq.DEALER)
         self._socket.linger = LINGER_MS
+        self._socket.ipv6 = "[" in str(self.endpoint)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)

@@ -7,22 +7,28 @@ message and no client.
 
 import errno
 import ipaddress
+import os
 import re
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import zmq
 
 from npc_engine.errors import BindError
 
-__all__ = ["bind_endpoint"]
+__all__ = ["bind_endpoint", "release_endpoint"]
 
-_TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.*-]+):(\d{1,5}|\*)")
+_TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.*-]+):([0-9]{1,5}|\*)")
+_ABSTRACT = "ipc://@"  # Linux: a name that is no file
 _EXAMPLES = "Use tcp://127.0.0.1:5757, tcp://127.0.0.1:0 for any free port, or ipc://PATH."
 # libzmq has numbers of its own where a system lacks one, so its names where it gives them.
 _HELP = {
-    zmq.EADDRINUSE: "Another engine may be running there: stop it, or take another port (0 = any).",
+    zmq.EADDRINUSE: (
+        "Another engine may be running there: stop it, or take any free port: "
+        "--bind tcp://127.0.0.1:0"
+    ),
     zmq.EADDRNOTAVAIL: "Bind an address of this machine, such as 127.0.0.1.",
     errno.ENODEV: "Bind an IP address of this machine, such as 127.0.0.1, not a host's name.",
     errno.EACCES: "Take a port over 1023, or a folder that you may write to.",
@@ -56,6 +62,19 @@ def bind_endpoint(sock: zmq.Socket[bytes], endpoint: str, *, token: str = "") ->
     return str(sock.getsockopt_string(zmq.LAST_ENDPOINT))
 
 
+def release_endpoint(endpoint: str) -> None:
+    """Remove the file of a bound ipc endpoint whose socket is closed.
+
+    Not if another engine has taken the path since: that one answers.
+    """
+    if not endpoint.startswith("ipc://") or endpoint.startswith(_ABSTRACT):
+        return
+    path = Path(endpoint.removeprefix("ipc://"))
+    with suppress(OSError):
+        if path.is_socket() and not _answers(path):
+            path.unlink()
+
+
 def _check_tcp(endpoint: str, token: str) -> str:
     match = _TCP.fullmatch(endpoint)
     if match is None:
@@ -86,9 +105,14 @@ def _check_ipc(endpoint: str) -> None:
             f"The endpoint {endpoint!r} cannot be bound: this system has no ipc.",
             "Use tcp://127.0.0.1:0.",
         )
+    if endpoint == "ipc://*":
+        raise BindError(
+            f"The endpoint {endpoint!r} names no path: libzmq would make one up.",
+            "Use ipc://PATH, or tcp://127.0.0.1:0 for any free port.",
+        )
     path = Path(endpoint.removeprefix("ipc://"))
     # Windows tells no socket from a file.
-    if sys.platform == "win32" or not path.exists():
+    if sys.platform == "win32" or not os.path.lexists(path):
         return
     if not path.is_socket():
         raise BindError(

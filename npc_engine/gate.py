@@ -4,6 +4,7 @@ Owns the token, the protocol version and the size limit. It knows no socket and 
 """
 
 import hmac
+import logging
 
 from npc_engine.errors import BadMessage, ProtocolVersion, RequestError, Unauthorized
 from npc_engine.messages import PROTOCOL_VERSION, Hello, Request, find_id, unpack
@@ -11,8 +12,11 @@ from npc_engine.peer import Peer
 
 __all__ = ["Gate"]
 
+log = logging.getLogger(__name__)
+
 # Decoding a frame costs several times its size: beyond this many times the limit, no id is sought.
 _SEEK_ID = 4
+MAX_LOGGED = 64  # characters of a client's name in the log
 
 
 class Gate:
@@ -28,26 +32,35 @@ class Gate:
         """Length of the longest frame in which an id is sought."""
         return _SEEK_ID * self._max_bytes
 
-    def admit(self, frames: list[bytes], peer: Peer) -> Request:
+    def admit(self, frames: list[bytes], peer: Peer, *, chose_its_id: bool = False) -> Request:
         """Return the request in the frames of one message; raises RequestError.
 
-        A client without the token learns nothing else, whatever it sends.
+        A client without the token learns nothing else, whatever it sends. A routing id that a
+        client chose outlives its connection: where a token counts, whoever takes it next would
+        be taken for the one that showed the token.
         """
+        if self._token and chose_its_id:
+            raise Unauthorized(
+                "This client has chosen its own routing id, which proves nothing.",
+                "Leave ZMQ_ROUTING_ID (identity) unset.",
+            )
         known = peer.authorized or not self._token
         try:
             request = self._unpack(frames)
         except RequestError:
             if known:
                 raise
-            raise _unauthorized() from None
+            raise _unauthorized(wrong=False) from None
         if not known and not self._shows_token(request):
-            raise _unauthorized()
+            raise _unauthorized(wrong=isinstance(request, Hello) and bool(request.token))
         if isinstance(request, Hello) and request.protocol != PROTOCOL_VERSION:
             raise ProtocolVersion(
                 f"The client speaks protocol version {request.protocol!r}, "
                 f"this engine version {PROTOCOL_VERSION}.",
                 "Use a client and an engine of the same version.",
             )
+        if isinstance(request, Hello):
+            log.info("hello from the client %a", request.client[:MAX_LOGGED])
         peer.authorized = bool(self._token)
         return request
 
@@ -70,8 +83,10 @@ class Gate:
         return hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), self._token)
 
 
-def _unauthorized() -> Unauthorized:
+def _unauthorized(*, wrong: bool) -> Unauthorized:
     return Unauthorized(
-        "This engine wants a token, and the client has not shown it.",
+        "The token is wrong: this engine was started with another."
+        if wrong
+        else "This engine wants a token, and the client has shown none.",
         "Send a hello with the token first; whoever started the engine has it.",
     )

@@ -10,6 +10,7 @@ is killed, so no engine is left behind.
 import json
 import os
 import queue
+import re
 import secrets
 import subprocess
 import sys
@@ -28,6 +29,7 @@ __all__ = ["Sidecar"]
 LEAVE_S = 3.0  # what the engine gets to answer open requests and leave, and again after SIGTERM
 KEPT_LOG_LINES = 200
 MAX_LINE_BYTES = 1 << 16
+_PROGRESS = re.compile(r"Loading .* \d+ %$")  # says nothing of why an engine ended
 
 
 class Sidecar:
@@ -56,7 +58,7 @@ class Sidecar:
         self._on_log = on_log
         self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._process = _started(command)
+        self._process = _started(command, _environment() if executable is None else None)
         try:
             self._threads.append(self._read(self._process.stdout, self._heed_stdout))
             self._threads.append(self._read(self._process.stderr, self._heed_stderr))
@@ -133,7 +135,8 @@ class Sidecar:
         )
 
     def _last_words(self) -> str:
-        return " ".join([line for line in self._log if line.strip()][-3:])
+        said = [line for line in self._log if line.strip() and not _PROGRESS.match(line)]
+        return " ".join(said[-3:])
 
     def _read(self, pipe: IO[bytes] | None, heed: Callable[[str | None], None]) -> threading.Thread:
         """Pass each line of a pipe to `heed`, and None at its end, on a thread.
@@ -172,19 +175,25 @@ def _program(executable: str | PathLike[str] | Sequence[str] | None) -> list[str
                 "A frozen program has no Python to run the engine with.",
                 "Ship the engine beside it and pass executable='path/to/npc-engine'.",
             )
-        return [sys.executable, "-m", "npc_engine"]
+        return [sys.executable, "-P", "-m", "npc_engine"]  # -P: never the game's own queue.py
     if isinstance(executable, str | PathLike):
         return [os.fspath(executable)]
     return list(executable)
 
 
-def _started(command: list[str]) -> subprocess.Popen[bytes]:
+def _environment() -> dict[str, str]:
+    """Let our own Python find what this process found, wherever that got its sys.path from."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+
+
+def _started(command: list[str], env: dict[str, str] | None) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # noqa: S603
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=env,
             # A console program started by a game would open a window on Windows.
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             # Ctrl-C in a terminal is for this process; the engine ends when its stdin does.

@@ -6,6 +6,7 @@ Real sockets on loopback around a scripted engine. Every wait has a timeout.
 import itertools
 import random
 import signal
+import socket
 import threading
 import time
 from collections import Counter, deque
@@ -21,6 +22,7 @@ import zmq
 
 from npc_engine import bridge as bridge_module
 from npc_engine.bridge import Bridge
+from npc_engine.client import Client
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
 from npc_engine.errors import BindError, RequestError
@@ -182,7 +184,7 @@ class Served:
         assert not self._thread.is_alive()
         return time.monotonic() - started
 
-    def client(self, **options: int) -> "Dealer":
+    def client(self, **options: int | bytes) -> "Dealer":
         self.dealers.append(Dealer(self.context, self.endpoint, **options))
         return self.dealers[-1]
 
@@ -191,7 +193,7 @@ class Dealer:
     """A bare client: sends records, reads records."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, **options: int
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, **options: int | bytes
     ) -> None:
         self.socket = context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
@@ -265,6 +267,18 @@ def test_ipc(tmp_path: Path) -> None:
     with Served(bind=f"ipc://{tmp_path}/e") as served:
         assert served.endpoint == served.bridge.endpoint == f"ipc://{tmp_path}/e"
         assert served.client().ask(ping())["type"] == "pong"
+        assert (tmp_path / "e").exists()
+    assert not (tmp_path / "e").exists()
+
+
+def test_ipv6_loopback() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    with Served(bind="tcp://[::1]:0") as served, Client(served.endpoint) as client:
+        client.ping()
 
 
 def test_a_bridge_that_cannot_bind_can_be_closed(served: Served) -> None:
@@ -302,6 +316,31 @@ def test_token() -> None:
         assert other.ask(ping())["code"] == "unauthorized"
         served.stop()
         assert len(served.bridge._peers) == 1  # strangers are not remembered
+
+
+def test_a_routing_id_is_not_inherited() -> None:
+    """A client that takes the routing id of an authorized one is not taken for it."""
+    with Served(token="t") as served:
+        first = served.client(ROUTING_ID=b"game")
+        refused = first.ask(hello("t"))
+        assert (refused["code"], refused["id"]) == ("unauthorized", "h")
+        assert "ZMQ_ROUTING_ID" in refused["help"]
+        first.socket.close(linger=0)
+        deadline = time.monotonic() + TIMEOUT_MS / 1000
+        while True:
+            second = served.client(ROUTING_ID=b"game")
+            second.send(pack(ping()))
+            if not second.hears_nothing(ms=200):
+                break
+            # The ROUTER ignores a second one of this id while the first is not quite gone.
+            second.socket.close(linger=0)
+            assert time.monotonic() < deadline
+        assert second.read()["code"] == "unauthorized"
+        assert served.engine.handled == []
+
+
+def test_without_a_token_a_routing_id_is_nobodys_concern(served: Served) -> None:
+    assert served.client(ROUTING_ID=b"game").ask(ping())["type"] == "pong"
 
 
 def test_authorized_clients_that_vanish_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

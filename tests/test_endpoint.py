@@ -2,13 +2,14 @@
 
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zmq
 
-from npc_engine.endpoint import bind_endpoint
+from npc_engine.endpoint import bind_endpoint, release_endpoint
 from npc_engine.errors import BindError
 
 needs_ipc = pytest.mark.skipif(
@@ -66,6 +67,8 @@ def test_ipv6_loopback(router: zmq.Socket[bytes]) -> None:
         "tcp://127.0.0.1",
         "tcp://127.0.0.1:",
         "tcp://127.0.0.1:port",
+        "tcp://127.0.0.1:\u0665\u0665\u0665\u0665",
+        "tcp://127.0.0.1:\u0660",
         "tcp://127.0.0.1:-1",
         "tcp://127.0.0.1:65536",
         "tcp://127.0.0.1:99999",
@@ -103,7 +106,7 @@ def test_port_in_use(router: zmq.Socket[bytes], other: zmq.Socket[bytes]) -> Non
     taken = bind_endpoint(router, "tcp://127.0.0.1:0")
     with pytest.raises(BindError, match="cannot be bound") as e:
         bind_endpoint(other, taken)
-    assert "another port" in e.value.help
+    assert "--bind tcp://127.0.0.1:0" in e.value.help
 
 
 @needs_ipc
@@ -132,11 +135,37 @@ def test_ipc_never_deletes_a_file(router: zmq.Socket[bytes], tmp_path: Path) -> 
     for path in (tmp_path / "diary", tmp_path):
         with pytest.raises(BindError, match="would delete"):
             bind_endpoint(router, f"ipc://{path}")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BindError, match="would delete"):
+        bind_endpoint(router, f"ipc://{tmp_path}/link")
     assert (tmp_path / "diary").read_text() == "precious"
+    assert (tmp_path / "link").is_symlink()
 
 
 @needs_ipc
-@pytest.mark.parametrize("path", ["missing/e", "e" * 200])
+def test_ipc_wants_a_path(router: zmq.Socket[bytes]) -> None:
+    with pytest.raises(BindError, match="names no path"):
+        bind_endpoint(router, "ipc://*")
+
+
+@needs_ipc
+def test_released_ipc_leaves_no_file(router: zmq.Socket[bytes], tmp_path: Path) -> None:
+    endpoint = bind_endpoint(router, f"ipc://{tmp_path}/e")
+    release_endpoint(endpoint)
+    assert (tmp_path / "e").exists()  # somebody listens there
+    router.close(linger=0)
+    deadline = time.monotonic() + 10
+    while (tmp_path / "e").exists() and time.monotonic() < deadline:
+        release_endpoint(endpoint)  # libzmq closes on a thread of its own
+    assert not (tmp_path / "e").exists()
+    release_endpoint(endpoint)
+    (tmp_path / "e").write_text("precious")
+    release_endpoint(endpoint)
+    assert (tmp_path / "e").read_text() == "precious"
+
+
+@needs_ipc
+@pytest.mark.parametrize("path", ["missing/e", "e" * 200, "e" * 300, "e/" * 3000])
 def test_bad_ipc_path(router: zmq.Socket[bytes], tmp_path: Path, path: str) -> None:
     with pytest.raises(BindError, match="cannot be bound"):
         bind_endpoint(router, f"ipc://{tmp_path}/{path}")

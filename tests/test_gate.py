@@ -1,5 +1,6 @@
 """Any bytes: a request, or a RequestError; without the token, `unauthorized` and nothing else."""
 
+import contextlib
 import hmac
 
 import msgspec
@@ -28,6 +29,26 @@ def hello(token: str | None = None, protocol: int = PROTOCOL_VERSION) -> bytes:
 @pytest.fixture
 def peer() -> Peer:
     return Peer(4, 4)
+
+
+@pytest.mark.parametrize("chose", [True, False])
+def test_a_chosen_routing_id_counts_where_a_token_does(peer: Peer, chose: bool) -> None:
+    assert Gate("", 1024).admit([PING], peer, chose_its_id=chose)
+    if chose:
+        with pytest.raises(Unauthorized):
+            Gate("secret", 1024).admit([hello("secret")], peer, chose_its_id=True)
+        assert not peer.authorized
+
+
+def test_the_log_names_the_client(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for token, name in (("wrong", "intruder"), ("secret", "my\ngame" + "x" * 200)):
+        frame = pack(Hello(id="h", protocol=PROTOCOL_VERSION, token=token, client=name))
+        with contextlib.suppress(Unauthorized):
+            Gate("secret", 1024).admit([frame], peer)
+    (row,) = caplog.messages
+    assert "'my\\ngamex" in row
+    assert len(row) < 100
 
 
 def test_no_token_wanted(peer: Peer) -> None:
@@ -60,6 +81,9 @@ def test_the_right_token_opens(peer: Peer, token: str) -> None:
 def test_anything_else_does_not(peer: Peer, frame: bytes) -> None:
     with pytest.raises(Unauthorized) as e:
         Gate("secret", 1024).admit([frame], peer)
+    shows_one = frame in (hello("Secret"), hello("secre"), hello("secret "))
+    assert ("token is wrong" in e.value.message) == shows_one
+    assert ("has shown none" in e.value.message) == (not shows_one)
     assert "hello" in e.value.help
     assert "secret" not in str(e.value)
     assert not peer.authorized

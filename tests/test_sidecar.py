@@ -65,12 +65,47 @@ def test_the_command_line_and_the_token() -> None:
 
 def test_the_default_is_this_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(command: list[str], **_: object) -> None:
-        assert command[:4] == [sys.executable, "-m", "npc_engine", "serve"]
+        assert command[:5] == [sys.executable, "-P", "-m", "npc_engine", "serve"]
         raise OSError("refused")
 
     monkeypatch.setattr("subprocess.Popen", refused)
     with pytest.raises(SetupError, match="refused"):
         Sidecar("q4.gguf")
+
+
+@pytest.fixture
+def other_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package npc_engine that only this process's sys.path leads to; return a game's folder."""
+    package = tmp_path / "vendored" / "npc_engine"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text(f"import queue\nqueue.SimpleQueue()\n{READY}{UNTIL_EOF}")
+    monkeypatch.setattr(sys, "path", [str(package.parent), *sys.path])
+    game = tmp_path / "game"
+    game.mkdir()
+    monkeypatch.chdir(game)
+    return game
+
+
+def test_the_engine_is_found_where_this_process_finds_it(other_engine: Path) -> None:
+    with Sidecar("q4.gguf", ready_timeout=WAIT_S) as sidecar:
+        assert sidecar.endpoint == "tcp://127.0.0.1:1"
+
+
+def test_a_module_of_the_game_is_not_taken_for_pythons_own(other_engine: Path) -> None:
+    (other_engine / "queue.py").write_text("raise SystemExit('this is the queue at the inn')")
+    with Sidecar("q4.gguf", ready_timeout=WAIT_S) as sidecar:
+        assert sidecar.endpoint == "tcp://127.0.0.1:1"
+
+
+def test_a_program_of_ones_own_gets_the_environment_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "as-it-was")
+    code = "import os, sys; print(os.environ['PYTHONPATH'], file=sys.stderr)\n"
+    sidecar = _start(code + READY + UNTIL_EOF)
+    sidecar.close()
+    assert sidecar.log == ["as-it-was"]
 
 
 def test_a_frozen_program_must_name_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +117,12 @@ def test_a_frozen_program_must_name_its_engine(monkeypatch: pytest.MonkeyPatch) 
 def test_an_engine_that_dies_says_why() -> None:
     code = "import sys; print('No file q4.gguf. Check the path.', file=sys.stderr); sys.exit(2)"
     with pytest.raises(SetupError, match=r"status 2 .* No file q4\.gguf\. Check the path\."):
+        _start(code)
+
+
+def test_progress_is_not_why_an_engine_died() -> None:
+    code = "import sys; print('Loading q4.gguf 25 %\\nNo memory.', file=sys.stderr); sys.exit(2)"
+    with pytest.raises(SetupError, match=r"before it was ready\. No memory\."):
         _start(code)
 
 
