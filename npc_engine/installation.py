@@ -6,16 +6,18 @@ the engine hand bytes to C code; so it never leaves the machine, and no save hol
 
 import contextlib
 import logging
+import os
 import secrets
 from pathlib import Path
 
 from npc_engine.durable import read_file, sync_folder, write_file
 from npc_engine.errors import SnapshotError
 
-__all__ = ["installation_key"]
+__all__ = ["DATA_VARIABLE", "data_folder", "installation_key"]
 
 log = logging.getLogger("npc_engine.installation")
 
+DATA_VARIABLE = "NPC_ENGINE_DATA_DIR"
 KEY_FILE = "installation.key"
 KEY_BYTES = 32
 
@@ -26,8 +28,8 @@ def installation_key(folder: Path | None = None) -> bytes:
     Raises nothing: where the file is damaged or cannot be made, a warning is logged and the key is
     good for this run only, so that saves are re-read from their tokens the next time.
     """
-    path = (folder or _data_folder()) / KEY_FILE
     try:
+        path = (folder or data_folder()) / KEY_FILE
         if not path.exists():
             _create(path)
         key = read_file(path, KEY_BYTES)
@@ -38,19 +40,23 @@ def installation_key(folder: Path | None = None) -> bytes:
         reason = e.strerror or str(e)
     except SnapshotError as e:
         reason = e.message
+    except RuntimeError as e:  # this user has no home folder
+        reason = str(e)
     log.warning(
         "The key file %s cannot be used (%s). Saves of this run will load from their tokens, "
         "not their KV cache. Remove the file, or make its folder writable.",
-        path,
+        KEY_FILE,
         reason,
     )
     return secrets.token_bytes(KEY_BYTES)
 
 
-def _data_folder() -> Path:
+def data_folder() -> Path:
+    """Return the user's data folder (NPC_ENGINE_DATA_DIR, if set, is that folder)."""
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("npc-engine", appauthor=False))
+    own = os.environ.get(DATA_VARIABLE)
+    return Path(own) if own else Path(platformdirs.user_data_dir("npc-engine", appauthor=False))
 
 
 def _create(path: Path) -> None:

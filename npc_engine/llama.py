@@ -24,7 +24,6 @@ from npc_engine.errors import BackendError, ModelError, NoRoom
 __all__ = ["Llama", "Sampler", "Span"]
 
 _KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}  # ggml.h: enum ggml_type
-_FLASH = {"on": 1, "off": 0, "auto": -1}  # llama.h: enum llama_flash_attn_type
 
 
 class Span(NamedTuple):
@@ -113,16 +112,22 @@ class Llama:
         n_threads: int = 1,
         layout: Layout | None = None,
         unified: bool = False,
+        owns_model: bool = False,
     ) -> None:
         self.model = model
         self.layout = layout or Layout()
         self._unified = unified
         self.n_slots = n_slots
         self.n_batch = n_batch
+        self._owns_model = owns_model
         self.n_threads = n_threads
         self.n_pos = model.n_ctx_train
         self._ctx = self._make(n_cells, n_threads)
+        # llama.cpp lowers it to n_ctx, and ends the process at a batch that is larger.
+        self.n_batch = n_batch = min(n_batch, int(C.llama_n_batch(self._ctx)))
         self._memory = C.llama_get_memory(self._ctx)
+        self._rows: set[int] = set()
+        self._n_swa: int = C.llama_model_n_swa(model.handle)
         self.n_cells: int = C.llama_n_ctx_seq(self._ctx)
         self._tokens = np.zeros(n_batch, np.int32)
         self._positions = np.zeros(n_batch, np.int32)
@@ -139,9 +144,10 @@ class Llama:
         params.n_threads = params.n_threads_batch = n_threads
         params.type_k = _KV_TYPES[self.layout.type_k]
         params.type_v = _KV_TYPES[self.layout.type_v]
-        params.flash_attn_type = _FLASH["on" if self.layout.flash_attn else "off"]
+        params.flash_attn_type = int(self.layout.flash_attn)
         params.kv_unified = self._unified
-        # A sliding-window cache that keeps only the window cannot be cut back (barge-in).
+        # A sliding-window cache that keeps only the window could never be cut back (barge-in);
+        # this one can, until it was exported: see `_has_lost`.
         params.swa_full = True
         params.no_perf = True
         clear_why()
@@ -168,10 +174,12 @@ class Llama:
         return batch
 
     def close(self) -> None:
-        """Free the context; the model stays."""
+        """Free the context, and the model if it was handed over with `owns_model`."""
         if self._ctx:
             C.llama_free(self._ctx)
             self._ctx = None
+        if self._owns_model:
+            self.model.close()
 
     @cached_property
     def _facts(self) -> dict[str, Any]:
@@ -200,11 +208,6 @@ class Llama:
         """Facts of the model and the cache, for `welcome`, `stats` and snapshots."""
         return {**self._facts, "n_threads": self.n_threads}
 
-    def set_threads(self, n: int) -> None:
-        """Use `n` threads from the next decode on."""
-        C.llama_set_n_threads(self._ctx, n, n)
-        self.n_threads = n
-
     def decode(self, spans: Sequence[Span]) -> list[int]:
         """Decode a batch; returns the row of each span's last token, for `sample` and `logits`.
 
@@ -213,6 +216,7 @@ class Llama:
         """
         n = 0
         rows = []
+        self._rows.clear()
         for slot, first, tokens, logits in spans:
             last = n + len(tokens)
             if not tokens or last > self.n_batch or not 0 <= slot < self.n_slots or first < 0:
@@ -232,6 +236,7 @@ class Llama:
             raise NoRoom(f"No room for {n} tokens in the KV cache.")
         if code:
             raise BackendError(f"llama_decode failed with code {code} on {n} tokens: {why()}.")
+        self._rows = {row for row, span in zip(rows, spans, strict=True) if span[3]}
         return rows
 
     def sampler(self, sampling: Sampling, seed: int, recent: Iterable[int] = ()) -> Sampler:
@@ -240,21 +245,37 @@ class Llama:
 
     def sample(self, row: int, sampler: Sampler, may_end: bool = True) -> int:
         """Choose the next token from the logits of a row of the last batch."""
+        if row not in self._rows:
+            raise BackendError(f"Row {row} of the last batch has no logits.")
         return sampler.sample(self._ctx, row, may_end)
 
     def logits(self, row: int) -> "np.ndarray[Any, np.dtype[np.float32]]":
         """Return a copy of a row's logits, float32 of shape (n_vocab,)."""
-        pointer = C.llama_get_logits_ith(self._ctx, row)
-        if not pointer:
+        if row not in self._rows:
             raise BackendError(f"Row {row} of the last batch has no logits.")
+        pointer = C.llama_get_logits_ith(self._ctx, row)
         return np.ctypeslib.as_array(pointer, shape=(self.model.n_vocab,)).copy()
 
     def remove(self, slot: int, first: int, last: int) -> bool:
         """Remove positions [first, last) of a slot, to the end when last is -1.
 
-        False when this kind of memory cannot (a recurrent state does not roll back).
+        False when this kind of memory cannot: a recurrent state does not roll back. It says True
+        to a range in the middle, and keeps what it has read all the same.
         """
-        return bool(C.llama_memory_seq_rm(self._memory, slot, first, last))
+        if not C.llama_memory_seq_rm(self._memory, slot, first, last):
+            return False
+        return not self._has_lost(slot, first)
+
+    def _has_lost(self, slot: int, first: int) -> bool:
+        """Whether a tail cut to `first` needs cells that a sliding window has let go.
+
+        An exported slot holds only the last n_swa positions of such layers (also with swa_full),
+        and cells behind the window are written over when others are needed.
+        """
+        if not self._n_swa or not first:
+            return False
+        low, high = self.positions(slot)
+        return high < first and (low < 0 or low > max(0, first - self._n_swa))
 
     def positions(self, slot: int) -> tuple[int, int]:
         """Return the lowest and highest position in a slot's cells; (-1, -1) when empty."""
@@ -278,7 +299,8 @@ class Llama:
     def restore(self, slot: int, payload: bytes) -> bool:
         """Fill an empty slot from `export`'s bytes; False when they do not fit this layout."""
         buf = (ctypes.c_uint8 * len(payload)).from_buffer_copy(payload)
-        if C.llama_state_seq_set_data(self._ctx, buf, len(payload), slot) == len(payload):
+        n = C.llama_state_seq_set_data(self._ctx, buf, len(payload), slot)
+        if 0 < n == len(payload):
             return True
         self.remove(slot, 0, -1)
         return False

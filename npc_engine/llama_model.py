@@ -21,11 +21,24 @@ import llama_cpp.llama_cpp as C  # noqa: N812
 
 from npc_engine.errors import BackendError, ModelError
 
-__all__ = ["LIBRARY_VERSION", "Layout", "Model", "build_id", "clear_why", "system_info", "why"]
+__all__ = [
+    "LIBRARY_VERSION",
+    "Layout",
+    "Model",
+    "build_id",
+    "can_offload",
+    "clear_why",
+    "system_info",
+    "why",
+]
 
 log = logging.getLogger("npc_engine.llama")
 
-_SPM = 1  # llama.h: LLAMA_VOCAB_TYPE_SPM
+_TRACE = 5  # config.LOG_LEVELS: llama.cpp says something of every tensor
+logging.addLevelName(_TRACE, "TRACE")
+
+_NO_VOCAB, _SPM = 0, 1  # llama.h: enum llama_vocab_type
+_BYTE = 1 << 5  # llama.h: LLAMA_TOKEN_ATTR_BYTE
 _BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 
 LIBRARY_VERSION = str(llama_cpp.__version__)
@@ -42,7 +55,7 @@ def _on_log(level: int, text: bytes, _data: object) -> None:
         del _last_errors[:-4]
         _last_errors.append(line)
     if line and line != ".":
-        log.debug("%s", line)
+        log.log(_TRACE, "%s", line)
 
 
 def why() -> str:
@@ -90,6 +103,11 @@ def build_id() -> str:
     return hashlib.sha256(f"{LIBRARY_VERSION} {stats}".encode()).hexdigest()[:16]
 
 
+def can_offload() -> bool:
+    """Return whether this library build can put layers on a GPU."""
+    return bool(C.llama_supports_gpu_offload())
+
+
 class Model:
     """A GGUF model's weights and vocabulary. Raises ModelError with the reason."""
 
@@ -115,18 +133,23 @@ class Model:
         self._progress = C.llama_progress_callback(_progress_callback(progress))
         params.progress_callback = self._progress
         clear_why()
-        self.handle = C.llama_model_load_from_file(str(self.path).encode(), params)
+        self.handle = C.llama_model_load_from_file(os.fsencode(self.path), params)
         if not self.handle:
             raise ModelError(
                 f"{str(self.path)!r} cannot be loaded: {why()}.",
                 "The file is damaged or of a kind this llama.cpp does not know: fetch it again.",
             )
         self.vocab = C.llama_model_get_vocab(self.handle)
-        self._check_kind()
         self.n_vocab: int = C.llama_vocab_n_tokens(self.vocab)
         self.n_ctx_train: int = C.llama_model_n_ctx_train(self.handle)
+        try:
+            self._check_kind()
+        except ModelError:
+            self.close()
+            raise
         self.n_params: int = C.llama_model_n_params(self.handle)
         self.n_bytes: int = C.llama_model_size(self.handle)
+        self.n_head: int = max(1, C.llama_model_n_head(self.handle))
         self.add_bos: bool = C.llama_vocab_get_add_bos(self.vocab)
         self.bos: int = C.llama_vocab_bos(self.vocab)
         self.eos: int = C.llama_vocab_eos(self.vocab)
@@ -138,9 +161,10 @@ class Model:
         try:
             with self.path.open("rb") as f:
                 magic = f.read(4)
-        except OSError as e:
+        except (OSError, ValueError) as e:  # ValueError: a NUL in the path
             raise ModelError(
-                f"The model {str(self.path)!r} cannot be opened: {e.strerror}.",
+                f"The model {str(self.path)!r} cannot be opened: "
+                f"{getattr(e, 'strerror', None) or e}.",
                 "Give the path of a GGUF file; `python models/fetch.py` fetches a small one.",
             ) from None
         if magic != b"GGUF":
@@ -156,6 +180,19 @@ class Model:
                 f"{self.path.name!r} ({self.arch}) embeds or translates; it cannot talk.",
                 "Use a chat model: docs/models.md lists some.",
             )
+        if self.n_ctx_train < 1 or not self._can_tokenize():
+            raise ModelError(
+                f"{self.path.name!r} ({self.arch}) has no usable vocabulary or context length.",
+                "The file is damaged or incomplete: fetch it again.",
+            )
+
+    def _can_tokenize(self) -> bool:
+        """Without a vocabulary, or an SPM one without byte tokens, llama.cpp ends the process."""
+        kind = C.llama_vocab_type(self.vocab)
+        if kind != _SPM:
+            return bool(kind != _NO_VOCAB)
+        attributes = (C.llama_vocab_get_attr(self.vocab, t) for t in range(self.n_vocab))
+        return any(a & _BYTE for a in attributes)
 
     def close(self) -> None:
         """Free the weights."""
@@ -181,7 +218,8 @@ class Model:
     @property
     def name(self) -> str:
         """The model's own name, or the file's."""
-        return self.meta("general.name") or self.path.stem
+        # A file name need not be valid UTF-8; what is sent to clients has to be.
+        return self.meta("general.name") or self.path.stem.encode("utf-8", "replace").decode()
 
     @property
     def chat_template(self) -> str | None:
@@ -222,9 +260,9 @@ class Model:
 
     def kv_bytes_per_token(self, layout: Layout) -> int:
         """Estimate the KV cache's bytes for one token of one sequence (full attention)."""
-        n_head = max(1, C.llama_model_n_head(self.handle))
-        head = C.llama_model_n_embd(self.handle) // n_head
-        per_layer = max(0, C.llama_model_n_head_kv(self.handle))
+        head = C.llama_model_n_embd(self.handle) // self.n_head
+        # Of the first layer. A hybrid's first may have no attention: then as if all had all heads.
+        per_layer = C.llama_model_n_head_kv(self.handle) or self.n_head
         n_k = per_layer * int(self.meta(f"{self.arch}.attention.key_length") or head)
         n_v = per_layer * int(self.meta(f"{self.arch}.attention.value_length") or head)
         n_layer = C.llama_model_n_layer(self.handle)
@@ -249,8 +287,12 @@ class Model:
         return list(out[:n])
 
     def _spm_prefix(self) -> list[int]:
-        """The tokens that SPM puts before the text that follows a newline at the start."""
-        if C.llama_vocab_type(self.vocab) != _SPM:
+        """The tokens that an SPM vocabulary puts before the text that follows a newline.
+
+        Empty where it adds no space at the beginning: there is nothing to work around.
+        """
+        adds_space = self.meta("tokenizer.ggml.add_space_prefix") != "false"
+        if C.llama_vocab_type(self.vocab) != _SPM or not adds_space:
             return []
         return self._tokenize("\n", False)
 

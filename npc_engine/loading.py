@@ -5,6 +5,7 @@ there is to choose; `calibrate` and `selftest` know how to measure it.
 """
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
 from npc_engine.governor import MIN_CHUNK
 from npc_engine.llama import Llama
-from npc_engine.llama_model import Layout, Model, system_info
+from npc_engine.llama_model import Layout, Model, can_offload, system_info
 from npc_engine.prompt import probe
 from npc_engine.selftest import extra_bufts_work
 from npc_engine.voice import Voice
@@ -25,34 +26,61 @@ __all__ = ["load_engine", "n_auto_threads", "window_of"]
 
 log = logging.getLogger("npc_engine")
 
+MIN_WINDOW = 128
 RESERVE_BYTES = 256 << 20  # left for compute buffers, Python and the game when memory is tight
 
 
 def load_engine(settings: Settings, progress: Callable[[float], None] | None = None) -> Engine:
-    """Return an engine over `settings.model`. Raises SetupError."""
+    """Return an engine over `settings.model`, which frees the model when it is closed.
+
+    Raises SetupError.
+    """
     if not settings.model:
         raise ConfigError("No model is given.", "Use --model FILE.gguf.")
+    path = Path(settings.model)
+    _check_room_for_weights(path)
     model = Model(
-        Path(settings.model),
+        path,
         n_gpu_layers=settings.n_gpu_layers,
-        extra_bufts=extra_bufts_work(Path(settings.model)),
+        extra_bufts=extra_bufts_work(path),
         progress=progress,
     )
-    n_threads = settings.threads or n_auto_threads()
+    try:
+        voice = voice_of(model)
+        return Engine(_context(model, settings), voice, settings)
+    except BaseException:
+        model.close()
+        raise
+
+
+def _context(model: Model, settings: Settings) -> Llama:
+    """The llama_context that the settings ask for, in the layout that is fastest here."""
+    if settings.n_gpu_layers and not can_offload():
+        log.warning("--n-gpu-layers is ignored: this build of llama.cpp uses the CPU alone.")
+    n_threads = _n_threads(settings)
     window = window_of(settings, model)
     layout = choose_layout(model, settings.kv_type, settings.flash_attn, n_threads)
-    _check_memory(model, layout, window, settings.slots)
+    # Whoever speaks has a row in each batch; there must be room for prefill beside them.
+    n_batch = max(settings.n_batch, settings.slots + MIN_CHUNK)
+    _check_memory(model, layout, window, settings.slots, n_batch)
     llama = Llama(
         model,
         n_slots=settings.slots,
         n_cells=window,
-        # Whoever speaks has a row in each batch; there must be room for prefill beside them.
-        n_batch=max(settings.n_batch, settings.slots + MIN_CHUNK),
+        n_batch=n_batch,
         n_threads=n_threads,
         layout=layout,
+        owns_model=True,
     )
     log.info("KV cache: %s; %d threads; memory policy: %s", layout, n_threads, model.policy)
-    return Engine(llama, voice_of(model), settings)
+    return llama
+
+
+def _n_threads(settings: Settings) -> int:
+    n_threads, n_cores = settings.threads or n_auto_threads(), psutil.cpu_count()
+    if n_cores is not None and n_threads > n_cores:
+        log.warning("--threads %d: this machine has %d cores; more is slower.", n_threads, n_cores)
+    return n_threads
 
 
 def voice_of(model: Model) -> Voice:
@@ -65,33 +93,56 @@ def voice_of(model: Model) -> Voice:
 
 
 def n_auto_threads() -> int:
-    """Physical cores less one, at least one; one where the build's waiting threads would spin."""
+    """Physical cores less one, at least one; one where the build's waiting threads would spin.
+
+    Of the cores that this process may use: a container or a launcher may have given it few.
+    """
     if "OPENMP = 1" not in system_info():
         return 1
-    return max(1, (psutil.cpu_count(logical=False) or 2) - 1)
+    n_cores = psutil.cpu_count(logical=False) or 2
+    if hasattr(os, "sched_getaffinity"):  # Linux alone has it
+        n_cores = min(n_cores, len(os.sched_getaffinity(0)))
+    return max(1, n_cores - 1)
 
 
 def window_of(settings: Settings, model: Model) -> int:
-    """Return the tokens that a character may hold: what is asked, within what the model can do."""
-    window = settings.window
-    if settings.n_ctx is not None and settings.n_ctx // settings.slots < window:
+    """Return the tokens that a character may hold: what is asked, within what there is.
+
+    Raises ConfigError when `n_ctx` leaves a slot too few cells to talk.
+    """
+    window = min(settings.window, model.n_ctx_train)
+    if window < settings.window:
+        log.warning("The window is %d tokens: this model was trained for no more.", window)
+    cells = window if settings.n_ctx is None else settings.n_ctx // settings.slots
+    if cells < min(window, MIN_WINDOW):
         raise ConfigError(
-            f"n_ctx is {settings.n_ctx}: {settings.slots} slots get "
-            f"{settings.n_ctx // settings.slots} cells each, less than the window of {window}.",
-            f"Give --n-ctx {settings.slots * window}, fewer --slots, or a smaller --window.",
+            f"n_ctx is {settings.n_ctx}: {settings.slots} slots get {cells} cells each.",
+            f"Give --n-ctx {settings.slots * window}, or fewer --slots.",
         )
-    if window > model.n_ctx_train:
-        log.warning(
-            "The window is %d tokens instead of %d: this model was trained for no more.",
-            model.n_ctx_train,
-            window,
-        )
-    return min(window, model.n_ctx_train)
+    if cells < window:
+        log.warning("The window is %d tokens: --n-ctx has no more cells for a slot.", cells)
+    return min(window, cells)
 
 
-def _check_memory(model: Model, layout: Layout, window: int, slots: int) -> None:
-    """Refuse what would make the machine swap. The weights are in memory already."""
+def _check_room_for_weights(path: Path) -> None:
+    """Refuse a model that would make the machine swap, before it is read."""
+    try:
+        need = path.stat().st_size
+    except (OSError, ValueError):
+        return  # the Model says it better
+    free = psutil.virtual_memory().available
+    if need + RESERVE_BYTES > free:
+        raise ModelError(
+            f"The model {path.name!r} needs {need >> 20} MiB; {free >> 20} MiB are free.",
+            "Use a smaller model or quantization, or close other programs.",
+        )
+
+
+def _check_memory(model: Model, layout: Layout, window: int, slots: int, n_batch: int) -> None:
+    """Refuse a cache that would make the machine swap. The weights are in memory already."""
     need = model.kv_bytes_per_token(layout) * window * slots
+    if not layout.flash_attn:  # all attention scores of a batch at once, in float32
+        need += 4 * model.n_head * window * n_batch
     free = psutil.virtual_memory().available
     if need + RESERVE_BYTES > free:
         raise ModelError(

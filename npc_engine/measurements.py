@@ -40,7 +40,7 @@ def keep(kind: str, key: str, value: Any) -> None:
     """Keep a JSON value for the next run, if the disk allows."""
     others = {k: v for k, v in _read(kind).items() if k != key}
     kept = dict(list(others.items())[1 - N_KEPT :]) | {key: value}
-    with suppress(OSError):
+    with suppress(OSError, RuntimeError):
         _write(_path(kind), json.dumps(kept, indent=1))
 
 
@@ -52,7 +52,7 @@ def _read(kind: str) -> dict[str, Any]:
     try:
         with _path(kind).open("rb") as f:
             values = json.loads(f.read(MAX_BYTES))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: no home; too deeply nested
         return {}
     return values if isinstance(values, dict) else {}
 
@@ -60,16 +60,14 @@ def _read(kind: str) -> dict[str, Any]:
 def _write(path: Path, text: str) -> None:
     """Write a file whole: engines that start at the same time never read half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=path.name, suffix=".tmp", delete=False
-    ) as f:
-        temporary = Path(f.name)
-        f.write(text)
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    temporary = Path(name)
     try:
+        with os.fdopen(fd, "w", encoding="utf-8") as f:
+            f.write(text)
         temporary.replace(path)
-    except OSError:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
 
 
 @cache

@@ -26,6 +26,9 @@ TIMEOUT_S = 120.0
 N_TOKENS = 32
 N_THREADS = 2
 BAD_MODEL = 20  # exit status; not 3, which is how Windows ends a process that aborts
+# SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, and their likes on Windows. Anything else (it hung, it
+# was killed when memory ran out) says nothing of the library: it is tried again the next time.
+CRASHES = (-4, -6, -7, -8, -11, 0xC0000005, 0xC000001D, 0xC0000409)
 CHILD_VARIABLE = "NPC_ENGINE_SELFTEST"
 ADVICE = "It goes on without that code, slower. Rebuild it with `make setup`, or with clang 16+."
 
@@ -73,8 +76,8 @@ def _try(path: Path) -> bool:
     status = _run(command)
     if status == BAD_MODEL:
         return True
-    if status is not None:
-        log.debug("self-test: exit status %s", status)
+    log.debug("self-test: exit status %s", status)
+    if status == 0 or status in CRASHES:
         keep(KIND, _key(), status == 0)
     return status == 0
 
@@ -90,7 +93,7 @@ def _command(path: Path) -> list[str] | None:
 
 
 def _run(command: Sequence[str]) -> int | None:
-    """Return the child's exit status, -1 when it hangs, None when it cannot be started."""
+    """Return the child's exit status, None when it hangs or cannot be started."""
     # The child must find what this process found, wherever that got its sys.path from.
     places = os.pathsep.join(p for p in sys.path if p)
     try:
@@ -103,9 +106,7 @@ def _run(command: Sequence[str]) -> int | None:
             env={**os.environ, "PYTHONPATH": places, CHILD_VARIABLE: "1"},
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         ).returncode
-    except subprocess.TimeoutExpired:
-        return -1
-    except OSError as e:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as e:  # ValueError: a NUL
         log.debug("self-test: %s", e)
         return None
 

@@ -30,9 +30,11 @@ POLICIES = {
     "swa": "Sliding-window attention: whole old turns leave the window; the cache keeps all of it, "
     "so that a reply can be cut back to what the player heard.",
     "recurrent": "Recurrent: a state of constant size however long the talk; it cannot be rolled "
-    "back, so taking words back means reading the window again.",
+    "back, so taking words back means reading the window again. What has left the window, notes "
+    "and expired events too, leaves a trace in it.",
     "hybrid": "Hybrid: a KV cache beside a recurrent state; the state cannot be rolled back, so "
-    "taking words back means reading the window again.",
+    "taking words back means reading the window again. What has left the window, notes and expired "
+    "events too, leaves a trace in it.",
 }
 
 

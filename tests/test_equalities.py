@@ -2,7 +2,10 @@
 
 Token for token on a tiny float32 model. On the quantized real model the words are held equal and
 every next-token distribution must be within KL 0.02 of its twin: batch shape and cell order change
-the rounding there.
+the rounding there. The bound was measured in these shapes, and is claimed in no others: an engine's
+first 64 tokens in one batch, then up to 512 at once, of one character or of three; against chunks
+of 16 to 32 tokens; against a cache restored from a payload or read again. A step of 10 s keeps
+prefill to these shapes also beside a busy core, where shorter steps would cut it by the clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +20,7 @@ from tests.real import GREEDY, INNKEEPER, SMITH, Twin, make_engine, worst_kl
 pytestmark = pytest.mark.model
 
 MOST_KL = 0.02
+WHOLE = 10_000.0  # ms a step: every prompt is read at once
 LINES = ["Good evening. Who are you?", "Have you seen my brother? He wore a red coat.", "Thanks."]
 CAST = {"mara": INNKEEPER, "bram": SMITH, "wren": {"name": "Wren", "description": "A liar."}}
 
@@ -69,7 +73,7 @@ def _run(
     *,
     layout: Layout | None = None,
     n_batch: int = 512,
-    step_ms: float = 50.0,
+    step_ms: float = WHOLE,
 ) -> Twin:
     """Let an engine talk; with a twin it says what the twin said."""
     engine, backend = make_engine(
@@ -101,8 +105,8 @@ def test_batched_is_alone_token_for_token(tiny: Model, tmp_path: Path) -> None:
 
 
 def test_chunked_prefill_is_at_once_token_for_token(tiny: Model, tmp_path: Path) -> None:
-    at_once = _run(tiny, tmp_path, _one, step_ms=10_000.0)
-    chunked = _run(tiny, tmp_path, _one, n_batch=32)
+    at_once = _run(tiny, tmp_path, _one)
+    chunked = _run(tiny, tmp_path, _one, n_batch=32, step_ms=50.0)
     assert chunked.said == at_once.said
 
 
@@ -143,8 +147,9 @@ def test_batched_is_alone_on_the_real_model(real: Model, tmp_path: Path) -> None
 
 
 def test_chunked_prefill_is_at_once_on_the_real_model(real: Model, tmp_path: Path) -> None:
-    at_once = _run(real, tmp_path, _one, step_ms=10_000.0, layout=F16)
-    assert worst_kl(at_once, _run(real, tmp_path, _one, at_once, n_batch=32, layout=F16)) < MOST_KL
+    at_once = _run(real, tmp_path, _one, layout=F16)
+    chunked = _run(real, tmp_path, _one, at_once, n_batch=32, step_ms=50.0, layout=F16)
+    assert worst_kl(at_once, chunked) < MOST_KL
 
 
 def test_restored_is_continued_on_the_real_model(real: Model, tmp_path: Path) -> None:

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from npc_engine import installation
-from npc_engine.installation import KEY_BYTES, KEY_FILE, installation_key
+from npc_engine.installation import (
+    DATA_VARIABLE,
+    KEY_BYTES,
+    KEY_FILE,
+    data_folder,
+    installation_key,
+)
 
 
 def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
@@ -30,8 +36,29 @@ def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
 def test_its_place_is_the_users_data_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv(DATA_VARIABLE)
     monkeypatch.setattr("platformdirs.user_data_dir", lambda name, **kwargs: tmp_path / name)
     assert installation_key() == (tmp_path / "npc-engine" / KEY_FILE).read_bytes()
+
+
+def test_the_environment_may_name_another_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "own"))
+    assert data_folder() == tmp_path / "own"
+    assert installation_key() == (tmp_path / "own" / KEY_FILE).read_bytes()
+
+
+def test_a_user_without_a_home(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv(DATA_VARIABLE)
+    monkeypatch.setattr("platformdirs.user_data_dir", fail)
+    assert len(installation_key()) == KEY_BYTES
+    assert "home directory" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"short", bytes(33)])

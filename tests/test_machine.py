@@ -6,11 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from npc_engine import machine
+from npc_engine import loading, machine
+from npc_engine.config import Settings
 from npc_engine.llama_model import LIBRARY_VERSION
 from npc_engine.machine import BUILD_RECORD, computer, library
 
 INFO = "CPU : SSE3 = 1 | AVX2 = 1 | AVX512 = 1 | AVX512_VNNI = 0 | OPENMP = 1 | REPACK = 1 | "
+
+
+def test_more_threads_than_cores_are_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 4)
+    assert loading._n_threads(Settings(threads=4)) == 4
+    assert caplog.messages == []
+    assert loading._n_threads(Settings(threads=5)) == 5
+    (row,) = caplog.messages
+    assert "--threads 5: this machine has 4 cores" in row
 
 
 @pytest.fixture

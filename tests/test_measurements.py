@@ -1,6 +1,9 @@
 """Measurements are kept between runs, and nothing that happens to their file does harm."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +66,37 @@ def test_a_file_that_cannot_be_replaced_is_no_error(folder: Path) -> None:
     keep("speed", "a", 1)
     assert recall("speed", "a") is None
     assert [f.name for f in folder.iterdir()] == ["speed.json"]
+
+
+def test_a_full_disk_is_no_error_and_leaves_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fdopen
+
+    def fails(_text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fdopen(*args: Any, **kwargs: Any) -> Any:
+        file = real(*args, **kwargs)
+        monkeypatch.setattr(file, "write", fails)
+        return file
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", fdopen)
+        keep("speed", "a", 1)
+    assert list(folder.iterdir()) == []
+    keep("speed", "a", 2)
+    assert recall("speed", "a") == 2
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: Any, **kwargs: Any) -> str:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setattr("platformdirs.user_cache_dir", fails)
+    keep("speed", "a", 1)
+    assert recall("speed", "a") is None
 
 
 def test_without_the_variable_it_is_the_users_folder(monkeypatch: pytest.MonkeyPatch) -> None:
