@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from npc_engine.config import Sampling
-from npc_engine.errors import Busy, NpcError
+from npc_engine.errors import Busy, Internal, NpcError
 from npc_engine.ledger import Kind
 from npc_engine.messages import Done, DoneStats, Event, Hear, Reply, Say, error_reply
 from npc_engine.npc import USER, Npc
@@ -109,8 +109,14 @@ class Character:
                 self._serve(waiting)
             except NpcError as error:
                 log.error("%s could not be served: %s", type(waiting.request).__name__, error)
-                if isinstance(waiting.request, Say):
-                    self._send(waiting.client, error_reply(error, waiting.request.id))
+                self._refuse(waiting, error)
+            except Exception:
+                log.exception("%s could not be served", type(waiting.request).__name__)
+                self._refuse(waiting, Internal("The engine failed.", "Its log has the details."))
+
+    def _refuse(self, waiting: _Waiting, error: NpcError) -> None:
+        if isinstance(waiting.request, Say):
+            self._send(waiting.client, error_reply(error, waiting.request.id))
 
     def _serve(self, waiting: _Waiting) -> None:
         request = waiting.request
@@ -140,7 +146,11 @@ class Character:
             received=waiting.received,
         )
         speaking.n_evicted_before = npc.ledger.n_evicted
-        n_prompt, n_cached, truncated = npc.say(request.speaker, request.text, request.notes)
+        try:
+            n_prompt, n_cached, truncated = npc.say(request.speaker, request.text, request.notes)
+        except BaseException:
+            sampler.close()
+            raise
         if not npc.sequence.n_pending:  # all read ahead, and this template adds no markup:
             npc.sequence.forget_cache()  # there is no row to sample from
         speaking.stats.n_prompt, speaking.stats.n_cached = n_prompt, n_cached
@@ -191,9 +201,9 @@ class Character:
         for record in speaking.finish():
             self._send(speaking.client, record)
         text = speaking.detokenizer.text
-        self.npc.finish(text, speaking.detokenizer.kept_bytes, interrupted=False)
-        self._said = speaking
         self._send_done(speaking, why, text)
+        self._said = speaking
+        self._end_turn(text, speaking.detokenizer.kept_bytes, interrupted=False)
 
     def _interrupt(self, why: Why, heard: int | None) -> None:
         """Cut the reply back to what the player heard, in the ledger and in the cache."""
@@ -202,8 +212,18 @@ class Character:
         text = words.text
         if heard is not None:
             text = text[: words.heard(heard)]
-        self.npc.finish(text, words.raw_offset(len(text)), interrupted=True)
         self._send_done(speaking, why, text)
+        self._end_turn(text, words.raw_offset(len(text)), interrupted=True)
+
+    def _end_turn(self, text: str, n_bytes: int, interrupted: bool) -> None:
+        """Close the turn behind a reply that has its answer: a failure here is only logged."""
+        try:
+            self.npc.finish(text, n_bytes, interrupted)
+        except Exception:
+            log.exception("a turn of %r could not be closed", self.npc.name)
+            self.npc.sequence.forget_cache()
+            self.claim.asleep = True
+            self._said = None
 
     def _quiet(self) -> Speaking:
         speaking, self.speaking = self.speaking, None
@@ -268,8 +288,8 @@ class Character:
         self.claim.asleep = True
         if self.speaking:
             speaking = self._quiet()
-            self.npc.finish("", 0, interrupted=True)
             self._send(speaking.client, error_reply(error, speaking.request.id))
+            self._end_turn("", 0, interrupted=True)
 
     def _send_unsaid(self, waiting: _Waiting, why: Why) -> None:
         waited = (self._clock() - waiting.received) * 1000

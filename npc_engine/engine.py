@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from npc_engine import __version__
 from npc_engine import messages as m
@@ -24,6 +24,7 @@ from npc_engine.character import Character, Why
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
 from npc_engine.governor import Governor
+from npc_engine.npc import Npc
 from npc_engine.saving import Saving
 from npc_engine.scheduler import Run, schedule
 from npc_engine.stage import Room, Stage
@@ -196,6 +197,9 @@ class Engine(Verbs):
         except BackendError as error:
             log.error("sampling failed: %s", error)
             character.fail(error)
+        except Exception:  # one reply is lost, and nobody else's
+            log.exception("%r failed to speak", character.npc.name)
+            character.fail(Internal("The engine failed at this line.", "Its log has the details."))
 
     def drop(self, client: bytes, reason: Why) -> None:
         """Cut short every open `say` of a client; their `done` comes out of `step`."""
@@ -212,6 +216,12 @@ class Engine(Verbs):
         self.backend.close()
         out, self._outbox = self._outbox, []
         return out
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _post_reply(self, client: bytes, reply: m.Reply) -> None:
         self._outbox.append((client, reply))
@@ -248,25 +258,28 @@ class Engine(Verbs):
             npcs=sorted(self.stage.characters),
         )
 
-    def _spawn(self, _client: bytes, request: m.Spawn) -> m.Reply:
+    def _spawn(self, client: bytes, request: m.Spawn) -> m.Reply | None:
         # Made in any case: a bad card is an error also where a save takes its place.
         npc, greeting = self.stage.create(request)
-        notice = None
-        found = self._saving.restore(request.restore, request.npc) if request.restore else None
-        if found:
-            npc, _, notice = found
-        elif request.restore:
+        if not request.restore:
+            self.stage.add(npc)
+            return _spawned(request, npc, greeting=greeting)
+
+        def restored() -> m.Reply:
+            return self._restored(request, npc, greeting)
+
+        self._saving.after_writing(request.restore, client, request.id, restored)
+        return None
+
+    def _restored(self, request: m.Spawn, npc: Npc, greeting: str) -> m.Reply:
+        self.stage.check_new(request.npc)  # it may have come while a save was written
+        found = self._saving.restore(request.restore or "", request.npc)
+        if found is None:
+            self.stage.add(npc)
             notice = f"The save {request.restore!r} does not hold {request.npc!r}: it begins anew."
-        self.stage.add(npc)
-        return m.Spawned(
-            id=request.id,
-            npc=request.npc,
-            n_pinned=npc.ledger.n_pinned,
-            n_shared=0,
-            restored=found is not None,
-            greeting="" if found else greeting,
-            notice=notice,
-        )
+            return _spawned(request, npc, greeting=greeting, notice=notice)
+        self.stage.add(found[0])
+        return _spawned(request, found[0], restored=True, notice=found[2])
 
     def _despawn(self, client: bytes, request: m.Despawn) -> m.Reply:
         self._saving.copy_all()  # a save that was asked for before has the character still
@@ -288,6 +301,25 @@ class Engine(Verbs):
             "uptime_s": self._clock() - self._started,
         }
         return m.StatsReply(id=request.id, stats=stats)
+
+
+def _spawned(
+    request: m.Spawn,
+    npc: Npc,
+    *,
+    restored: bool = False,
+    greeting: str = "",
+    notice: str | None = None,
+) -> m.Reply:
+    return m.Spawned(
+        id=request.id,
+        npc=npc.name,
+        n_pinned=npc.ledger.n_pinned,
+        n_shared=0,
+        restored=restored,
+        greeting=greeting,
+        notice=notice,
+    )
 
 
 def _span(run: Run) -> tuple[int | None, int, list[int], bool]:

@@ -231,6 +231,12 @@ class Ledger:
         """Whether what is pending and `n_new` more would pass the last position (rule 8)."""
         return self.next_pos + self.n_pending + n_new > self.n_pos
 
+    @property
+    def wants_renumbering(self) -> bool:
+        """Whether positions run short and closing the holes would win a good part of them back."""
+        holes = self.next_pos - self.n_cells
+        return self.needs_renumbering(self.window // 2) and holes >= self.window // 4
+
     def forget_cache(self) -> None:
         """Make every token pending again: the cache was cleared, or is to be (rule 8)."""
         for segment in self.segments:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from npc_engine.character import Send
-from npc_engine.errors import Busy, NpcError, RequestError, SnapshotError, UnknownNpc
+from npc_engine.errors import Internal, NpcError, RequestError, SnapshotError, UnknownNpc
 from npc_engine.frozen import freeze, retell, thaw
 from npc_engine.installation import installation_key
 from npc_engine.messages import Load, Loaded, LoadedNpc, Reply, Save, Saved, error_reply
@@ -28,9 +28,9 @@ __all__ = ["Saving"]
 
 log = logging.getLogger("npc_engine")
 
-SETTLE_S = 10.0  # how long a load waits for a save of the same slot
 POLL_S = 0.005  # how often a file write under way is looked after
 
+Answer = Callable[[], Reply]
 Source = Literal["payload", "tokens"]
 Restored = tuple[Npc, Source, str | None]
 
@@ -44,6 +44,15 @@ class _Job:
     names: deque[str]
     began: float
     files: dict[str, Callable[[], bytes]] = field(default_factory=dict)
+
+
+class _Read(NamedTuple):
+    """A request that waits until a slot has been written."""
+
+    slot: str
+    client: bytes
+    request_id: str
+    answer: Answer
 
 
 class Saving:
@@ -67,6 +76,7 @@ class Saving:
         self._opened: tuple[bytes, Store, Writer] | None = None
         self._copying: deque[_Job] = deque()
         self._writing: deque[_Job] = deque()
+        self._reading: list[_Read] = []
 
     @property
     def _files(self) -> tuple[bytes, Store, Writer]:
@@ -90,24 +100,33 @@ class Saving:
         """Copy out one character, and answer what has been written."""
         if self._copying:
             self._copy_one(self._copying[0])
-        self._answer_written()
-
-    def _answer_written(self, timeout: float = 0.0) -> None:
         if self._opened is None:
             return
-        for _, result in self._opened[2].finished(timeout):  # in the order of the submits
+        for _, result in self._opened[2].finished():  # in the order of the submits
             job = self._writing.popleft()
             self._send(job.client, self._answer(job, result))
+        self._answer_reads()
 
-    def _settle(self, slot: str) -> None:
-        """Let saves of a slot that are under way end before it is read. Raises Busy."""
+    def after_writing(self, slot: str, client: bytes, request_id: str, answer: Answer) -> None:
+        """Give the answer of a request that reads a slot, once no save of it is under way."""
         self.copy_all()
-        deadline = self._clock() + SETTLE_S
-        while any(job.request.slot == slot for job in self._writing):
-            left = deadline - self._clock()
-            if left <= 0:
-                raise Busy(f"The slot {slot!r} is still being written.", "Try again in a moment.")
-            self._answer_written(left)
+        self._reading.append(_Read(slot, client, request_id, answer))
+        self._answer_reads()
+
+    def _answer_reads(self) -> None:
+        under_way = {job.request.slot for job in self._writing}
+        ready = [read for read in self._reading if read.slot not in under_way]
+        for read in ready:
+            self._reading.remove(read)
+            try:
+                reply = read.answer()
+            except NpcError as error:
+                reply = error_reply(error, read.request_id)
+            except Exception:  # not on to whoever's request or step this is
+                log.exception("reading %r failed", read.slot)
+                failed = Internal("The engine failed at this load.", "Its log has the details.")
+                reply = error_reply(failed, read.request_id)
+            self._send(read.client, reply)
 
     def copy_all(self) -> None:
         """Copy out at once what is to be saved, because somebody leaves the stage."""
@@ -120,8 +139,11 @@ class Saving:
             key, _, writer = self._files
             character = self._stage.find(name)
             state, payload = freeze(character.npc, character.unheard())
-        except NpcError as error:
+        except Exception as error:
             self._copying.popleft()
+            if not isinstance(error, NpcError):
+                log.exception("saving %r failed", name)
+                error = Internal("The engine failed at this save.", "Its log has the details.")
             self._send(job.client, error_reply(error, job.request.id))
             return
         # Checksums of a payload take longer than a step may: the writer's thread makes the bytes.
@@ -165,6 +187,11 @@ class Saving:
         if self._opened is not None:
             self._opened[2].close(timeout)
             self.step()
+        for read in self._reading:
+            gone = SnapshotError(
+                f"The slot {read.slot!r} was not read: the engine closes.", "Load it again."
+            )
+            self._send(read.client, error_reply(gone, read.request_id))
         for job in self._writing:
             late = SnapshotError(
                 f"The slot {job.request.slot!r} was not written in time: the engine closes.",
@@ -172,10 +199,15 @@ class Saving:
             )
             self._send(job.client, error_reply(late, job.request.id))
 
-    def load(self, _client: bytes, request: Load) -> Reply:
-        """Put the characters of a slot on the stage; none of them if one cannot be loaded."""
+    def load(self, client: bytes, request: Load) -> None:
+        """Put the characters of a slot on the stage; none of them if one cannot be loaded.
+
+        `loaded` comes after the saves of that slot that are under way.
+        """
+        self.after_writing(request.slot, client, request.id, lambda: self._load(request))
+
+    def _load(self, request: Load) -> Reply:
         began = self._clock()
-        self._settle(request.slot)
         snapshots = self._files[1].read(request.slot, request.npcs)
         restored = {name: self._restore(name, s) for name, s in snapshots.items()}
         self._stage.check_room(restored)
@@ -193,7 +225,6 @@ class Saving:
 
     def restore(self, slot: str, name: str) -> Restored | None:
         """Return one character of a slot, or None when the slot does not hold it."""
-        self._settle(slot)
         store = self._files[1]
         if name not in store.npcs(slot):
             return None

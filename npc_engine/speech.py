@@ -62,6 +62,17 @@ class Mailbox(ABC):
         Empty when nothing came. Raises an NpcError when nothing can come any more.
         """
 
+    def poll(self) -> None:
+        """Take in what has come, without waiting. For a loop that draws frames, once a frame.
+
+        In process this is one step of the engine: it reads events and half-typed lines ahead
+        while nobody speaks.
+        """
+        self._flush_abandoned()
+        with self.__lock:
+            replies = self._receive(0.0)
+        self._deliver(replies)
+
     def _new_id(self) -> str:
         return str(next(self.__ids))
 

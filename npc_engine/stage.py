@@ -113,14 +113,18 @@ class Stage:
                 "Despawn some, or start the engine with a larger --max-npcs.",
             )
 
+    def check_new(self, name: str) -> None:
+        """Raise NpcExists or Busy when no character of this name can come."""
+        if name in self.characters:
+            raise NpcExists(f"The character {name!r} is there already.", "Despawn it first.")
+        self.check_room([name])
+
     def create(self, request: m.Spawn) -> tuple[Npc, str]:
         """Return a new character, not yet on the stage, and its greeting.
 
         Raises NpcExists, CardError, TooLarge, Busy, BadMessage.
         """
-        if request.npc in self.characters:
-            raise NpcExists(f"The character {request.npc!r} is there already.", "Despawn it first.")
-        self.check_room([request.npc])
+        self.check_new(request.npc)
         window = request.window or self.window
         if window > self.window:
             raise TooLarge(

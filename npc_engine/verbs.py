@@ -83,14 +83,16 @@ class Verbs(Mailbox):
         speaker: str = "Player",
         priority: Literal["player", "near", "ambient"] = "player",
         max_tokens: int | None = None,
-        stream: Sequence[Literal["text", "line", "gesture"]] = ("line", "gesture"),
+        stream: Sequence[Literal["text", "line", "gesture"]] = ("line",),
         notes: Sequence[str] = (),
         timeout: float = SAY_TIMEOUT_S,
     ) -> Speech:
         """Say something to a character and return its reply, to be iterated as it comes.
 
-        `max_tokens` bounds the reply, `notes` are texts that count for this turn alone, `timeout`
-        is the longest silence in seconds. An error, such as UnknownNpc, comes out of the Speech.
+        `stream` says which records come: `Line` (one spoken sentence), `Gesture` (a stage
+        direction, never spoken), `Text` (as decoded). `max_tokens` bounds the reply, `notes` are
+        texts that count for this turn alone, `timeout` is the longest silence in seconds. An error,
+        such as UnknownNpc, comes out of the Speech.
         """
         request = Say(
             id=self._new_id(),

@@ -8,7 +8,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 from npc_engine.errors import SnapshotError
@@ -54,15 +53,9 @@ class Writer:
             self._thread.start()
         self._todo.put((tag, slot, files, merge))
 
-    def finished(self, timeout: float = 0.0) -> list[tuple[Any, Result]]:
-        """Return (tag, bytes written or the error) of each write that ended since.
-
-        Waits up to `timeout` seconds for the first.
-        """
+    def finished(self) -> list[tuple[Any, Result]]:
+        """Return (tag, bytes written or the error) of each write that ended since; waits never."""
         ended = []
-        if timeout and self.n_pending:
-            with suppress(queue.Empty):
-                ended.append(self._done.get(timeout=timeout))
         while not self._done.empty():
             ended.append(self._done.get_nowait())
         self.n_pending -= len(ended)

@@ -9,6 +9,7 @@ import pytest
 from npc_engine import messages as m
 from npc_engine.engine import LOCAL
 from npc_engine.errors import BackendError, ConnectionLost, Internal, NoRoom, UnknownNpc
+from npc_engine.npc import Npc
 from npc_engine.voice import Voice, clean
 from tests.fake_llama import END, FakeLlama
 from tests.rig import CARD, GAME, Rig, TimedLlama, scripted
@@ -508,6 +509,33 @@ def test_a_closed_engine_says_so(make_rig: MakeRig) -> None:
     assert len(rig.fake.batches) == n_batches, "the model is freed: it must not be touched"
 
 
+def test_poll_lets_the_engine_read_ahead(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    rig.engine.spawn("mara", CARD)
+    rig.engine.hear("mara", "Who are y")
+    ledger = rig["mara"].npc.ledger
+    rig.engine.poll()
+    n_batches = len(rig.fake.batches)
+    for _ in range(20):
+        rig.engine.poll()
+    assert ledger.n_pending == 0
+    assert "Who are y" in rig.heard("mara")
+    assert n_batches <= len(rig.fake.batches) < 20, "at rest it does nothing"
+
+
+def test_an_engine_is_closed_at_the_end_of_its_with(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    with rig.engine as engine:
+        engine.spawn("mara", CARD)
+        assert engine.say("mara", "Hi").wait().text
+        assert not rig.fake.closed
+    assert rig.fake.closed
+    other = make_rig()
+    with pytest.raises(KeyError), other.engine:
+        raise KeyError("a bug of the game")
+    assert other.fake.closed
+
+
 # Backend failures
 
 
@@ -813,3 +841,125 @@ def test_the_fakes_rules_can_fail() -> None:
     fake.decode([(0, 0, [1], False)])
     with pytest.raises(KeyError):
         fake.sample(0, fake.sampler(None, 0))  # type: ignore[arg-type]
+
+
+# Positions
+
+
+def test_positions_are_won_back_in_the_pause_behind_a_line(make_rig: MakeRig) -> None:
+    """What has to be read again is read in idle time: no line waits for it."""
+    rig = make_rig(fake=TimedLlama(n_slots=1, n_cells=300, n_batch=512, n_pos=900), window=300)
+    rig.spawn("mara")
+    ledger = rig["mara"].npc.ledger
+    for i in range(40):
+        rig.rest()
+        assert ledger.n_pending == 0
+        before = ledger.n_renumbered
+        target = rig.say("mara", f"And {i}?", max_tokens=16)
+        while rig.records(target) == [] or rig["mara"].speaking:
+            rig.step()
+            assert ledger.n_renumbered == before or not rig["mara"].speaking, "amid a line"
+        assert rig.until(target).stats.n_cached >= ledger.n_pinned
+    assert ledger.n_renumbered > 0
+
+
+# Bugs of our own
+
+
+class Broken:
+    """Makes a function raise once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None:
+        self.n_left = 1
+        works = getattr(where, name)
+
+        def call(*args: Any, **keys: Any) -> Any:
+            if self.n_left:
+                self.n_left -= 1
+                raise ZeroDivisionError(f"A bug in {name}.")
+            return works(*args, **keys)
+
+        monkeypatch.setattr(where, name, call)
+
+
+def _ends_itself(rig: Rig, target: str) -> None:
+    rig.until(target)
+
+
+def _is_cancelled(rig: Rig, target: str) -> None:
+    rig.steps(5)
+    assert rig.until(rig.cancel(target, heard=3)).cancelled
+
+
+def _is_dropped(rig: Rig, target: str) -> None:
+    rig.steps(5)
+    rig.engine.drop(GAME, "slow_client")
+
+
+def _is_replaced(rig: Rig, target: str) -> None:
+    rig.steps(5)
+    assert rig.ask(m.Despawn(id="despawn", npc="mara")) == m.Ok(id="despawn")
+    rig.spawn("mara")
+
+
+def _has_no_logits(rig: Rig, target: str) -> None:
+    rig.steps(5)
+    rig.fake.n_failures = 1
+    assert rig.until(target).code == "internal"
+
+
+@pytest.mark.parametrize(
+    "ends", [_ends_itself, _is_cancelled, _is_dropped, _is_replaced, _has_no_logits]
+)
+def test_a_turn_that_cannot_be_closed_is_answered_once(
+    make_rig: MakeRig,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    ends: Callable[[Rig, str], None],
+) -> None:
+    rig = make_rig(fake=TimedLlama(mind=scripted("I am here, and well.")))
+    rig.spawn("mara")
+    rig.spawn("bob")
+    rig.talk("mara", "Before.")
+    broken = Broken(monkeypatch, Npc, "finish")
+    target = rig.say("mara")
+    ends(rig, target)
+    rig.until(target)
+    assert broken.n_left == 0
+    assert "A bug in finish." in caplog.text
+    assert rig.until(rig.cancel(target, heard=1)).code == "unknown_target"
+    rig.rest()
+    assert rig.talk("bob").text == "I am here, and well."
+    assert rig.talk("mara", "Are you there?").text == "I am here, and well."
+
+
+def test_close_answers_all_whatever_breaks(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(fake=TimedLlama(mind=scripted("I am here, and well.")))
+    for name in ("mara", "bob"):
+        rig.spawn(name)
+        rig.say(name)
+    rig.steps(8)
+    Broken(monkeypatch, Npc, "finish")
+    rig.close()
+    assert rig.fake.closed
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [(Npc, "say"), (Npc, "speak"), (FakeLlama, "sampler"), (FakeLlama, "sample")],
+)
+def test_a_bug_costs_one_line(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, where: Any, name: str
+) -> None:
+    rig = make_rig(fake=TimedLlama(mind=scripted("I am here.")))
+    rig.spawn("mara")
+    rig.spawn("bob")
+    Broken(monkeypatch, where, name)
+    first, second, other = rig.say("mara"), rig.say("mara"), rig.say("bob")
+    error = rig.until(first)
+    assert (error.code, bool(error.help)) == ("internal", True)
+    assert "bug" not in error.message
+    assert rig.until(second).text == "I am here."
+    assert rig.until(other).text == "I am here."

@@ -309,3 +309,24 @@ def test_a_forgotten_cache_is_read_again_from_position_0() -> None:
     assert ledger.pending(99) == ledger.tokens()
     ledger.commit(40)
     assert [(s.start, s.end) for s in ledger.segments] == [(0, 10), (10, 40)]
+
+
+def test_renumbering_is_wanted_where_it_wins_positions() -> None:
+    """Less than half a window of positions left, and a quarter of a window of holes to close."""
+    # 80 tokens at positions 0 to 79, window 100
+    ledger = make((Kind.SAID, 1, 24), (Kind.SAID, 2, 1), (Kind.SAID, 3, 45))
+    ledger.n_pos = 129
+    assert ledger.needs_renumbering(50)
+    assert not ledger.wants_renumbering, "there is no hole"
+    turn_1 = [s for s in ledger.segments if s.turn == 1]
+    turn_2 = [s for s in ledger.segments if s.turn == 2]
+    ledger.drop(turn_1)
+    assert not ledger.wants_renumbering, "24 cells are not worth it"
+    ledger.drop(turn_2)
+    assert ledger.wants_renumbering
+    ledger.n_pos = 130
+    assert not ledger.wants_renumbering, "half a window is left"
+    ledger.append(Segment(Kind.EVENT, [1], turn=4))
+    assert ledger.wants_renumbering, "what is pending counts"
+    ledger.forget_cache()
+    assert not ledger.wants_renumbering

@@ -598,10 +598,10 @@ class NpcMachine(RuleBasedStateMachine):
 
 
 TestNpc = NpcMachine.TestCase
-TestNpc.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestNpc.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_what_was_heard_makes_no_difference_to_what_is_read(heard: str, said: str) -> None:
     with_draft, without = make(), make()
@@ -610,3 +610,19 @@ def test_what_was_heard_makes_no_difference_to_what_is_read(heard: str, said: st
     for npc in (with_draft, without):
         npc.say("Player", said)
     assert told(with_draft) == told(without)
+
+
+def test_positions_are_won_back_behind_a_line_not_amid_one() -> None:
+    npc = make(window=300, n_pos=900)
+    for i in range(40):
+        before = npc.ledger.n_renumbered
+        npc.say("Player", f"Question {i}?")
+        read(npc)
+        speak(npc, f"Answer {i}.")
+        assert npc.ledger.n_renumbered == before, "amid a line"
+        npc.finish(f"Answer {i}.", len(f"Answer {i}."), interrupted=False)
+        if npc.ledger.n_renumbered > before:
+            assert (npc.ledger.n_cells, npc.ledger.next_pos) == (0, 0)
+        assert told(npc).startswith(BEGINNING)
+        assert told(npc).endswith(f"Answer {i}.<|im_end|>\n")
+    assert npc.ledger.n_renumbered > 0

@@ -548,3 +548,127 @@ def test_a_load_waits_for_the_save_of_its_slot(make_rig: MakeRig) -> None:
     assert len(rig.load("one").npcs) == 4
     assert "News for d." in rig.heard("d")
     assert rig.until(save).npcs == ["a", "b", "c", "d"]
+
+
+# A load that has to wait
+
+
+def held_up(rig: Rig, slot: str, npcs: list[str] | None = None) -> str:
+    """A save whose write is under way, and is held up by the disk."""
+    save = rig.send(m.Save(id=f"save {slot}", slot=slot, npcs=npcs))
+    rig.steps(5)
+    assert (GAME, save) in rig.open
+    return save
+
+
+def test_a_load_waits_and_nobody_else(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = make_rig()
+    cast(rig)
+    rig.save("other")
+    rig.talk("d", "News for d.")
+    disk = SlowDisk(monkeypatch)
+    save = held_up(rig, "s")
+    load = rig.send(m.Load(id="load", slot="s"))  # returns at once: the disk is still held
+    rig.talk("d", "After the save.")
+    assert rig.talk("b", "Do you hear me?").reason == "stop"
+    assert {(GAME, save), (GAME, load)} <= rig.open
+    rig.steps(3)
+    assert rig.engine.patience() == POLL_S
+    threading.Timer(0.3, disk.go.set).start()
+    assert sources(rig.until(load)) == dict.fromkeys("abcd", "payload")
+    assert "News for d." in rig.heard("d")
+    assert "After the save." not in rig.heard("d")
+    assert isinstance(rig.records(save)[-1], m.Saved)
+    rig.rest()
+
+
+def test_a_load_of_another_slot_waits_for_nobody(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig()
+    cast(rig)
+    rig.save("other")
+    disk = SlowDisk(monkeypatch)
+    save = held_up(rig, "s")
+    assert len(sources(rig.load("other"))) == 4
+    assert (GAME, save) in rig.open
+    disk.go.set()
+    rig.until(save)
+
+
+def test_a_spawn_with_restore_waits_and_nobody_else(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(max_npcs=4)
+    cast(rig)
+    rig.talk("a", "News for a.")
+    disk = SlowDisk(monkeypatch)
+    held_up(rig, "s")
+    for name in "ad":
+        rig.ask(m.Despawn(id=f"d{name}", npc=name))
+    spawns = [rig.send(m.Spawn(id=i, npc=n, card=CARD, restore="s")) for i, n in ("1a", "2a", "3z")]
+    rig.spawn("d")  # comes in the meantime, and takes a place
+    assert rig.talk("b").reason == "stop"
+    assert {(GAME, i) for i in spawns} <= rig.open
+    disk.go.set()
+    one, two, three = map(rig.until, spawns)
+    assert (one.npc, one.restored) == ("a", True)
+    assert "News for a." in rig.heard("a")
+    assert two.code == "npc_exists"
+    assert three.code == "busy"
+
+
+def test_a_load_that_waits_is_answered_at_the_end(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("npc_engine.engine.CLOSE_TIMEOUT_S", 0.05)
+    rig = make_rig()
+    cast(rig)
+    disk = SlowDisk(monkeypatch)
+    held_up(rig, "s")
+    waiting = [
+        rig.send(m.Load(id="load", slot="s")),
+        rig.send(m.Spawn(id="spawn", npc="z", card=CARD, restore="s")),
+    ]
+    rig.close()
+    disk.go.set()
+    for target in waiting:
+        (error,) = rig.records(target)
+        assert (error.code, bool(error.help)) == ("bad_snapshot", True)
+        assert "'s'" in error.message
+
+
+def test_a_load_that_breaks_is_answered_and_no_other(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = make_rig()
+    cast(rig)
+    rig.save("fine")
+    disk = SlowDisk(monkeypatch)
+    save = held_up(rig, "s")
+    bad = rig.send(m.Load(id="bad", slot="s"))
+    read = Store.read
+
+    def break_(self: Store, slot: str, npcs: Any = None) -> Any:
+        if slot == "s":
+            raise ZeroDivisionError("A bug.")
+        return read(self, slot, npcs)
+
+    monkeypatch.setattr(Store, "read", break_)
+    disk.go.set()
+    assert isinstance(rig.until(save), m.Saved)
+    error = rig.until(bad)
+    assert (error.code, bool(error.help)) == ("internal", True)
+    assert "A bug." in caplog.text
+    assert rig.load("s").code == "internal"
+    assert len(sources(rig.load("fine"))) == 4
+
+
+def test_a_copy_that_breaks_is_answered(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = make_rig()
+    cast(rig)
+    with monkeypatch.context() as patch:
+        patch.setattr("npc_engine.saving.freeze", lambda *args: 1 / 0)
+        ids = [rig.send(m.Save(id=i, slot="s")) for i in "12"]
+        assert [rig.until(i).code for i in ids] == ["internal"] * 2
+    assert isinstance(rig.save("s"), m.Saved)

@@ -317,3 +317,44 @@ def test_a_sent_card_is_a_copy() -> None:
         verbs.spawn("mara", {"name": "Mara", "tags": tags})
     tags.append("b")
     assert getattr(verbs.sent[0], "card", None) == {"name": "Mara", "tags": ["a"]}
+
+
+def test_poll_takes_in_what_has_come_without_waiting() -> None:
+    verbs = Scripted(_talk)
+    first, second = verbs.say("mara", "A?"), verbs.say("bo", "B?")
+    for _ in range(6):
+        verbs.poll()
+    assert verbs.timeouts == [0.0] * 6
+    assert verbs.waiting == []
+    for speech in (first, second):
+        assert [record.text for record in speech] == ["One.", "Two."]
+    assert verbs.timeouts == [0.0] * 6, "all was there"
+    verbs.poll()
+
+
+def test_poll_tells_what_is_nobodys() -> None:
+    error = Error(id=None, code="bad_message", message="No map.", help="Send one.")
+    verbs = Scripted(lambda request: [[error]])
+    speech = verbs.say("mara", "Hi.")
+    with pytest.raises(BadMessage, match="No map"):
+        verbs.poll()
+    speech.close()
+
+
+def test_poll_cancels_what_nobody_wants_any_more() -> None:
+    """The garbage collector dropped it amid a call: the next call is a poll, and for ever so."""
+    verbs = Scripted(_talk)
+    wanted = [verbs.say("mara", "A?")]
+    target = wanted[0].id
+    receive = verbs._receive
+
+    def drop_amid(timeout: float) -> list[Reply]:
+        wanted.clear()
+        gc.collect()
+        return receive(timeout)
+
+    verbs._receive = drop_amid  # type: ignore[method-assign]
+    verbs.poll()
+    assert _cancels(verbs) == []
+    verbs.poll()
+    assert _cancels(verbs) == [target]
