@@ -7,6 +7,7 @@ A card is data from strangers (players swap them), so whatever is wrong with one
 CardError that names the field or file and says what to do; nothing else is ever raised.
 """
 
+import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -123,7 +124,10 @@ class Card:
         """Return the card in a .json, .toml or .png file. Raises CardError, naming the file."""
         path = Path(path)
         try:
-            return cls.from_map(read_card_file(path))
+            card = cls.from_map(read_card_file(path))
+            if path.suffix.lower() == ".toml":
+                _check_spelling(card.extra)
+            return card
         except CardError as error:
             raise CardError(f"{str(path)!r}: {error.message}", error.help) from error
 
@@ -205,3 +209,13 @@ def _spoken_lines(block: str, names: Mapping[str, str]) -> list[tuple[str, str]]
 def _transcript(talks: list[list[tuple[str, str]]]) -> str:
     lines = (f"{speaker}: {text}" if speaker else text for talk in talks for speaker, text in talk)
     return "\n".join(lines)
+
+
+def _check_spelling(extra: Mapping[str, Any]) -> None:
+    """Refuse a key that is nearly a field's: people write TOML by hand, and programs the rest."""
+    fields = (*TEXT_FIELDS, *LIST_FIELDS)
+    known = {*fields, *V3_DEFAULTS, "creator_notes", "character_version", "source", "assets"}
+    for key in extra.keys() - known:
+        close = difflib.get_close_matches(key, fields, n=1, cutoff=0.8)
+        if close:
+            raise CardError(f"There is no field {key!r}.", f"Did you mean {close[0]!r}?")

@@ -33,8 +33,9 @@ MAX_DEPTH = 64  # maps and lists inside each other
 
 def unwrap(data: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """Return a card's fields and the keys beside them. Raises CardError."""
-    if "spec" not in data and ("data" not in data or "name" in data):
-        return data, {}  # flat; a `data` in it is some game's own key
+    whole = str(data.get("spec")).startswith("chara_card")
+    if not whole and ("data" not in data or "name" in data):
+        return data, {}  # flat; a `data` or `spec` in it is some game's own key
     inner = data.get("data")
     if not isinstance(inner, Mapping):
         found = f"`data` of the card must be a map of fields, and this is {describe(inner)}."

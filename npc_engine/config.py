@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,40 +21,66 @@ KV_TYPES = ("auto", "f16", "bf16", "q8_0", "q8_0/f16", "q4_0", "f32")
 """KV cache types; `a/b` is K in a, V in b. A quantized V needs flash attention (llama.cpp)."""
 
 FLASH_ATTN = ("auto", "on", "off")
-LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_LEVELS = {"trace": 5, "debug": 10, "info": 20, "warning": 30, "error": 40}
+"""Names, and their numbers in `logging`. `trace` adds llama.cpp's own lines, of every tensor."""
+
+MAX_STOPS, MAX_STOP_CHARS = 64, 256  # each token of a reply is held against all of them
 
 Parse = Callable[[str, object], Any]
 
 
-def _number(kind: type[int] | type[float], low: float, high: float) -> Parse:
-    def parse(name: str, value: object) -> int | float:
-        try:
-            if isinstance(value, bool) or not isinstance(value, int | float | str):
-                raise ValueError
-            number = kind(value)
-            if kind is int and number != float(value):
-                raise ValueError
-        except (ValueError, OverflowError):
+def _number(
+    kind: type[int] | type[float],
+    low: float,
+    high: float,
+    *,
+    written: bool = False,
+    auto: bool = False,
+) -> Parse:
+    """Numbers as the wire has them; `written`: as people write them, too; `auto`: or None."""
+    kinds = (int,) if kind is int else (int, float)
+
+    def parse(name: str, value: object) -> int | float | None:
+        if auto and (value is None or value == "auto"):
+            return None
+        number = _as_written(kind, value) if written else value
+        bounds = f"from {low:,} to {high:,}"
+        if isinstance(number, bool) or not isinstance(number, kinds):
             what = "a whole number" if kind is int else "a number"
-            raise ConfigError(
-                f"{name} is {value!r}.", f"Give {what} from {low:g} to {high:g}."
-            ) from None
+            what = f"auto, or {what}" if auto else what
+            raise ConfigError(f"{name} is {value!r}.", f"Give {what} {bounds}.")
         if not low <= number <= high:
-            raise ConfigError(f"{name} is {value!r}.", f"It must be from {low:g} to {high:g}.")
-        return number
+            raise ConfigError(f"{name} is {value!r}.", f"It must be {bounds}.")
+        return kind(number)
 
     return parse
 
 
-def _auto_or(parse: Parse) -> Parse:
-    def parse_auto(name: str, value: object) -> Any:
-        return None if value is None or value == "auto" else parse(name, value)
+def _as_written(kind: type[int] | type[float], value: object) -> object:
+    """Return the number that a text (every flag is one) or 4.0 stands for, else the value."""
+    with suppress(ValueError):
+        if isinstance(value, str) or (isinstance(value, float) and value.is_integer()):
+            return kind(value)
+    return value
 
-    return parse_auto
+
+def _written(
+    kind: type[int] | type[float], low: float, high: float, *, auto: bool = False
+) -> Parse:
+    return _number(kind, low, high, written=True, auto=auto)
+
+
+def _or_none(parse: Parse) -> Parse:
+    """Let None stand for itself."""
+
+    def parse_none(name: str, value: object) -> Any:
+        return None if value is None else parse(name, value)
+
+    return parse_none
 
 
 def _text(name: str, value: object) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "\0" in value:
         raise ConfigError(f"{name} is {value!r}.", "Give a text.")
     return value
 
@@ -76,6 +103,12 @@ def _flag(name: str, value: object) -> bool:
 def _texts(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
         raise ConfigError(f"{name} is {value!r}.", "Give a list of texts.")
+    longest = max(map(len, value), default=0)
+    if len(value) > MAX_STOPS or longest > MAX_STOP_CHARS:
+        raise ConfigError(
+            f"{name} has {len(value)} texts, the longest of {longest} characters.",
+            f"Give at most {MAX_STOPS} texts of at most {MAX_STOP_CHARS} characters each.",
+        )
     return tuple(value)
 
 
@@ -83,7 +116,7 @@ def _setting(default: Any, parse: Parse, help: str, metavar: str = "") -> Any:  
     return field(default=default, metadata={"parse": parse, "help": help, "metavar": metavar})
 
 
-def _build(cls: type[Any], values: Mapping[str, object], where: str) -> Any:
+def _build(cls: type[Any], values: Mapping[str, object], unknown: str) -> Any:
     """Return `cls(**values)` with each value parsed; unknown names raise ConfigError."""
     fields = {f.name: f for f in dataclasses.fields(cls)}
     parsed = {}
@@ -92,7 +125,7 @@ def _build(cls: type[Any], values: Mapping[str, object], where: str) -> Any:
         if name not in fields:
             close = difflib.get_close_matches(name, fields, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(fields)}."
-            raise ConfigError(f"{where} has no setting {key!r}.", hint)
+            raise ConfigError(f"{unknown} {key!r}.", hint)
         parsed[name] = fields[name].metadata["parse"](name, value)
     return cls(**parsed)
 
@@ -112,14 +145,14 @@ class Sampling:
     min_p: float = _setting(0.05, _number(float, 0, 1), "relative to the likeliest token (0 = off)")
     temperature: float = _setting(0.7, _number(float, 0, 10), "0 = always the likeliest token")
     seed: int | None = _setting(
-        None, _auto_or(_number(int, 0, 2**32 - 1)), "same seed, same words (default: from the name)"
+        None, _or_none(_number(int, 0, 2**32 - 1)), "same seed, same words (default: from the name)"
     )
     stop: tuple[str, ...] = _setting((), _texts, "texts that end a reply")
 
     @classmethod
     def parse(cls, values: Mapping[str, object]) -> "Sampling":
-        """Return the Sampling that a `sampling` map states; raises ConfigError."""
-        sampling: Sampling = _build(cls, values, "sampling")
+        """Return the Sampling that a `sampling` map of the wire states; raises ConfigError."""
+        sampling: Sampling = _build(cls, values, "sampling has no setting")
         return sampling
 
 
@@ -136,19 +169,22 @@ class Settings:
     )
     window: int = _setting(
         2048,
-        _number(int, 128, 1 << 20),
+        _written(int, 128, 1 << 20),
         "tokens a character may hold, persona included; never above what the model can do",
         "TOKENS",
     )
     n_ctx: int | None = _setting(
-        None, _auto_or(_number(int, 128, 1 << 24)), "KV cells in all (auto: slots x window)", "N"
+        None,
+        _written(int, 128, 1 << 24, auto=True),
+        "most KV cells in all; fewer make the window smaller (auto: slots x window)",
+        "N",
     )
     slots: int = _setting(
-        8, _number(int, 1, 64), "characters in the KV cache at once; others are parked in RAM", "N"
+        8, _written(int, 1, 64), "characters in the KV cache at once; others are parked in RAM", "N"
     )
     threads: int | None = _setting(
         None,
-        _auto_or(_number(int, 1, 256)),
+        _written(int, 1, 256, auto=True),
         "CPU threads (auto: physical cores less one, at least one)",
         "auto|N",
     )
@@ -158,7 +194,7 @@ class Settings:
     flash_attn: str = _setting(
         "auto", _choice(*FLASH_ATTN), "flash attention (auto: measured once)"
     )
-    n_gpu_layers: int = _setting(0, _number(int, -1, 1000), "layers on the GPU (-1 = all)", "N")
+    n_gpu_layers: int = _setting(0, _written(int, -1, 1000), "layers on the GPU (-1 = all)", "N")
     saves: str = _setting("saves", _text, "folder of the save slots", "DIR")
     token: str = _setting("", _text, "per-launch secret that clients must say hello with", "TOKEN")
     token_stdin: bool = _setting(False, _flag, "read the token from the first line of stdin")
@@ -167,33 +203,33 @@ class Settings:
     )
     log_level: str = _setting("info", _choice(*LOG_LEVELS), "what is logged to stderr")
     max_tokens: int = _setting(
-        256, _number(int, 1, 1 << 16), "longest reply, where `say` gives no max_tokens", "TOKENS"
+        256, _written(int, 1, 1 << 16), "longest reply, where `say` gives no max_tokens", "TOKENS"
     )
     max_queue: int = _setting(
-        8, _number(int, 1, 1024), "says that may wait for one character before `busy`", "N"
+        8, _written(int, 1, 1024), "says that may wait for one character before `busy`", "N"
     )
     max_open_requests: int = _setting(
-        64, _number(int, 1, 4096), "open requests of one client before `busy`", "N"
+        64, _written(int, 1, 4096), "open requests of one client before `busy`", "N"
     )
-    max_npcs: int = _setting(1024, _number(int, 1, 1 << 16), "characters spawned at once", "N")
+    max_npcs: int = _setting(1024, _written(int, 1, 1 << 16), "characters spawned at once", "N")
     max_message_bytes: int = _setting(
-        1 << 20, _number(int, 1024, 1 << 28), "longest frame accepted", "BYTES"
+        1 << 20, _written(int, 1024, 1 << 28), "longest frame accepted", "BYTES"
     )
     max_outbox: int = _setting(
-        4096, _number(int, 16, 1 << 20), "replies kept for a client that does not read", "N"
+        4096, _written(int, 16, 1 << 20), "replies kept for a client that does not read", "N"
     )
     step_ms: float = _setting(
         50.0,
-        _number(float, 1, 10_000),
+        _written(float, 1, 10_000),
         "time a step may take while somebody speaks; prefill chunks are sized to it",
         "MS",
     )
-    n_batch: int = _setting(512, _number(int, 32, 8192), "most tokens in one decode call", "N")
+    n_batch: int = _setting(512, _written(int, 32, 8192), "most tokens in one decode call", "N")
 
     @classmethod
     def parse(cls, values: Mapping[str, object]) -> "Settings":
         """Return the Settings that a mapping states; raises ConfigError."""
-        settings: Settings = _build(cls, values, "settings")
+        settings: Settings = _build(cls, values, "There is no setting")
         return settings
 
 

@@ -9,9 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from npc_engine.complaint import MAX_REASON, complaint
 from npc_engine.errors import BadMessage, NpcError, RequestError, TooLarge
 
 __all__ = [
+    "NAME_PATTERN",
     "PROTOCOL_VERSION",
     "TERMINAL",
     "Cancel",
@@ -55,7 +57,8 @@ PROTOCOL_VERSION = 1
 
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
 # The first character may not be a dot: "." and ".." are folders, and dot files are hidden.
-Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}\Z")]
+NAME_PATTERN = r"\A[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}\Z"
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Priority = Literal["player", "near", "ambient"]
 Record = Literal["text", "line", "gesture"]
 
@@ -321,10 +324,11 @@ _replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
     | Pong
     | Error
 )
+_raw_values = msgspec.msgpack.Decoder(dict[Any, msgspec.Raw])
 # What msgspec raises on hostile bytes: its own errors, RecursionError on deep nesting, ValueError
 # and OverflowError out of timestamps, integers and UTF-8, MemoryError on absurd lengths.
 _BAD = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError, MemoryError)
-MAX_REASON = 200  # characters; msgspec repeats the bad value, however long it is
+_TYPES = ", ".join(str(cls.__struct_config__.tag) for cls in Request.__subclasses__())
 
 
 def pack(message: Request | Reply) -> bytes:
@@ -348,8 +352,7 @@ def unpack(frame: bytes, max_bytes: int = 1 << 20) -> Any:
         return _requests.decode(frame)
     except _BAD as e:
         raise BadMessage(
-            f"The frame is no valid request: {str(e)[:MAX_REASON]}.",
-            "See docs/protocol.md for what each type takes.",
+            complaint(frame, e, _TYPES), "See docs/protocol.md for what each type takes."
         ) from None
 
 
@@ -365,12 +368,15 @@ def unpack_reply(frame: bytes) -> Any:
 
 
 def find_id(frame: bytes) -> str | None:
-    """Return the `id` of a frame that is no valid request, if it has a usable one."""
+    """Return the `id` of a frame that is no valid request, if it has a usable one.
+
+    The other values are skipped, not read: whatever is wrong with one of them, the id is found.
+    """
     try:
-        found = msgspec.msgpack.decode(frame)
+        raw = _raw_values.decode(frame).get("id")
+        request_id = None if raw is None else msgspec.msgpack.decode(raw)
     except _BAD:
         return None
-    request_id = found.get("id") if isinstance(found, dict) else None
     return request_id if isinstance(request_id, str) and 0 < len(request_id) <= 64 else None
 
 

@@ -212,3 +212,13 @@ def test_any_bytes_are_a_card_or_a_card_error(tmp_path: Path, raw: bytes, suffix
         assert error.help
     else:
         assert 1 <= len(card.name) <= 200
+
+
+def test_a_misspelt_key_of_a_card_by_hand(tmp_path: Path) -> None:
+    card = tmp_path / "ada.toml"
+    card.write_text('name = "Ada"\ndescripton = "A miller."\n')
+    with pytest.raises(CardError, match="no field 'descripton'") as caught:
+        Card.load(card)
+    assert "'description'" in caught.value.help
+    card.write_text('name = "Ada"\ncreator_notes = "Mine."\nmood = "grim"\n')
+    assert Card.load(card).extra["mood"] == "grim"
