@@ -2,6 +2,9 @@
 
 usage: python benchmarks/decode_loop.py [--model GGUF] [--characters 1,8] [--rounds 6] [--json]
 
+It takes some minutes. `--check` makes the exit status 1 when the engine is below 95 % of the bare
+loop; on a machine that is busy with other things neither number means much.
+
 Each round speaks `--tokens` tokens with every character at once through `Engine.step`, then does
 the same with nothing but `llama_decode` and `llama_sampler_sample`. Only steps that hold one row
 for each speaker count, and rounds alternate, so that a noisy machine disturbs both alike. What the
@@ -140,13 +143,14 @@ def measure(llama: Llama, voice: Any, n: int, n_tokens: int, rounds: int) -> dic
 
 
 def main() -> int:
-    """Print the table; exit status 1 when the engine is below its goal."""
+    """Print the table; with --check, exit status 1 when the engine is below its goal."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--characters", default="1,8", help="how many speak at once, by comma")
     parser.add_argument("--tokens", type=int, default=96, help="tokens of each reply")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--threads", type=int, default=n_auto_threads())
+    parser.add_argument("--check", action="store_true", help="fail below 95 %% of the bare loop")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = parser.parse_args()
     counts = [int(n) for n in args.characters.split(",")]
@@ -162,7 +166,10 @@ def main() -> int:
         print(json.dumps({"model": model.name, "threads": args.threads, "rows": rows}, indent=2))
     else:
         show(rows, f"{model.name}, {layout}, {args.threads} threads")
-    return 0 if all(row["ratio"] >= GOAL for row in rows) else 1
+    below = [str(row["characters"]) for row in rows if row["ratio"] < GOAL]
+    if below:
+        print(f"Below {GOAL:.0%} with {', '.join(below)} characters.", file=sys.stderr)
+    return 1 if below and args.check else 0
 
 
 def show(rows: list[dict[str, Any]], title: str) -> None:

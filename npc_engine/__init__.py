@@ -12,18 +12,34 @@ if TYPE_CHECKING:
     from npc_engine.client import Client
     from npc_engine.engine import Engine
     from npc_engine.errors import NpcError
+    from npc_engine.messages import Done, Gesture, Line, Text
     from npc_engine.sidecar import Sidecar
 
-__all__ = ["Card", "Client", "Engine", "NpcError", "Sidecar", "__version__"]
+__all__ = [
+    "Card",
+    "Client",
+    "Done",
+    "Engine",
+    "Gesture",
+    "Line",
+    "NpcError",
+    "Sidecar",
+    "Text",
+    "__version__",
+]
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Card": "npc_engine.card",
     "Client": "npc_engine.client",
+    "Done": "npc_engine.messages",
     "Engine": "npc_engine.engine",
+    "Gesture": "npc_engine.messages",
+    "Line": "npc_engine.messages",
     "NpcError": "npc_engine.errors",
     "Sidecar": "npc_engine.sidecar",
+    "Text": "npc_engine.messages",
 }
 
 

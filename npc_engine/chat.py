@@ -4,13 +4,16 @@ Owns the loop and its commands. It uses an engine through the user's verbs and a
 words; it knows no socket, no process and no colour.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from npc_engine.card import Card
-from npc_engine.errors import ConnectionLost, NpcError, UnknownNpc
-from npc_engine.messages import Gesture, Line, NpcInfo, Text
+from npc_engine.errors import BadMessage, ConnectionLost, NpcError, UnknownNpc
+from npc_engine.messages import NAME_PATTERN, Gesture, Line, NpcInfo, Text
 from npc_engine.sentences import LineSplitter
 from npc_engine.terminal import Screen
 from npc_engine.verbs import Verbs
@@ -21,6 +24,7 @@ DEFAULT_SLOT = "talk"
 Streams = tuple[Literal["text", "line", "gesture"], ...]
 LIVE: Streams = ("text", "line", "gesture")
 PLAIN: Streams = ("line", "gesture")
+LEAVE = ("/quit", "/exit")
 CTRL_C_HINT = "Ctrl-D or /quit leaves; Ctrl-C cuts a character short while it speaks."
 
 
@@ -28,15 +32,15 @@ CTRL_C_HINT = "Ctrl-D or /quit leaves; Ctrl-C cuts a character short while it sp
 class Talk:
     """A player and a character at a time.
 
-    `cast` are the cards that may be called in by name, `window` is in tokens, `slot` is what /save
-    and /load take without a name.
+    `cast` are the cards that may be called in by name, `slot` is what /save and /load take without
+    a name, `saves` is the folder that the engine saves to, if that is known.
     """
 
     engine: Verbs
     screen: Screen
     cast: Mapping[str, Card]
-    window: int
     slot: str = DEFAULT_SLOT
+    saves: Path | None = None
     npc: str = field(default="", init=False)
 
     def run(self, npc: str) -> int:
@@ -45,7 +49,7 @@ class Talk:
         1 if the engine goes away in mid-talk. Raises RequestError when `npc` cannot come at all.
         """
         self.meet(npc)
-        self.screen.note("Say something, or /help.")
+        self.screen.note(f"You talk with {self._display_name()}. Say something, or /help.")
         try:
             while self._turn():
                 pass
@@ -92,9 +96,10 @@ class Talk:
                     else:
                         self.screen.gesture(record.text)
         except KeyboardInterrupt:
-            speech.cancel(heard=n_heard)
+            with suppress(KeyboardInterrupt):  # nobody waits for its end: it is dropped unread
+                speech.cancel(heard=n_heard)
         if speech.done is not None:
-            self.screen.status(speech.done, self._present().get(self.npc), self.window)
+            self.screen.status(speech.done, self._present().get(self.npc))
 
     def event(self, text: str) -> None:
         """Let everybody there perceive something."""
@@ -103,14 +108,16 @@ class Talk:
 
     def save(self, slot: str = "") -> None:
         """Save everybody there."""
-        saved = self.engine.save(slot or self.slot)
+        saved = self.engine.save(self._slot(slot))
         who = ", ".join(saved.npcs)
         size = f"{saved.n_bytes / 1e6:.1f} MB in {saved.ms:.0f} ms"
         self.screen.note(f"Saved {who} in slot {saved.slot!r}: {size}.")
+        if self.saves is not None:
+            self.screen.note(f"It is in {self.saves / saved.slot}")
 
     def load(self, slot: str = "") -> None:
         """Bring back everybody whom a slot holds, as they were."""
-        loaded = self.engine.load(slot or self.slot)
+        loaded = self.engine.load(self._slot(slot))
         who = ", ".join(one.npc for one in loaded.npcs)
         self.screen.note(f"Loaded {who} from slot {loaded.slot!r} in {loaded.ms:.0f} ms.")
         for one in loaded.npcs:
@@ -124,9 +131,7 @@ class Talk:
             self.meet(self._called(name, present))
             self.screen.note(f"You are talking with {self._display_name()}.")
             return
-        rows = [
-            (_marked(info.npc, self.npc), info.name, self._state(info)) for info in present.values()
-        ]
+        rows = [(_marked(info.npc, self.npc), info.name, _state(info)) for info in present.values()]
         rows += [
             (f"  {npc}", card.char, "not here: /who " + npc)
             for npc, card in self.cast.items()
@@ -153,7 +158,7 @@ class Talk:
         except EOFError:
             self.screen.note("")
             return False
-        if text == "/quit":
+        if text.lower() in LEAVE:
             return False
         try:
             self._heed(text)
@@ -169,7 +174,7 @@ class Talk:
                 self.say(text)
             return
         word, _, rest = text.partition(" ")
-        command = COMMANDS.get(word)
+        command = COMMANDS.get(word.lower())
         if command is None:
             self.screen.note(f"There is no command {word}. /help lists them.")
         elif command.wants and not rest.strip():
@@ -198,8 +203,15 @@ class Talk:
             show = self.screen.line if record.kind == "line" else self.screen.gesture
             show(record.text)
 
-    def _state(self, info: NpcInfo) -> str:
-        return f"{info.state}, {info.n_tokens} of {self.window} tokens"
+    def _slot(self, name: str) -> str:
+        """Return the save slot that is meant; raises BadMessage for what cannot be one."""
+        slot = name or self.slot
+        if not re.match(NAME_PATTERN, slot):
+            raise BadMessage(
+                f"A save cannot be called {slot!r}.",
+                "Use up to 64 letters (A to Z), digits and _ - . with no dot in front.",
+            )
+        return slot
 
 
 @dataclass(frozen=True)
@@ -216,7 +228,7 @@ COMMANDS = {
     "/event": _Command("/event TEXT", "let something happen", Talk.event, wants=True),
     "/who": _Command("/who [NAME]", "who is there, or turn to somebody", Talk.who),
     "/help": _Command("/help", "this list", lambda talk, _rest: talk.help()),
-    "/quit": _Command("/quit", "leave", lambda _talk, _rest: None),
+    "/quit": _Command("/quit", "leave; so does /exit", lambda _talk, _rest: None),
 }
 
 
@@ -230,6 +242,10 @@ def _after(unfinished: str, record: Line | Gesture) -> str:
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _state(info: NpcInfo) -> str:
+    return f"{info.state}, {info.n_tokens} of {info.n_window} tokens"
 
 
 def _marked(npc: str, current: str) -> str:

@@ -72,6 +72,10 @@ TALK_SETTINGS = (
     "saves",
     "log_level",
 )
+DEMO_DEFAULTS = {  # in words; `opening` chooses
+    "model": "models/SmolLM2-135M-Instruct.Q4_1.gguf, which `make setup` fetches",
+    "saves": "demo-saves in the user's data folder; a scripted talk keeps none",
+}
 NOT_PASSED_ON = ("model", "token", "log_level")  # used here, and not by the engine of a talk
 Run = Callable[[argparse.Namespace], int]
 
@@ -84,13 +88,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv and argv[0] in _WITH_OWN_PARSER:
             return _WITH_OWN_PARSER[argv[0]][1](argv[1:])
         args = _parser().parse_args(argv)
-        debug = getattr(args, "log_level", None) == "debug"
+        debug = getattr(args, "log_level", None) in ("trace", "debug")
         run: Run = args.run
         return run(args)
     except NpcError as error:
         return _failed(error, debug)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read the output has seen enough: npc-engine doctor | head
+        from npc_engine.serve import drop_stdout
+
+        drop_stdout()
+        return 1
     except Exception:
         log.exception("npc-engine failed; this is a bug in it")
         return 1
@@ -156,7 +165,7 @@ def _add_chat(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    flags.add_settings(parser, TALK_SETTINGS)
+    flags.add_settings(parser, TALK_SETTINGS, DEMO_DEFAULTS)
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -218,7 +227,7 @@ def _need_rich() -> None:
     if find_spec("rich") is None:
         raise SetupError(
             "Talking in the terminal needs the package rich, which is not installed.",
-            'Install it: pip install "npc-engine-llama[chat]"',
+            "Install it: pip install rich",
         )
 
 

@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _print(text: str) -> None:
     """Write to stdout, whatever letters its encoding lacks."""
+    if sys.stdout is None:  # closed, or a program with windows and no console
+        return
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from npc_engine.config import FLASH_ATTN, KV_TYPES, LOG_LEVELS, Settings, read_toml
+from npc_engine.errors import ConfigError
 
 __all__ = ["GROUPS", "TOKEN_VARIABLE", "add_settings", "as_flags", "given", "settings_from"]
 
@@ -32,13 +33,20 @@ _UNITS = {"TOKENS": " tokens", "MS": " ms", "BYTES": " bytes"}
 _FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 
 
-def add_settings(parser: argparse.ArgumentParser, only: Collection[str] = tuple(_FIELDS)) -> None:
-    """Add a flag for each setting, in groups. Values stay text; `settings_from` checks them."""
+def add_settings(
+    parser: argparse.ArgumentParser,
+    only: Collection[str] = tuple(_FIELDS),
+    defaults: Mapping[str, str] | None = None,
+) -> None:
+    """Add a flag for each setting, in groups. Values stay text; `settings_from` checks them.
+
+    `defaults` are what a command takes in the place of a setting's own default, in words.
+    """
     for title, names in GROUPS.items():
         wanted = [name for name in names if name in only]
         group = parser.add_argument_group(title) if wanted else parser
         for name in wanted:
-            _add(group, _FIELDS[name])
+            _add(group, _FIELDS[name], (defaults or {}).get(name, ""))
 
 
 def given(args: argparse.Namespace) -> dict[str, Any]:
@@ -53,11 +61,21 @@ def settings_from(args: argparse.Namespace) -> Settings:
     A flag wins over NPC_ENGINE_TOKEN, which wins over the file of --config.
     """
     file = getattr(args, "config", None)
-    values: dict[str, object] = read_toml(Path(file)) if file else {}
+    values: dict[str, object] = _checked(Path(file)) if file else {}
     values = {name.replace("-", "_"): value for name, value in values.items()}
     if os.environ.get(TOKEN_VARIABLE):
         values["token"] = os.environ[TOKEN_VARIABLE]
     return Settings.parse(values | given(args))
+
+
+def _checked(path: Path) -> dict[str, object]:
+    """Return a settings file as a mapping; raises ConfigError that names the file."""
+    values = read_toml(path)
+    try:
+        Settings.parse(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path.name}: {error.message}", error.help) from None
+    return values
 
 
 def as_flags(values: Mapping[str, Any], leave_out: Collection[str] = ()) -> list[str]:
@@ -71,9 +89,10 @@ def as_flags(values: Mapping[str, Any], leave_out: Collection[str] = ()) -> list
     return flags
 
 
-def _add(group: argparse._ActionsContainer, field: dataclasses.Field[Any]) -> None:
+def _add(group: argparse._ActionsContainer, field: dataclasses.Field[Any], default: str) -> None:
     flag = "--" + field.name.replace("_", "-")
-    text = f"{field.metadata['help']}{_default(field)}".replace("%", "%%")
+    default = f" (default: {default})" if default else _default(field)
+    text = f"{field.metadata['help']}{default}".replace("%", "%%")
     if isinstance(field.default, bool):
         group.add_argument(flag, action="store_true", default=None, help=text)
     else:

@@ -18,6 +18,7 @@ from npc_engine.config import Settings
 from npc_engine.demo import play
 from npc_engine.errors import ConfigError, ModelError
 from npc_engine.example_characters import example_card, example_names
+from npc_engine.installation import data_folder
 from npc_engine.sidecar import Sidecar
 from npc_engine.terminal import Screen, open_screen
 
@@ -48,7 +49,13 @@ def chat(
         if settings.model
         else Client(endpoint or settings.bind, token=settings.token or None, name="chat")
     ) as client:
-        talk = Talk(client, screen, cast, _window(client), slot)
+        if own and not settings.model:
+            ignored = ", ".join(flag.partition("=")[0] for flag in own)
+            screen.note(f"Ignored, since this engine runs already: {ignored}.")
+        if card and card != npc and any(info.npc == npc for info in client.list_npcs()):
+            screen.note(f"{cast[npc].char} is here already and keeps the card from before.")
+        saves = Path(settings.saves).absolute() if settings.model else None
+        talk = Talk(client, screen, cast, slot, saves)
         return talk.run(npc or _first_npc(client))
 
 
@@ -59,17 +66,22 @@ def demo(settings: Settings, own: Sequence[str], *, scripted: bool) -> int:
     """
     model = settings.model or _demo_model()
     screen = open_screen()
+    if scripted:
+        screen.note("No terminal: playing a scripted talk.")
     with _saves(scripted) as saves:
         flags = [f"--saves={saves}"] + [f"--max-tokens={DEMO_MAX_TOKENS}"] * scripted
         with _started(screen, model, [*flags, *own]) as client:
-            talk = Talk(client, screen, _examples(), _window(client))
-            return play(talk, FIRST) if scripted else talk.run(FIRST)
+            if scripted:
+                return play(Talk(client, screen, _examples()), FIRST)
+            chosen = any(flag.startswith("--saves=") for flag in own)
+            kept = Path(settings.saves).absolute() if chosen else saves
+            return Talk(client, screen, _examples(), saves=kept).run(FIRST)
 
 
 @contextmanager
 def _started(screen: Screen, model: str, args: Sequence[str]) -> Iterator[Client]:
     """Start an engine of our own with `npc-engine serve` flags `args`; it ends with the talk."""
-    if not Path(model).is_file():
+    if not _is_file(model):
         raise ModelError(f"There is no model file {model!r}.", "Check the path.")
     # In a frozen build the program is itself the engine.
     program = sys.executable if getattr(sys, "frozen", False) else None
@@ -86,13 +98,18 @@ def _started(screen: Screen, model: str, args: Sequence[str]) -> Iterator[Client
 def _saves(scripted: bool) -> Iterator[Path]:
     """Give the folder of the demo's saves; those of a scripted talk are gone with it."""
     if not scripted:
-        from platformdirs import user_data_path
-
-        yield user_data_path("npc-engine", appauthor=False) / "demo-saves"
+        yield data_folder() / "demo-saves"
         return
     # Windows may still hold a file that the engine wrote a moment ago.
     with tempfile.TemporaryDirectory(prefix="npc-engine-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # the name is too long for any file
+        return False
 
 
 def _examples() -> dict[str, Card]:
@@ -111,10 +128,6 @@ def _with_card(cast: dict[str, Card], chosen: str) -> tuple[dict[str, Card], str
 def _first_npc(client: Client) -> str:
     """Return who talks when the player did not say: somebody who is there, else an example."""
     return next((info.npc for info in client.list_npcs()), FIRST)
-
-
-def _window(client: Client) -> int:
-    return int(client.welcome.limits["window"])
 
 
 def _demo_model() -> str:

@@ -20,14 +20,21 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from npc_engine.config import Settings
+from npc_engine.config import LOG_LEVELS, Settings
 from npc_engine.errors import ConfigError
 from npc_engine.messages import PROTOCOL_VERSION, Reply, Request
 
 if TYPE_CHECKING:
     from npc_engine.engine import Engine
 
-__all__ = ["Progress", "announce", "at_end_of_stdin", "first_row_of_stdin", "serve"]
+__all__ = [
+    "Progress",
+    "announce",
+    "at_end_of_stdin",
+    "drop_stdout",
+    "first_row_of_stdin",
+    "serve",
+]
 
 log = logging.getLogger("npc_engine")
 
@@ -43,6 +50,7 @@ def serve(settings: Settings) -> int:
 
     if not settings.model:
         raise ConfigError("No model is given.", "Say which: npc-engine serve --model q4.gguf")
+    _check_saves(Path(settings.saves))
     token = first_row_of_stdin() if settings.token_stdin else settings.token
     with _logging_to(sys.stderr, settings.log_level):
         engine = _Late()
@@ -52,7 +60,7 @@ def serve(settings: Settings) -> int:
             endpoint = bridge.bind()
             signals.catch()
             if settings.exit_on_stdin_eof:
-                at_end_of_stdin(lambda: signals.leave())
+                at_end_of_stdin(signals.on_end_of_stdin)
             engine.loaded = _loaded(settings)
             signals.leave = bridge.stop
             announce(endpoint, settings.model)
@@ -62,6 +70,23 @@ def serve(settings: Settings) -> int:
             bridge.close()
             signals.release()
     return 0
+
+
+def _check_saves(folder: Path) -> None:
+    """Raise ConfigError where no save could ever be written. Nothing is made."""
+    for there in (folder, *folder.absolute().parents):
+        if os.path.exists(there):  # noqa: PTH110 - Path.exists raises for a name that is too long
+            break
+    if not os.path.isdir(there):  # noqa: PTH112
+        why = "is no folder"
+    elif there != folder and not os.access(there, os.W_OK):
+        why = "may not be written to"
+    else:
+        return
+    raise ConfigError(
+        f"The saves cannot go to {str(folder)!r}: {str(there)!r} {why}.",
+        "Give another folder with --saves.",
+    )
 
 
 def _loaded(settings: Settings) -> "Engine":
@@ -116,11 +141,10 @@ class Progress:
             self._write(f"\r{self._title} {shown:3} %" if self._is_terminal else self._row(shown))
 
     def __enter__(self) -> "Progress":
-        self(0.0)
-        return self
+        return self  # nothing is shown yet: there may be no such file
 
     def __exit__(self, *error: object) -> None:
-        if self._is_terminal:
+        if self._is_terminal and self._shown >= 0:
             self._write("\n")
 
     def _row(self, percent: int) -> str:
@@ -134,8 +158,9 @@ class Progress:
 
 
 class _Signals:
-    """Ctrl-C and the system's wish to end: both call `leave`. A second one ends the process.
+    """Ctrl-C and the system's wish to end: both call `leave`. A second Ctrl-C ends the process.
 
+    A second SIGTERM does not: supervisors send several, and open requests are being answered.
     `leave` is "exit" while the model loads: nobody has been served yet.
     """
 
@@ -156,8 +181,14 @@ class _Signals:
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        for number in self._numbers:
+    def on_end_of_stdin(self) -> None:
+        """Leave, and say so where it is early: `< /dev/null` is easily overlooked."""
+        if self.leave is _leave:
+            log.warning("stdin closed before READY: leaving, as --exit-on-stdin-eof says")
+        self.leave()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_DFL)
         self.leave()
 
@@ -175,7 +206,7 @@ def _logging_to(stream: TextIO | None, level: str) -> Iterator[None]:
     form.converter = time.gmtime
     shown.setFormatter(form)
     before = log.level
-    log.setLevel(level.upper())
+    log.setLevel(LOG_LEVELS[level])
     log.addHandler(shown)
     try:
         yield
@@ -195,10 +226,10 @@ def announce(endpoint: str, model: str) -> None:
         sys.stdout.flush()
     except (OSError, ValueError):
         log.warning("nobody reads stdout; the engine runs on")
-        _drop_stdout()
+        drop_stdout()
 
 
-def _drop_stdout() -> None:
+def drop_stdout() -> None:
     """Send what stdout still holds nowhere, or Python fails to write it at the very end."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -213,11 +244,17 @@ def _drop_stdout() -> None:
 def first_row_of_stdin() -> str:
     """Return the token that the starter writes. Raises ConfigError."""
     row = b""
-    while not row.endswith(b"\n") and len(row) < MAX_TOKEN_BYTES:
+    while not row.endswith(b"\n") and len(row) < MAX_TOKEN_BYTES + len(b"\r\n"):
         byte = os.read(_stdin("--token-stdin"), 1)
         if not byte:
             break
         row += byte
+    if len(row.rstrip(b"\r\n")) > MAX_TOKEN_BYTES:
+        # Cut there, no client could show it.
+        raise ConfigError(
+            f"The first line of stdin has more than {MAX_TOKEN_BYTES:,} bytes.",
+            "Write a shorter token, and a newline behind it.",
+        )
     token = row.decode(errors="replace").strip()
     if not token:
         raise ConfigError("The first line of stdin is empty.", "Write the token into it.")

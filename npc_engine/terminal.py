@@ -79,14 +79,20 @@ class Screen:
         ) as live:
             yield lambda text: live.update(self._unfinished(text), refresh=True)
 
-    def status(self, done: Done, npc: NpcInfo | None, window: int) -> None:
-        """Show what the turn cost: speed, wait, and how full the window (in tokens) is."""
-        parts = [f"{done.stats.decode_tps:.0f} tok/s"]
-        parts.append(f"first word after {done.stats.ttft_ms:.0f} ms")
+    def status(self, done: Done, npc: NpcInfo | None) -> None:
+        """Show what the turn cost: speed, wait, and how full the character's window is."""
+        parts = []
+        if done.stats.decode_tps > 0:  # of one token there is no speed
+            parts.append(f"{done.stats.decode_tps:.0f} tok/s")
+        if done.stats.n_decoded:
+            parts.append(f"first word after {done.stats.ttft_ms:.0f} ms")
         if npc is not None:
-            parts.append(f"window {npc.n_tokens}/{window} {self._bar(npc.n_tokens, window)}")
+            bar = self._bar(npc.n_tokens, npc.n_window)
+            parts.append(f"window {npc.n_tokens}/{npc.n_window} {bar}")
         if done.reason == "cancelled":
             parts.append("cut short")
+        if done.reason == "length":
+            parts.append("token limit")
         if done.truncated:
             parts.append("your message was too long and was cut")
         self._show(Text(self._dot.join(parts), style="dim"))

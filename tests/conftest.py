@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline measures the machine: beside a busy core any example may take long.
+settings.register_profile("npc-engine", deadline=None)
+settings.load_profile("npc-engine")
 
 MODELS = Path(__file__).parent.parent / "models"
 
@@ -19,7 +24,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 def _model(name: str) -> Path:
     path = MODELS / name
     if not path.is_file():
-        pytest.fail(f"{path.name} is missing: run `make setup` (or `pytest -m 'not model'`).")
+        pytest.fail(f"{path.name} is missing: run `make tiny` (or `pytest -m 'not model'`).")
     return path
 
 

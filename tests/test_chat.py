@@ -3,6 +3,7 @@
 import io
 import itertools
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,11 +12,11 @@ from npc_engine import demo
 from npc_engine import messages as m
 from npc_engine.card import Card
 from npc_engine.chat import COMMANDS, Talk
-from npc_engine.errors import ConnectionLost, SnapshotError, UnknownNpc
+from npc_engine.errors import Busy, ConnectionLost, SnapshotError, UnknownNpc
 from npc_engine.terminal import Screen
 from npc_engine.verbs import Verbs
 
-WINDOW = 2048
+WINDOWS = {"mara": 2048, "bram": 512}
 CAST = {
     "mara": Card("Mara Venn", nickname="Mara", first_mes="*nods* Come in. Sit down."),
     "bram": Card("Bram"),
@@ -33,8 +34,10 @@ class FakeEngine(Verbs):
         self.saved: dict[str, int] = {}
         self.speech: Callable[[str], Iterable[m.Reply]] = spoken
         self.interrupt: int | None = None
+        self.interrupts_cancel = False
         self.gone = False
         self.forgetful = False
+        self.refusal: Busy | None = None
         self.n_unread = 300
         self._ready: list[m.Reply] = []
         self._open: str | None = None
@@ -77,9 +80,13 @@ class FakeEngine(Verbs):
     def _on_cancel(self, r: m.Cancel) -> list[m.Reply]:
         self._ready.clear()
         assert r.target == self._open
+        if self.interrupts_cancel:
+            self.interrupts_cancel, self.interrupt = False, 0
         return [m.Ok(id=r.id, cancelled=True), done(r.target, reason="cancelled")]
 
     def _on_event(self, r: m.Event) -> list[m.Reply]:
+        if self.refusal:
+            return [m.error_reply(self.refusal, r.id)]
         return [m.Ok(id=r.id, n_heard=len(self.n_tokens))]
 
     def _on_save(self, r: m.Save) -> list[m.Reply]:
@@ -100,7 +107,7 @@ class FakeEngine(Verbs):
                 state="resident",
                 n_tokens=n_tokens,
                 n_pinned=100,
-                n_window=n_tokens - 100,
+                n_window=WINDOWS[npc],
                 speaking=False,
             )
             for npc, n_tokens in self.n_tokens.items()
@@ -126,7 +133,7 @@ def spoken(request_id: str) -> Speech:
 
 
 def done(request_id: str, reason: str = "stop") -> m.Done:
-    stats = m.DoneStats(decode_tps=31.2, ttft_ms=84.0)
+    stats = m.DoneStats(n_decoded=12, decode_tps=31.2, ttft_ms=84.0)
     return m.Done(
         id=request_id,
         npc="mara",
@@ -157,7 +164,7 @@ def talk(
     console = Console(
         file=out, force_terminal=terminal, width=width, highlight=False, markup=False, emoji=False
     )
-    return Talk(engine, Screen(console, Player(*rows)), CAST, WINDOW), out
+    return Talk(engine, Screen(console, Player(*rows)), CAST), out
 
 
 def play(engine: Verbs, *rows: str | type[BaseException]) -> str:
@@ -184,7 +191,7 @@ def test_a_character_comes_in_greets_and_answers() -> None:
 def test_one_who_is_there_already_is_not_spawned_again() -> None:
     engine = FakeEngine()
     engine.n_tokens["mara"] = 300
-    play(engine, "Hello.")
+    assert "You talk with Mara. Say something, or /help." in play(engine, "Hello.")
     assert not engine.asked(m.Spawn)
 
 
@@ -194,7 +201,7 @@ def test_empty_rows_say_nothing() -> None:
     assert not engine.asked(m.Say)
 
 
-@pytest.mark.parametrize("leave", ["/quit", EOFError])
+@pytest.mark.parametrize("leave", ["/quit", "/QUIT", "/exit", EOFError])
 def test_leaving(leave: str | type[BaseException]) -> None:
     engine = FakeEngine()
     play(engine, leave, "never said")
@@ -224,7 +231,7 @@ def test_ctrl_c_cuts_short_at_what_was_shown(n_records: int, n_heard: int) -> No
 
 def test_save_load_and_event() -> None:
     engine = FakeEngine()
-    shown = play(engine, "/save", "/save inn", "/load inn", "/event The bell rings.")
+    shown = play(engine, "/save", "/Save inn", "/LOAD inn", "/event The bell rings.")
     assert [s.slot for s in engine.asked(m.Save) if isinstance(s, m.Save)] == ["talk", "inn"]
     assert "Saved mara in slot 'inn': 2.5 MB in 12 ms." in shown
     assert "mara: read again" in shown
@@ -232,6 +239,13 @@ def test_save_load_and_event() -> None:
     assert isinstance(event, m.Event)
     assert (event.npcs, event.text) == ("*", "The bell rings.")
     assert "Noticed by 1 character" in shown
+
+
+def test_a_save_tells_where_it_is() -> None:
+    it, out = talk(FakeEngine(), "/save inn")
+    it.saves = Path("demo-saves")
+    it.run("mara")
+    assert f"It is in {Path('demo-saves', 'inn')}" in out.getvalue()
 
 
 def test_who_lists_those_here_and_those_who_may_come() -> None:
@@ -274,10 +288,59 @@ def test_help_lists_every_command() -> None:
 
 def test_an_error_is_shown_and_the_talk_goes_on() -> None:
     engine = FakeEngine()
-    it, out = talk(engine, "/load ../../etc", "Hello.")
+    engine.refusal = Busy("Too much.", "Wait.")
+    it, out = talk(engine, "/event Rain.", "Hello.")
     assert it.run("mara") == 0
-    assert "no valid request" in out.getvalue()
+    assert "Too much. Wait." in out.getvalue()
     assert engine.asked(m.Say)
+
+
+@pytest.mark.parametrize("name", ["my slot", "../../etc", ".hidden", "x" * 65, "schön"])
+def test_a_name_that_no_save_can_have(name: str) -> None:
+    engine = FakeEngine()
+    shown = play(engine, f"/save {name}", f"/load {name}", "/save " + "x" * 64)
+    assert shown.count(f"A save cannot be called {name!r}. Use up to 64 letters") == 2
+    assert "digits and _ - ." in shown
+    assert len(engine.asked(m.Save)) == 1
+    assert not engine.asked(m.Load)
+
+
+def test_a_second_ctrl_c_does_not_leave_the_talk() -> None:
+    engine = FakeEngine()
+    it, _ = talk(engine, "Are you still there?")
+    it.meet("mara")
+    engine.interrupt, engine.interrupts_cancel = 2, True
+    try:
+        it.say("Tell me everything.")
+    except KeyboardInterrupt:
+        pytest.fail("the second Ctrl-C left the talk")
+    assert engine.asked(m.Cancel)
+    assert it.run("mara") == 0
+    assert len(engine.asked(m.Say)) == 2
+
+
+def test_a_reply_cut_before_its_first_word_has_no_speed() -> None:
+    engine = FakeEngine()
+    it, out = talk(engine)
+    it.meet("mara")
+    cut = m.Done(
+        id="1", npc="mara", text="", reason="cancelled", truncated=False, stats=m.DoneStats()
+    )
+    it.screen.status(cut, engine.list_npcs()[0])
+    assert out.getvalue().splitlines()[-1] == "  window 100/2048 ▓░░░░░░░░░░░ · cut short"
+
+
+def test_a_reply_that_hits_its_limit_says_so() -> None:
+    it, out = talk(FakeEngine())
+    it.screen.status(done("1", "length"), None)
+    assert out.getvalue().splitlines()[-1].endswith("token limit")
+
+
+def test_a_window_of_ones_own_is_what_is_shown() -> None:
+    shown = play(FakeEngine(), "/who bram", "Hello.", "/who")
+    assert "window 120/512 ▓▓▓" in shown
+    assert "bram  Bram       resident, 120 of 512 tokens" in shown
+    assert "mara  Mara Venn  resident, 100 of 2048 tokens" in shown
 
 
 def test_a_dead_engine_ends_the_talk() -> None:
@@ -327,7 +390,7 @@ def test_an_old_code_page_gets_plain_glyphs() -> None:
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding="ascii") as file:
         screen = Screen(Console(file=file, highlight=False), Player("Hello."))
-        assert Talk(FakeEngine(), screen, CAST, WINDOW).run("mara") == 0
+        assert Talk(FakeEngine(), screen, CAST).run("mara") == 0
         file.flush()
         assert b"window 120/2048 #..........." in raw.getvalue()
 

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -161,7 +162,10 @@ def test_an_unknown_key_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     file = tmp_path / "engine.toml"
     file.write_text("windw = 512\n")
     error = failed(capsys, "serve", "--config", str(file))
-    assert "no setting 'windw'. Did you mean 'window'?" in error
+    assert "engine.toml: There is no setting 'windw'. Did you mean 'window'?" in error
+    file.write_text("threads = 'none'\n")
+    error = failed(capsys, "serve", "--config", str(file))
+    assert "engine.toml: threads is 'none'. Give auto, or a whole number from 1 to 256" in error
 
 
 def test_a_broken_file_names_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,17 +211,68 @@ def test_demo_without_a_model_says_how_to_get_one(
 def test_chat_wants_an_engine_or_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     both = failed(capsys, "chat", "tcp://127.0.0.1:5757", "--model", "a.gguf")
     assert "Both an endpoint" in both
-    assert "no model file 'a.gguf'" in failed(capsys, "chat", "--model", "a.gguf")
+    for model in ("a.gguf", "a" * 5000):
+        assert f"no model file '{model}'" in failed(capsys, "chat", "--model", model)
 
 
 def test_chat_without_rich_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    assert 'pip install "npc-engine-llama[chat]"' in failed(capsys, "chat")
+    assert "pip install rich" in failed(capsys, "chat")
+
+
+def test_the_help_of_the_demo_tells_its_own_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    from npc_engine import opening
+
+    shown = helped(capsys, "demo")
+    assert f"(default: {opening.DEMO_MODEL.as_posix()}," in shown
+    assert "(default: demo-saves in" in shown
+    assert "(default: saves)" not in shown
 
 
 # The parts of serve
+
+
+@pytest.mark.parametrize("level", ["trace", "debug"])
+def test_the_lines_of_llama_cpp_come_with_trace_alone(level: str) -> None:
+    llama_model = pytest.importorskip("npc_engine.llama_model")
+    stream = StringIO()
+    with serve._logging_to(stream, level):
+        serve.log.debug("our own")
+        llama_model._on_log(2, b"tensor 7 of 300", None)
+    assert "DEBUG our own" in stream.getvalue()
+    assert ("TRACE tensor 7 of 300" in stream.getvalue()) == (level == "trace")
+
+
+def test_saves_go_to_a_folder_or_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for odd in (file, file / "deep" / "saves"):
+        error = failed(capsys, "serve", "--model", "a.gguf", "--saves", str(odd))
+        assert f"{str(file)!r} is no folder" in error
+    serve._check_saves(tmp_path / "new" / "saves")
+    assert list(tmp_path.iterdir()) == [file]
+    monkeypatch.setattr("os.access", lambda *_: False)
+    serve._check_saves(tmp_path)  # what it holds can be loaded
+    with pytest.raises(ConfigError, match="may not be written to"):
+        serve._check_saves(tmp_path / "new" / "saves")
+
+
+def test_a_stdin_that_ends_too_early_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    left: list[str] = []
+    monkeypatch.setattr(serve, "_leave", lambda: left.append("early"))
+    signals = serve._Signals()
+    signals.on_end_of_stdin()
+    assert "stdin closed before READY" in caplog.text
+    caplog.clear()
+    signals.leave = lambda: left.append("late")
+    signals.on_end_of_stdin()
+    assert (left, caplog.text) == (["early", "late"], "")
 
 
 @contextmanager
@@ -246,6 +301,37 @@ def test_what_follows_the_token_is_not_read() -> None:
 def test_an_empty_token_is_an_error(data: bytes) -> None:
     with stdin_of(data), pytest.raises(ConfigError, match="first line of stdin is empty"):
         serve.first_row_of_stdin()
+
+
+def test_a_token_that_would_be_cut_is_an_error() -> None:
+    for end in (b"\n", b"\r\n", b""):
+        with stdin_of(b"x" * 1024 + end):
+            assert serve.first_row_of_stdin() == "x" * 1024
+        for n in (1025, 1026, 5000):
+            with stdin_of(b"x" * n + end), pytest.raises(ConfigError, match="more than 1,024"):
+                serve.first_row_of_stdin()
+
+
+def test_signals_may_come_again() -> None:
+    """SIGTERM as often as it likes; Ctrl-C once, for the second is meant to end the process."""
+    signals = serve._Signals()
+    left: list[None] = []
+    signals.leave = lambda: left.append(None)
+    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    signals.catch()
+    try:
+        for n in (1, 2, 3):
+            signal.raise_signal(signal.SIGTERM)
+            assert len(left) == n
+            assert signal.getsignal(signal.SIGTERM) == signals._on_signal
+        signal.raise_signal(signal.SIGINT)
+        assert len(left) == 4
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        signal.raise_signal(signal.SIGTERM)
+        assert len(left) == 5
+    finally:
+        signals.release()
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_no_stdin_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,6 +390,13 @@ def test_progress_elsewhere_is_a_few_rows() -> None:
     assert stream.getvalue().split("\n")[:-1] == [f"Loading a {n} %" for n in (0, 25, 75, 100)]
 
 
+def test_progress_of_nothing_shows_nothing() -> None:
+    for stream in (StringIO(), FakeTerminal()):
+        with pytest.raises(ConfigError), serve.Progress(stream, "Loading a"):
+            raise ConfigError("There is no such file.", "Check the path.")
+        assert stream.getvalue() == ""
+
+
 def test_progress_survives_a_closed_stream() -> None:
     stream = TextIOWrapper(BytesIO())
     progress = serve.Progress(stream, "Loading a")
@@ -322,6 +415,22 @@ def program(*argv: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[byte
         timeout=TIMEOUT_S,
         check=False,
     )
+
+
+def test_a_reader_that_has_seen_enough() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-m", "npc_engine", "doctor"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    os.close(writing)
+    assert ended.returncode == 1
+    assert b"Traceback" not in ended.stderr
+    assert b"BrokenPipe" not in ended.stderr
 
 
 def refused(*argv: str) -> str:

@@ -177,6 +177,12 @@ def test_a_bad_model_is_one_sentence(
     assert err.splitlines()[-1] == "npc-engine: error: 'x' is no GGUF model. Use a .gguf file."
 
 
+def test_without_a_stdout_the_status_still_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    report_of(monkeypatch)
+    monkeypatch.setattr("sys.stdout", None)
+    assert main(["--model", "small.gguf"]) == 0
+
+
 def test_this_very_machine_without_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json"]) in (0, 1)
     report = json.loads(capsys.readouterr().out)

@@ -23,6 +23,7 @@ MAX_IMPORT_S = 0.1
 
 RANKS = {
     "bounds": 0,
+    "complaint": 0,
     "doctor_text": 0,
     "errors": 0,
     "governor": 0,
@@ -148,6 +149,12 @@ def test_ranks_are_as_low_as_they_can_be() -> None:
     for module, rank in RANKS.items():
         below = [RANKS[o] for o in imports(module) if (module, o) not in EXCEPTIONS]
         assert rank == max(below, default=-1) + 1, module
+
+
+def test_the_architecture_names_every_module() -> None:
+    text = (PACKAGE.parent / "ARCHITECTURE.md").read_text("utf-8")
+    table = "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted({*MODULES} - {"__init__", "__main__"})
 
 
 def test_the_exceptions_are_still_needed() -> None:

@@ -300,16 +300,23 @@ BOMBS = [
 
 
 @pytest.mark.parametrize("n", range(len(BOMBS)))
-def test_bombs_end_soon_and_stay_small(n: int) -> None:
-    tracemalloc.start()
+def test_bombs_end_soon(n: int) -> None:
     start = time.perf_counter()
+    assert probe(BOMBS[n]).notice is not None
+    assert time.perf_counter() - start < 10  # most take milliseconds, the longest half a second
+
+
+@pytest.mark.parametrize("n", range(len(BOMBS)))
+def test_bombs_stay_small(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a tenth of the work, since tracing is slow: what bounds a value is not its work."""
+    monkeypatch.setattr(cage, "WORK", cage.WORK // 10)
+    tracemalloc.start()
     try:
         assert probe(BOMBS[n]).notice is not None
-        seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+        _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert seconds < 20  # most take milliseconds; tracing makes the longest a few times slower
-    assert peak < 64 << 20
+    assert peak < 32 << 20
 
 
 def test_one_budget_for_all_renderings(monkeypatch: pytest.MonkeyPatch) -> None:

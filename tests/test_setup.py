@@ -31,9 +31,14 @@ OLD_GCC = Found("/c/gcc", "/c/g++", "10.2.1", openmp=True, amx_flags=False)
 
 
 def choose(
-    clang: Found | None, gcc: Found | None, *, system: str = "Linux", wanted: str = ""
+    clang: Found | None,
+    gcc: Found | None,
+    *,
+    system: str = "Linux",
+    wanted: str = "",
+    amx: bool = False,
 ) -> Compiler:
-    return compilers.choose(lambda: clang, lambda: gcc, system=system, wanted=wanted)
+    return compilers.choose(lambda: clang, lambda: gcc, system=system, wanted=wanted, amx=amx)
 
 
 def never() -> Found | None:
@@ -69,9 +74,26 @@ class TestCompiler:
         assert choose(CLANG_ALONE, GCC).kind == "gcc"
 
     def test_gcc_has_amx_off_and_says_what_is_faster(self) -> None:
-        chosen = choose(None, GCC)
+        chosen = choose(None, GCC, amx=True)
         assert chosen.flags == compilers.AMX_OFF
         assert "clang" in chosen.advice
+
+    def test_without_amx_nothing_is_much_faster(self) -> None:
+        for wanted in ("", "gcc"):
+            chosen = choose(None, GCC, wanted=wanted)
+            assert chosen.flags == compilers.AMX_OFF
+            assert not chosen.advice
+        assert "AMX" in choose(None, None, amx=True).advice
+        assert "AMX" not in choose(None, None).advice
+
+    @pytest.mark.parametrize("flags", ["avx2 amx_bf16 amx_tile amx_int8", "avx2 avx512f"])
+    def test_this_machines_cpu_decides(self, flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Path, "read_text", lambda *_: f"flags : {flags}\n")
+        monkeypatch.setattr("platform.system", lambda: "Linux")
+        monkeypatch.setattr(compilers, "probe_clang", lambda: None)
+        monkeypatch.setattr(compilers, "probe_gcc", lambda: GCC)
+        monkeypatch.delenv("NPC_ENGINE_CC", raising=False)
+        assert bool(compilers.choose_here().advice) is ("amx_tile" in flags)
 
     def test_flags_that_gcc_does_not_know_are_left_out(self) -> None:
         assert choose(None, OLD_GCC).flags == ()

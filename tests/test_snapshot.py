@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npc_engine import snapshot
@@ -65,6 +65,7 @@ def sealed(header: bytes, state: bytes, tail: bytes = b"") -> bytes:
     return b"".join([MAGIC, header, state, msgpack.packb(seal), tail])
 
 
+@settings(max_examples=50)
 @given(maps, maps, st.none() | st.binary(min_size=1, max_size=100))
 def test_round_trip(header: Any, state: Any, payload: bytes | None) -> None:
     header["npc"] = "mara"
@@ -166,6 +167,7 @@ def test_bytes_lost_doubled_and_swapped() -> None:
             check_damaged(damaged)
 
 
+@settings(max_examples=50)
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     for start in (b"", MAGIC, MAGIC + parts(build())[1]):

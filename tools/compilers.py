@@ -39,7 +39,7 @@ _ALWAYS = ("-DGGML_NATIVE=ON",)
 _OLDEST_CLANG = 16
 _CLANGS = ("clang", *(f"clang-{n}" for n in range(22, _OLDEST_CLANG - 1, -1)))
 _FASTER = (
-    "clang 16 or newer with its OpenMP library builds up to 4 times faster code on CPUs with AMX "
+    "This CPU has AMX: clang 16 or newer with its OpenMP library builds up to 4 times faster code "
     "(Debian, Ubuntu: apt install clang-16 libomp-16-dev; Fedora: dnf install clang libomp-devel); "
     "install it and run `make setup` again."
 )
@@ -99,9 +99,12 @@ class Compiler:
 Probe = Callable[[], Found | None]
 
 
-def choose(clang: Probe, gcc: Probe, *, system: str, wanted: str = "") -> Compiler:
+def choose(
+    clang: Probe, gcc: Probe, *, system: str, wanted: str = "", amx: bool = False
+) -> Compiler:
     """Return the compiler to build with on `system` (as `platform.system()` spells it).
 
+    `amx`: whether this CPU has AMX, where it is worth installing another compiler.
     `wanted` is NPC_ENGINE_CC: empty, `clang`, `gcc` or `zig`. A probe is only called if its
     answer matters. Raises StepFailed when the wanted compiler is unknown or cannot build.
     """
@@ -110,22 +113,23 @@ def choose(clang: Probe, gcc: Probe, *, system: str, wanted: str = "") -> Compil
     if not wanted and system in ("Windows", "Darwin"):
         return _default_build(system)
     if wanted == "zig":
-        return _use_zig("NPC_ENGINE_CC asks for it")
+        return _use_zig("NPC_ENGINE_CC asks for it", amx)
     if wanted == "clang":
         return _use_clang(_insist("clang", clang()), "NPC_ENGINE_CC asks for it")
     if wanted == "gcc":
-        return _use_gcc(_insist("gcc", gcc()), "NPC_ENGINE_CC asks for it")
+        return _use_gcc(_insist("gcc", gcc()), "NPC_ENGINE_CC asks for it", amx)
     if (found := clang()) and found.openmp:
         return _use_clang(found, "a clang of 16 or newer with OpenMP makes the fastest code")
     if found := gcc():
-        return _use_gcc(found, "no clang of 16 or newer with OpenMP was found")
-    return _use_zig("no C and C++ compiler was found on this machine")
+        return _use_gcc(found, "no clang of 16 or newer with OpenMP was found", amx)
+    return _use_zig("no C and C++ compiler was found on this machine", amx)
 
 
 def choose_here() -> Compiler:
     """Return the choice for this machine and environment; CMAKE_ARGS adds the user's own."""
     wanted = os.environ.get("NPC_ENGINE_CC", "").strip().lower()
-    chosen = choose(probe_clang, probe_gcc, system=platform.system(), wanted=wanted)
+    system = platform.system()
+    chosen = choose(probe_clang, probe_gcc, system=system, wanted=wanted, amx=_has_amx())
     own = shlex.split(os.environ.get("CMAKE_ARGS", ""))
     return replace(chosen, cmake=(*chosen.cmake, *own))
 
@@ -164,17 +168,18 @@ def _use_clang(found: Found, why: str) -> Compiler:
     return Compiler("clang", found.version, found.cc, found.cxx, (), cmake, why, advice)
 
 
-def _use_gcc(found: Found, why: str) -> Compiler:
+def _use_gcc(found: Found, why: str, amx: bool) -> Compiler:
     flags = AMX_OFF if found.amx_flags else ()
     cmake = _ALWAYS if found.openmp else (*_ALWAYS, "-DGGML_OPENMP=OFF")
-    return Compiler("gcc", found.version, found.cc, found.cxx, flags, cmake, why, _FASTER)
+    advice = _FASTER if amx else ""
+    return Compiler("gcc", found.version, found.cc, found.cxx, flags, cmake, why, advice)
 
 
-def _use_zig(why: str) -> Compiler:
+def _use_zig(why: str, amx: bool) -> Compiler:
     advice = (
         "A zig build has no OpenMP, so the engine keeps to one thread beside a busy game. "
-        "g++ (apt install g++) gives threads that wait politely. " + _FASTER
-    )
+        f"g++ (apt install g++) gives threads that wait politely. {_FASTER if amx else ''}"
+    ).strip()
     cmake = (*_ALWAYS, "-DGGML_OPENMP=OFF")
     return Compiler("zig", ZIG_VERSION, cmake=cmake, why=why, advice=advice)
 
@@ -202,6 +207,15 @@ def _probe(cc: str, cxx: str) -> Found | None:
         openmp=_builds(cxx_path, _OPENMP_PROGRAM, "-fopenmp") and (not clang or _loads_libomp()),
         amx_flags=x86 and not clang and _builds(cxx_path, _PLAIN_PROGRAM, *AMX_OFF),
     )
+
+
+def _has_amx() -> bool:
+    """Say whether this CPU has AMX, as Linux tells it; elsewhere the default build is used."""
+    try:
+        words = Path("/proc/cpuinfo").read_text("utf-8", "replace").split()
+    except OSError:
+        return False
+    return "amx_tile" in words
 
 
 def _loads_libomp() -> bool:

@@ -68,7 +68,7 @@ def main() -> None:
         Sidecar(model, "--saves", saves, "--max-tokens", "80") as sidecar,
         sidecar.client() as client,
     ):
-        talk = Talk(client, Recorded(console), cast, int(client.welcome.limits["window"]))
+        talk = Talk(client, Recorded(console), cast)
         play(talk)
     svg = console.export_svg(title=f"npc-engine demo --model {Path(model).name}")
     # The fonts would come from the net; every system has a monospace one.
