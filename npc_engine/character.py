@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from npc_engine.config import Sampling
+from npc_engine.config import N_RECENT, Sampling
 from npc_engine.errors import Busy, Internal, NpcError
 from npc_engine.ledger import Kind
 from npc_engine.messages import Done, DoneStats, Event, Hear, Reply, Say, error_reply
@@ -24,7 +24,6 @@ __all__ = ["Character", "Mouth", "Send", "Why"]
 log = logging.getLogger("npc_engine")
 
 MAX_WAITING_EVENTS = 64  # kept while a character finishes its line; the newest win
-N_RECENT = 64  # tokens of earlier replies that the repetition penalties look at
 
 Send = Callable[[bytes, Reply], None]
 Why = Literal["stop", "length", "cancelled", "slow_client"]

@@ -15,12 +15,16 @@ from typing import Any
 
 from npc_engine.errors import ConfigError
 
-__all__ = ["FLASH_ATTN", "KV_TYPES", "Sampling", "Settings", "read_toml"]
+__all__ = ["FLASH_ATTN", "KV_TYPES", "N_RECENT", "Sampling", "Settings", "read_toml"]
 
 KV_TYPES = ("auto", "f16", "bf16", "q8_0", "q8_0/f16", "q4_0", "f32")
 """KV cache types; `a/b` is K in a, V in b. A quantized V needs flash attention (llama.cpp)."""
 
 FLASH_ATTN = ("auto", "on", "off")
+
+N_RECENT = 256
+"""Tokens of a character's last replies that its samplers know: what DRY looks back at."""
+
 LOG_LEVELS = {"trace": 5, "debug": 10, "info": 20, "warning": 30, "error": 40}
 """Names, and their numbers in `logging`. `trace` adds llama.cpp's own lines, of every tensor."""
 
@@ -141,6 +145,9 @@ class Sampling:
     repeat_last_n: int = _setting(64, _number(int, 0, 4096), "how many recent tokens that means")
     frequency_penalty: float = _setting(0.0, _number(float, -10, 10), "0 = off")
     presence_penalty: float = _setting(0.0, _number(float, -10, 10), "0 = off")
+    dry: float = _setting(
+        0.8, _number(float, 0, 10), "against saying a whole phrase again word for word (0 = off)"
+    )
     top_p: float = _setting(0.95, _number(float, 0, 1), "nucleus sampling (1 = off)")
     min_p: float = _setting(0.05, _number(float, 0, 1), "relative to the likeliest token (0 = off)")
     temperature: float = _setting(0.7, _number(float, 0, 10), "0 = always the likeliest token")

@@ -18,10 +18,13 @@ from npc_engine.llama_model import Layout, Model, clear_why, why  # isort: skip
 import llama_cpp
 import llama_cpp.llama_cpp as C  # noqa: N812
 
-from npc_engine.config import Sampling
+from npc_engine.config import N_RECENT, Sampling
 from npc_engine.errors import BackendError, ModelError, NoRoom
 
 __all__ = ["Llama", "Sampler", "Span"]
+
+DRY_BASE = 1.75  # llama.cpp's default (common/common.h)
+DRY_ALLOWED = 4  # tokens that may be said again for free: names, "the Crooked Lantern"
 
 _KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}  # ggml.h: enum ggml_type
 
@@ -83,6 +86,10 @@ def _chain(model: Model, s: Sampling, seed: int, banned: Iterable[int]) -> Any:
                 s.presence_penalty,
             )
         )
+    if s.dry:
+        # No sequence breakers: finding their tokens looks at the whole vocabulary, each time.
+        dry = (s.dry, DRY_BASE, DRY_ALLOWED, N_RECENT, None, 0)
+        stages.append(C.llama_sampler_init_dry(model.vocab, *dry))
     if s.temperature == 0:
         stages.append(C.llama_sampler_init_greedy())
     else:

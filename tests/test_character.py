@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from npc_engine import messages as m
+from npc_engine.config import N_RECENT
 from tests.rig import GAME, Rig, TimedLlama, scripted
 
 LINE = "*nods* I am Mara. Sit down. Warm yourself by the fire."
@@ -289,9 +290,10 @@ def test_seeds_differ_by_turn_and_recent_words_are_given(rig: Rig) -> None:
     first, second = rig.fake.samplers
     assert first.seed != second.seed
     assert first.recent == []
-    assert bytes(second.recent) == LINE.encode()[-64:]
-    rig.talk("mara")
-    assert len(rig.fake.samplers[-1].recent) == 64
+    assert bytes(second.recent) == LINE.encode()[-N_RECENT:]
+    for _ in range(N_RECENT // len(LINE) + 1):
+        rig.talk("mara")
+    assert len(rig.fake.samplers[-1].recent) == N_RECENT
 
 
 def test_a_seed_of_the_cards_own_decides(tmp_path: Path) -> None:

@@ -267,3 +267,22 @@ def test_about(llama: Llama) -> None:
     assert about["kv_bytes"] == 2 * llama.n_cells * llama.model.kv_bytes_per_token(llama.layout)
     llama.n_threads = 7
     assert llama.about["n_threads"] == 7
+
+
+def test_dry_keeps_a_phrase_from_being_said_again(tiny_llama: Path) -> None:
+    """The likeliest token is the one that would go on with a phrase said before: not this time."""
+    model = Model(tiny_llama)
+    llama = Llama(model, n_cells=64)
+    phrase = model.tokenize("one two three four five six seven")
+    row = llama.decode([Span(0, 0, phrase, True)])[0]
+    likeliest = int(llama.logits(row).argmax())
+    said = [*phrase, likeliest, *phrase]
+    chosen = {}
+    for dry in (0.0, 10.0):
+        sampler = llama.sampler(Sampling(temperature=0.0, repeat_penalty=1.0, dry=dry), 1, said)
+        chosen[dry] = llama.sample(row, sampler)
+        sampler.close()
+    assert chosen[0.0] == likeliest
+    assert chosen[10.0] != likeliest
+    llama.close()
+    model.close()
