@@ -178,18 +178,19 @@ class Engine(Verbs):
             for character in batch:
                 character.fail(error)
             return
-        n_prefilled = 0
+        n_prefilled = n_rows = 0
         for character, run, row in zip(batch, runs, rows, strict=True):
             if run.claim.is_row:
-                self._n_decoded += 1
+                n_rows += 1
             else:
                 n_prefilled += run.n_tokens
             run.claim.sequence.ledger.commit(run.n_tokens)
             if run.last:
                 self._speak(character, row)
         self._n_steps += 1
+        self._n_decoded += n_rows
         self._n_prefilled += n_prefilled
-        self._governor.note(n_prefilled, self._clock() - began)
+        self._governor.note(n_prefilled, self._clock() - began, n_rows)
 
     def _speak(self, character: Character, row: int) -> None:
         try:
@@ -294,6 +295,7 @@ class Engine(Verbs):
             "n_prefilled": self._n_prefilled,
             "step_ms": self._governor.step_ms_mean,
             "prefill_tps": self._governor.prefill_tps,
+            "decode_tps": self._governor.decode_tps,
             "n_threads": about["n_threads"],
             "layout": about["layout"],
             "model_bytes": about["model_bytes"],

@@ -18,6 +18,7 @@ class Governor:
         self.step_ms = step_ms
         self.n_batch = n_batch
         self.prefill_tps = 0.0
+        self.decode_tps = 0.0
         self.step_ms_mean = 0.0
 
     def chunk(self, anyone_speaks: bool) -> int:
@@ -27,11 +28,13 @@ class Governor:
         seconds = self.step_ms / 1000 * (1 if anyone_speaks else IDLE_STRETCH)
         return max(MIN_CHUNK, min(self.n_batch, int(self.prefill_tps * seconds)))
 
-    def note(self, n_tokens: int, seconds: float) -> None:
-        """Take in a step: how many tokens of prefill it held, and how long it took."""
+    def note(self, n_tokens: int, seconds: float, n_rows: int = 0) -> None:
+        """Take in a step: its tokens of prefill, how long it took, its decode rows."""
         self.step_ms_mean = _smooth(self.step_ms_mean, seconds * 1000)
         if n_tokens >= MIN_CHUNK and seconds > 0:
             self.prefill_tps = _smooth(self.prefill_tps, n_tokens / seconds)
+        if n_rows and not n_tokens and seconds > 0:
+            self.decode_tps = _smooth(self.decode_tps, n_rows / seconds)
 
 
 def _smooth(mean: float, value: float) -> float:

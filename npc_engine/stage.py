@@ -85,11 +85,6 @@ class Stage:
                 wishes.append(character.claim)
         return self._seats.seat(wishes)
 
-    @property
-    def speakers(self) -> list[Character]:
-        """Those who are producing tokens."""
-        return [c for c in self.characters.values() if c.claim.speaking]
-
     def add(self, npc: Npc) -> None:
         """Put a character on the stage, in the place of one of the same name."""
         self.remove(npc.name)

@@ -65,6 +65,9 @@ def test_ping_and_stats(make_rig: MakeRig) -> None:
     rig.now += 5
     stats = rig.ask(m.Stats(id="s")).stats
     assert stats["n_npcs"] == stats["n_resident"] == 1
+    assert stats["decode_tps"] >= 0
+    documented = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text("utf-8")
+    assert [key for key in stats if f"`{key}`" not in documented] == []
     assert stats["n_speaking"] == stats["n_waiting_says"] == stats["n_pending_tokens"] == 0
     assert stats["n_decoded"] > 0
     assert stats["n_prefilled"] >= rig["mara"].npc.ledger.n_pinned

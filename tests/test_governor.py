@@ -35,6 +35,14 @@ def test_decode_rows_say_nothing_about_prefill() -> None:
     assert governor.step_ms_mean == pytest.approx(1000)
 
 
+def test_decode_speed_is_that_of_steps_without_prefill() -> None:
+    governor = Governor(50, 512)
+    governor.note(64, 1.0, n_rows=8)
+    assert governor.decode_tps == 0
+    governor.note(0, 0.1, n_rows=8)
+    assert governor.decode_tps == pytest.approx(80)
+
+
 def test_it_follows_a_machine_that_slows_down() -> None:
     governor = Governor(50, 512)
     for _ in range(20):

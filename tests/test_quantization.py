@@ -1,5 +1,6 @@
 """Names of quantizations, and the rules for which suits a CPU build."""
 
+import gguf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,6 @@ from npc_engine.quantization import advise, name_of
 
 
 def test_names_are_those_of_gguf() -> None:
-    gguf = pytest.importorskip("gguf")
     for file_type in gguf.LlamaFileType:
         word = file_type.name.removeprefix("ALL_").removeprefix("MOSTLY_").removesuffix("_MOE")
         if name_of(str(file_type.value)) != word:
