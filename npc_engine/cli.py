@@ -204,10 +204,24 @@ def _selftest(argv: Sequence[str]) -> int:
     return int(selftest(argv))
 
 
+def _bench(argv: Sequence[str]) -> int:
+    from npc_engine.bench import bench
+
+    return bench(argv)
+
+
+def _tune(argv: Sequence[str]) -> int:
+    from npc_engine.bench import tune
+
+    return tune(argv)
+
+
 # Commands whose module reads the rest of the command line itself, and what the list of commands
 # says of them; one with no text is not listed.
 _WITH_OWN_PARSER: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "doctor": ("check this machine and a model", _doctor),
+    "bench": ("measure the engine and a model: how they do over time", _bench),
+    "tune": ("find out what suits a model", _tune),
     "selftest": ("", _selftest),
 }
 

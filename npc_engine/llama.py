@@ -20,11 +20,18 @@ import llama_cpp.llama_cpp as C  # noqa: N812
 
 from npc_engine.config import N_RECENT, Sampling
 from npc_engine.errors import BackendError, ModelError, NoRoom
+from npc_engine.rope import Rope, resolve
 
 __all__ = ["Llama", "Sampler", "Span"]
 
 DRY_BASE = 1.75  # llama.cpp's default (common/common.h)
 DRY_ALLOWED = 4  # tokens that may be said again for free: names, "the Crooked Lantern"
+
+_SHIFTABLE = ("f32", "f16", "q8_0")
+"""Types of K that a K-shift moves exactly: q4_0 drifts with each shift, and bf16 has no rotation
+on the CPU (ggml-cpu/ops.cpp, ggml_compute_forward_rope ends the process)."""
+
+_ROPE_SCALINGS = {"none": 0, "linear": 1, "yarn": 2}  # llama.h: enum llama_rope_scaling_type
 
 _KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}  # ggml.h: enum ggml_type
 
@@ -107,6 +114,7 @@ class Llama:
 
     The KV cache is split: every slot owns its cells, so that a step scans only those who speak.
     `unified` is for calibration: all slots share their cells, and `merge` costs nothing.
+    `n_outputs`: most rows of a batch that may have logits; a row for each slot by default.
     """
 
     def __init__(
@@ -118,21 +126,25 @@ class Llama:
         n_batch: int = 512,
         n_threads: int = 1,
         layout: Layout | None = None,
+        rope: Rope | None = None,
+        n_outputs: int | None = None,
         unified: bool = False,
         owns_model: bool = False,
     ) -> None:
         self.model = model
         self.layout = layout or Layout()
+        self.rope = rope or resolve(model.rope, "auto", None, n_cells)
         self._unified = unified
         self.n_slots = n_slots
         self.n_batch = n_batch
         self._owns_model = owns_model
         self.n_threads = n_threads
-        self.n_pos = model.n_ctx_train
-        self._ctx = self._make(n_cells, n_threads)
+        self.n_pos = self.rope.n_pos
+        self._ctx = self._make(n_cells, n_threads, n_outputs or n_slots)
         # llama.cpp lowers it to n_ctx, and ends the process at a batch that is larger.
         self.n_batch = n_batch = min(n_batch, int(C.llama_n_batch(self._ctx)))
         self._memory = C.llama_get_memory(self._ctx)
+        self._shifted = False
         self._rows: set[int] = set()
         self._n_swa: int = C.llama_model_n_swa(model.handle)
         self.n_cells: int = C.llama_n_ctx_seq(self._ctx)
@@ -142,17 +154,20 @@ class Llama:
         self._logits = np.zeros(n_batch, np.int8)
         self._batch = self._make_batch(n_batch)
 
-    def _make(self, n_cells: int, n_threads: int) -> Any:
+    def _make(self, n_cells: int, n_threads: int, n_outputs: int) -> Any:
         params = C.llama_context_default_params()
         params.n_ctx = self.n_slots * n_cells
         params.n_batch = params.n_ubatch = self.n_batch
         params.n_seq_max = self.n_slots
-        params.n_outputs_max = self.n_slots
+        params.n_outputs_max = n_outputs
         params.n_threads = params.n_threads_batch = n_threads
         params.type_k = _KV_TYPES[self.layout.type_k]
         params.type_v = _KV_TYPES[self.layout.type_v]
         params.flash_attn_type = int(self.layout.flash_attn)
         params.kv_unified = self._unified
+        if not self.rope.is_own:
+            params.rope_scaling_type = _ROPE_SCALINGS[self.rope.scaling]
+            params.rope_freq_scale = self.rope.freq_scale
         # A sliding-window cache that keeps only the window could never be cut back (barge-in);
         # this one can, until it was exported: see `_has_lost`.
         params.swa_full = True
@@ -215,9 +230,10 @@ class Llama:
         """Facts of the model and the cache, for `welcome`, `stats` and snapshots."""
         return {**self._facts, "n_threads": self.n_threads}
 
-    def decode(self, spans: Sequence[Span]) -> list[int]:
+    def decode(self, spans: Sequence[Span], every: bool = False) -> list[int]:
         """Decode a batch; returns the row of each span's last token, for `sample` and `logits`.
 
+        `every`: logits not of the last row alone, but of every row of a span that wants them.
         Raises NoRoom when a slot is full, BackendError when llama.cpp fails. The cache is then as
         it was, or unknown after a BackendError.
         """
@@ -233,7 +249,7 @@ class Llama:
             self._tokens[n:last] = tokens
             self._positions[n:last] = range(first, first + len(tokens))
             self._slots[n:last] = slot
-            self._logits[n:last] = 0
+            self._logits[n:last] = logits and every
             self._logits[last - 1] = logits
             rows.append(last - 1)
             n = last
@@ -243,7 +259,8 @@ class Llama:
             raise NoRoom(f"No room for {n} tokens in the KV cache.")
         if code:
             raise BackendError(f"llama_decode failed with code {code} on {n} tokens: {why()}.")
-        self._rows = {row for row, span in zip(rows, spans, strict=True) if span[3]}
+        self._shifted = False  # llama.cpp rotates all cells that moved before it decodes
+        self._rows = set(np.flatnonzero(self._logits[:n]).tolist())
         return rows
 
     def sampler(self, sampling: Sampling, seed: int, recent: Iterable[int] = ()) -> Sampler:
@@ -284,6 +301,26 @@ class Llama:
         low, high = self.positions(slot)
         return high < first and (low < 0 or low > max(0, first - self._n_swa))
 
+    @property
+    def can_shift(self) -> bool:
+        """Whether `shift` leaves the cache exactly as a fresh reading would."""
+        return (
+            self.model.policy == "full"
+            and self.rope.rotates_only
+            and self.layout.type_k in _SHIFTABLE
+            and bool(C.llama_memory_can_shift(self._memory))
+        )
+
+    def shift(self, slot: int, first: int, last: int, by: int) -> None:
+        """Move the cells at positions [first, last) of a slot by `by` positions.
+
+        The next `decode` rotates them, over the whole buffer of all slots: about 10 us a cell.
+        """
+        if not 0 <= first < last or first + by < 0 or not 0 <= slot < self.n_slots:
+            raise BackendError(f"Cells {first} to {last} of slot {slot} cannot move by {by}.")
+        C.llama_memory_seq_add(self._memory, slot, first, last, by)
+        self._shifted = True
+
     def positions(self, slot: int) -> tuple[int, int]:
         """Return the lowest and highest position in a slot's cells; (-1, -1) when empty."""
         low = C.llama_memory_seq_pos_min(self._memory, slot)
@@ -297,11 +334,25 @@ class Llama:
         self.remove(source, 0, -1)
 
     def export(self, slot: int) -> bytes:
-        """Return a slot's cells as bytes."""
+        """Return a slot's cells as bytes; none when they cannot be had now."""
+        if self._shifted and not self._settle(slot):
+            return b""
         size = C.llama_state_seq_get_size(self._ctx, slot)
         buf = (ctypes.c_uint8 * size)()
         n = C.llama_state_seq_get_data(self._ctx, buf, size, slot)
         return bytes(memoryview(buf)[:n])
+
+    def _settle(self, slot: int) -> bool:
+        """Carry out what `shift` announced, by reading one token and taking it back.
+
+        A state that is copied out before has keys that belong to other positions.
+        """
+        end = self.positions(slot)[1] + 1
+        try:
+            self.decode([Span(slot, end, [0], False)])
+        except NoRoom:
+            return False
+        return self.remove(slot, end, -1)
 
     def restore(self, slot: int, payload: bytes) -> bool:
         """Fill an empty slot from `export`'s bytes; False when they do not fit this layout."""

@@ -20,6 +20,7 @@ import llama_cpp
 import llama_cpp.llama_cpp as C  # noqa: N812
 
 from npc_engine.errors import BackendError, ModelError
+from npc_engine.rope import RopeFacts
 
 __all__ = [
     "LIBRARY_VERSION",
@@ -236,6 +237,23 @@ class Model:
             return "hybrid"
         return "swa" if C.llama_model_n_swa(self.handle) > 0 else "full"
 
+    @property
+    def rope(self) -> RopeFacts:
+        """What the GGUF says of its positions."""
+        prefix = f"{self.arch}.rope.scaling"
+        scaling = self.meta(f"{prefix}.type")
+        factor = _number(self.meta(f"{prefix}.factor")) if scaling not in ("", "none") else 1.0
+        original = int(_number(self.meta(f"{prefix}.original_context_length")))
+        return RopeFacts(
+            type=int(C.llama_model_rope_type(self.handle)),
+            scaling="" if scaling == "none" else scaling,
+            factor=factor,
+            n_ctx_train=self.n_ctx_train,
+            n_ctx_orig=min(self.n_ctx_train, original)
+            if original > 1
+            else max(1, int(self.n_ctx_train / factor)),
+        )
+
     def fingerprint(self) -> str:
         """Return a digest that tells models apart: all metadata, sizes, and samples of the tensors.
 
@@ -314,6 +332,15 @@ class Model:
         """Return a token as the vocabulary writes it, such as `<|im_end|>`; "" for none."""
         text = C.llama_vocab_get_text(self.vocab, token) if token >= 0 else None
         return text.decode("utf-8", "replace") if text else ""
+
+
+def _number(text: str) -> float:
+    """A positive number of the metadata, 1 where there is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return 1.0
+    return number if 0 < number < 1e9 else 1.0
 
 
 def _progress_callback(

@@ -27,8 +27,8 @@ class Mirror:
         llama.decode = self.decode  # type: ignore[method-assign]
         llama.remove = self.remove  # type: ignore[method-assign]
 
-    def decode(self, spans: Sequence[Any]) -> list[int]:
-        rows = self._decode(spans)
+    def decode(self, spans: Sequence[Any], every: bool = False) -> list[int]:
+        rows = self._decode(spans, every)
         for slot, first, tokens, _ in spans:
             self.cells[slot].update(enumerate(tokens, first))
             self.n_prefilled.append(len(tokens))

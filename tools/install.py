@@ -122,7 +122,7 @@ def install_llama(env: Path, python: Path, build: Build, advice: str) -> None:
 
 
 def _install_project(root: Path, env: Path, python: Path) -> None:
-    pip = ("--editable", f"{root}[chat,dev]")
+    pip = ("--editable", f"{root}[bench,chat,dev]")
     once(env, "project", project_key(root), python, "Installing NPC Engine and its tools", *pip)
 
 

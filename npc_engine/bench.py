@@ -1,0 +1,60 @@
+"""`npc-engine bench` and `npc-engine tune`: long measurements of a model on this machine.
+
+Owns which there are. Each is a module of its own with SUMMARY, ABOUT, EXAMPLES, `add_arguments`
+and `run`, imported when it is asked for.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+__all__ = ["bench", "tune"]
+
+
+class Measurement(Protocol):
+    """What a measurement's module has."""
+
+    SUMMARY: str
+    ABOUT: str
+    EXAMPLES: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add its flags."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Measure; return the exit status. Raises NpcError."""
+
+
+Find = Callable[[], Measurement]
+
+
+def bench(argv: Sequence[str]) -> int:
+    """Run `npc-engine bench ...`; return its exit status. Raises NpcError."""
+    return _run("bench", "Measure the engine on this machine, beside what else there is.", {}, argv)
+
+
+def tune(argv: Sequence[str]) -> int:
+    """Run `npc-engine tune ...`; return its exit status. Raises NpcError."""
+    return _run("tune", "Find out what suits a model.", {}, argv)
+
+
+def _run(command: str, about: str, kinds: Mapping[str, Find], argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog=f"npc-engine {command}", description=about, allow_abbrev=False
+    )
+    parsers = parser.add_subparsers(title="measurements", metavar="WHAT", required=True)
+    for name, find in kinds.items():
+        kind = find()
+        one = parsers.add_parser(
+            name,
+            help=kind.SUMMARY,
+            description=kind.ABOUT,
+            epilog=kind.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        kind.add_arguments(one)
+        one.set_defaults(run=kind.run)
+    args = parser.parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = args.run
+    return run(args)
