@@ -30,12 +30,23 @@ Find = Callable[[], Measurement]
 
 def bench(argv: Sequence[str]) -> int:
     """Run `npc-engine bench ...`; return its exit status. Raises NpcError."""
-    return _run("bench", "Measure the engine on this machine, beside what else there is.", {}, argv)
+    return _run(
+        "bench", "Measure the engine on this machine, beside what else there is.", BENCHES, argv
+    )
 
 
 def tune(argv: Sequence[str]) -> int:
     """Run `npc-engine tune ...`; return its exit status. Raises NpcError."""
     return _run("tune", "Find out what suits a model.", {}, argv)
+
+
+def _soak() -> Measurement:
+    from npc_engine import bench_soak
+
+    return bench_soak
+
+
+BENCHES: Mapping[str, Find] = {"soak": _soak}
 
 
 def _run(command: str, about: str, kinds: Mapping[str, Find], argv: Sequence[str]) -> int:

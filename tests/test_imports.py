@@ -22,7 +22,6 @@ HEAVY = {"jinja2", "llama_cpp", "numpy", "psutil", "rich", "zmq"}
 MAX_IMPORT_S = 0.1
 
 RANKS = {
-    "bench": 0,
     "bounds": 0,
     "complaint": 0,
     "doctor_text": 0,
@@ -33,6 +32,7 @@ RANKS = {
     "measurements": 0,
     "punctuation": 0,
     "quantization": 0,
+    "soak_verdict": 0,
     "template": 0,
     "card_fields": 1,
     "card_file": 1,
@@ -82,11 +82,17 @@ RANKS = {
     "trial": 6,
     "engine": 7,
     "__init__": 8,
+    "guest": 8,
     "loading": 8,
     "doctor": 9,
     "serve": 9,
-    "cli": 10,
-    "__main__": 11,
+    "soak_acts": 9,
+    "soak": 10,
+    "soak_process": 11,
+    "bench_soak": 12,
+    "bench": 13,
+    "cli": 14,
+    "__main__": 15,
 }
 # `Engine.open` is all that a game in Python has to know, so it may reach up.
 EXCEPTIONS = {("engine", "loading")}
