@@ -46,7 +46,13 @@ def _soak() -> Measurement:
     return bench_soak
 
 
-BENCHES: Mapping[str, Find] = {"soak": _soak}
+def _talk() -> Measurement:
+    from npc_engine import bench_talk
+
+    return bench_talk
+
+
+BENCHES: Mapping[str, Find] = {"soak": _soak, "talk": _talk}
 
 
 def _run(command: str, about: str, kinds: Mapping[str, Find], argv: Sequence[str]) -> int:

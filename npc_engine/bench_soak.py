@@ -31,7 +31,7 @@ Tokens are counted as they are decoded: read and spoken. Each model runs in a pr
 
 It passes when no request fails or is answered twice, the resident memory (RSS) after the first
 50,000 tokens grows by less than 1 %, and a token of the last tenth takes within 10 % of one of
-the second tenth: the median cycle's processor time, which other programs disturb least.
+the second tenth: in processor time, which other programs disturb least.
 Exit status: 0 it passes, 1 it does not, 2 it cannot start. It takes 5-10 minutes for a tiny model
 and a million tokens.
 """

@@ -56,21 +56,25 @@ def _level(samples: Sequence[Sample], first: int, last: int) -> float:
 
 
 def _tenths(samples: Sequence[Sample]) -> list[dict[str, float]]:
-    """Medians of the cycles of each tenth: milliseconds a token, and RSS in bytes.
+    """Milliseconds a token in each tenth of a run, over all its cycles, and the median RSS.
 
-    A median, since a cycle that something else disturbs says nothing.
+    A mean, since cycles differ: in some, positions run out and a window is read again.
     """
-    parts: list[list[tuple[float, float, int]]] = [[] for _ in range(10)]
+    last = samples[-1].n_tokens + 1 if samples else 1
+    parts: list[list[tuple[Sample, Sample]]] = [[] for _ in range(10)]
     for a, b in pairwise(samples):
-        n = b.n_tokens - a.n_tokens
-        cycle = 1000 * (b.cpu_s - a.cpu_s) / n, 1000 * (b.wall_s - a.wall_s) / n, b.rss
-        parts[min(9, 10 * b.n_tokens // (samples[-1].n_tokens + 1))].append(cycle)
-    keys = ("cpu_ms", "wall_ms", "rss")
-    return [
-        dict(zip(keys, map(statistics.median, zip(*part, strict=True)), strict=True))
-        for part in parts
-        if part
-    ]
+        parts[10 * b.n_tokens // last].append((a, b))
+    return [_tenth(part) for part in parts if part]
+
+
+def _tenth(cycles: Sequence[tuple[Sample, Sample]]) -> dict[str, float]:
+    first, last = cycles[0][0], cycles[-1][1]
+    n = last.n_tokens - first.n_tokens
+    return {
+        "cpu_ms": 1000 * (last.cpu_s - first.cpu_s) / n,
+        "wall_ms": 1000 * (last.wall_s - first.wall_s) / n,
+        "rss": statistics.median(sample.rss for _, sample in cycles),
+    }
 
 
 def series(samples: Sequence[Sample]) -> dict[str, list[float]]:
