@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from npc_engine.ledger import Kind, Ledger, Range, Segment
 
@@ -61,7 +61,10 @@ def survivors(told: list[Naive], ledger: Ledger, n_new: int, turn: int) -> list[
             left = [s for s in left if s.pinned or s.turn != first]
         elif events:
             n_all = [s for s in told if not s.pinned and s.turn == turn and s.kind is Kind.EVENT]
-            ages = [(len(n_all) - index(n_all, s), *weights([s]), i) for i, s in enumerate(events)]
+            ages = [
+                (len(n_all) - index(n_all, s), s.segment.importance, i)
+                for i, s in enumerate(events)
+            ]
             left = [s for s in left if s is not events[oldest(ages)]]
         else:
             break
