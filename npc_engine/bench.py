@@ -30,7 +30,8 @@ Find = Callable[[], Measurement]
 
 def bench(argv: Sequence[str]) -> int:
     """Run `npc-engine bench ...`; return its exit status. Raises NpcError."""
-    return _run("bench", "Measure the engine on this machine, beside what else there is.", BENCH, argv)
+    about = "Measure the engine on this machine, beside what else there is."
+    return _run("bench", about, BENCH, argv)
 
 
 def tune(argv: Sequence[str]) -> int:

@@ -165,7 +165,7 @@ class _Bench:
         self.setup = setup
         self.text = text
         self.partial = partial
-        self._n_done = 0
+        self._n_done = self._n_kept = 0
         self._kept_at = 0.0
 
     def run(self, names: Sequence[str]) -> dict[str, Reader | str]:
@@ -179,7 +179,7 @@ class _Bench:
                 while self._n_done < n:
                     self._round(active, min(self._n_done + N_BLOCK, n), show)
         except KeyboardInterrupt:
-            _say(f"\nInterrupted at {self._n_done:,} tokens. The same command goes on from there.")
+            _say(f"\nInterrupted. The same command goes on from {self._n_kept:,} tokens.")
             raise
         finally:
             for reader in active.values():
@@ -199,6 +199,7 @@ class _Bench:
         if time.monotonic() - self._kept_at > MIN_BETWEEN_S:
             write_partial(self.partial, Partial(self._key(list(readers)), last, places))
             self._kept_at = time.monotonic()
+            self._n_kept = last
 
     def _go_on(self, readers: dict[str, Reader]) -> None:
         kept = read_partial(self.partial)
@@ -216,7 +217,7 @@ class _Bench:
             if not place.ended:
                 reader.resume(self.text, place.blocks, place.n_done, place.payload)
             reader.blocks, reader.n_done = place.blocks, place.n_done
-        self._n_done = kept.n_done
+        self._n_done = self._n_kept = kept.n_done
 
     def _key(self, names: Sequence[str]) -> str:
         """Whatever may change the result."""

@@ -13,12 +13,9 @@ it decodes nothing and measures nothing. Counts are in tokens; the text is a lis
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from npc_engine.ledger import Kind, Ledger, Range, Segment
+from npc_engine.ledger import Kind, Ledger, Move, Range, Segment
 
-__all__ = ["Move", "Pinned", "Plan", "Reread", "Rolling", "Room", "Whole"]
-
-Move = tuple[int, int, int]
-"""Positions [first, last) of cells, and by how much they move."""
+__all__ = ["Pinned", "Plan", "Reread", "Rolling", "Room", "Whole"]
 
 
 @dataclass(frozen=True)
@@ -115,14 +112,12 @@ class Reread:
 class Pinned:
     """What the engine does with a character: its ledger, over turns of `n_turn` tokens.
 
-    `n_pinned` first tokens are the persona. When a position would pass `renumber_at`, the holes
-    are closed: by moving the cells where that is exact (`shifts`), else by reading them again.
+    `n_pinned` first tokens are the persona. Holes are closed when the ledger wants it, as in a
+    pause: by moving the cells where that is exact (`shifts`), else by reading them again.
     """
 
-    def __init__(
-        self, window: int, n_pinned: int, n_turn: int, renumber_at: int, shifts: bool
-    ) -> None:
-        self.ledger = Ledger(window, renumber_at)
+    def __init__(self, window: int, n_pos: int, n_pinned: int, n_turn: int, shifts: bool) -> None:
+        self.ledger = Ledger(window, n_pos)
         self.n_renumbered = 0
         self._n_pinned = n_pinned
         self._n_turn = n_turn
@@ -142,10 +137,10 @@ class Pinned:
     def make_room(self, n_new: int) -> Room:
         """Past turns leave, and leave holes; now and then the holes are closed."""
         remove = self.ledger.make_room(n_new, self._turn)
-        if not self.ledger.needs_renumbering(n_new):
+        if not (self.ledger.wants_renumbering or self.ledger.needs_renumbering(n_new)):
             return Room(remove)
         self.n_renumbered += 1
-        moves = _close_holes(self.ledger)
+        moves = self.ledger.close_holes()
         return Room(remove, moves) if self._shifts else Room(reread=self.ledger.tokens())
 
     def add(self, tokens: list[int]) -> None:
@@ -168,15 +163,3 @@ class Pinned:
             self._turn += 1
             self.ledger.append(Segment(Kind.SAID, [], turn=self._turn))
         return segments[-1]
-
-
-def _close_holes(ledger: Ledger) -> list[Move]:
-    """Give all cached tokens positions from 0 on; returns the moves, lowest first."""
-    moves = []
-    position = 0
-    for segment in ledger.segments:
-        if segment.n_cached and segment.start != position:
-            moves.append((segment.start, segment.end, position - segment.start))
-            segment.start = position
-        position += segment.n_cached
-    return moves

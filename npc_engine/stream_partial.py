@@ -50,7 +50,7 @@ def write_partial(path: Path, partial: Partial) -> None:
 
 
 def read_partial(path: Path) -> Partial | None:
-    """Return a run's state, None where there is none. Raises SetupError for one that is not ours."""
+    """Return a run's state, None where there is none. Raises SetupError for a foreign one."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

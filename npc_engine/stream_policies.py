@@ -29,7 +29,6 @@ _TITLES = {
     "ours": "persona + holes (ours)",
     "linear": "full, linear x 2",
 }
-RENUMBER_AT = 0.75  # of the positions: what the engine does in idle time
 LAYOUT = Layout("f16", "f16", False)
 
 
@@ -114,8 +113,7 @@ def _plan(name: str, setup: Setup, llama: Llama) -> Plan:
     if name == "recompute":
         return Reread(setup.window)
     if name == "ours":
-        limit = int(llama.n_pos * RENUMBER_AT)
-        return Pinned(setup.window, setup.n_pinned, setup.n_turn, limit, llama.can_shift)
+        return Pinned(setup.window, llama.n_pos, setup.n_pinned, setup.n_turn, llama.can_shift)
     return Whole(setup.n_full)
 
 

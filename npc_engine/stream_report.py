@@ -5,6 +5,7 @@ Owns what is computed from the counts of a run, and how it is told. It reads no 
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -68,7 +69,7 @@ def _quarters(blocks: Sequence[Block]) -> list[float]:
     """Perplexity of each quarter of the blocks; empty for fewer than four."""
     n = len(blocks)
     cuts = [n * i // 4 for i in range(5)]
-    return [_perplexity(blocks[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)] if n > 3 else []
+    return [_perplexity(blocks[a:b]) for a, b in pairwise(cuts)] if n > 3 else []
 
 
 def _usual(values: Sequence[float]) -> float:
@@ -160,19 +161,20 @@ def notes(report: Mapping[str, Any]) -> list[str]:
 def markdown(report: Mapping[str, Any], picture: str) -> str:
     """Return a report as Markdown; `picture`: the plot's file name, "" for none."""
     rows = _rows(report)
+    plotted = [f"![Perplexity, time and memory against tokens read]({picture})", ""]
     lines = [f"# {report['title']}", "", f"    {report['command']}", ""]
     model, text, machine = report["model"], report["text"], report["machine"]
     lines += [
         f"Model: {model['name']} ({model['arch']}), {model['n_bytes'] >> 20} MiB, trained for "
         f"{model['n_ctx_train']:,} tokens. Text: {text['name']}, {report['n_tokens']:,} tokens. "
         f"Machine: {machine['n_physical']} cores, {', '.join(machine['features'])}; "
-        f"llama-cpp-python {machine['llama_cpp_python']} ({machine['compiler'] or 'unknown build'}).",
+        f"llama-cpp-python {machine['llama_cpp_python']} ({machine['compiler'] or 'unknown'}).",
         "",
         "| " + " | ".join(rows[0]) + " |",
         "|---|" + "---:|" * (len(rows[0]) - 2) + "---|",
         *("| " + " | ".join(row) + " |" for row in rows[1:]),
         "",
-        *([f"![Perplexity, time and memory against tokens read]({picture})", ""] if picture else []),
+        *(plotted if picture else []),
         *(f"* {note}" for note in notes(report)),
         "",
     ]
