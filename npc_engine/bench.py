@@ -30,12 +30,22 @@ Find = Callable[[], Measurement]
 
 def bench(argv: Sequence[str]) -> int:
     """Run `npc-engine bench ...`; return its exit status. Raises NpcError."""
-    return _run("bench", "Measure the engine on this machine, beside what else there is.", {}, argv)
+    about = "Measure the engine on this machine, beside what else there is."
+    return _run("bench", about, BENCH, argv)
 
 
 def tune(argv: Sequence[str]) -> int:
     """Run `npc-engine tune ...`; return its exit status. Raises NpcError."""
     return _run("tune", "Find out what suits a model.", {}, argv)
+
+
+def _stream() -> Measurement:
+    import npc_engine.bench_stream as stream
+
+    return stream
+
+
+BENCH: Mapping[str, Find] = {"stream": _stream}
 
 
 def _run(command: str, about: str, kinds: Mapping[str, Find], argv: Sequence[str]) -> int:
