@@ -30,9 +30,8 @@ Find = Callable[[], Measurement]
 
 def bench(argv: Sequence[str]) -> int:
     """Run `npc-engine bench ...`; return its exit status. Raises NpcError."""
-    return _run(
-        "bench", "Measure the engine on this machine, beside what else there is.", BENCHES, argv
-    )
+    about = "Measure the engine on this machine, beside what else there is."
+    return _run("bench", about, BENCH, argv)
 
 
 def tune(argv: Sequence[str]) -> int:
@@ -52,7 +51,13 @@ def _talk() -> Measurement:
     return bench_talk
 
 
-BENCHES: Mapping[str, Find] = {"soak": _soak, "talk": _talk}
+def _stream() -> Measurement:
+    import npc_engine.bench_stream as stream
+
+    return stream
+
+
+BENCH: Mapping[str, Find] = {"stream": _stream, "talk": _talk, "soak": _soak}
 
 
 def _run(command: str, about: str, kinds: Mapping[str, Find], argv: Sequence[str]) -> int:

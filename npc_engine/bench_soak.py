@@ -41,6 +41,7 @@ examples:
   npc-engine bench soak --model a.gguf --model b.gguf --tokens 200000 --out soak.json
 """
 LEAST_TOKENS = 1000
+LEAST_WINDOW = 256  # a smaller one has no room for the script's ordinary lines
 
 Runs = Sequence[dict[str, Any]]
 
@@ -78,8 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Soak each model; print the table, write report and plot. Raises NpcError."""
-    if args.tokens < LEAST_TOKENS:
-        raise ConfigError(f"--tokens is {args.tokens}.", f"Give at least {LEAST_TOKENS}.")
+    for flag, value, least in (
+        ("--tokens", args.tokens, LEAST_TOKENS),
+        ("--window", args.window, LEAST_WINDOW),
+    ):
+        if value < least:
+            raise ConfigError(f"{flag} is {value}.", f"Give at least {least}.")
     if not args.no_plot:
         report.need_plots()
     settings = [_settings(args, model) for model in args.model]

@@ -11,10 +11,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from npc_engine import pins
 from npc_engine.config import N_RECENT, Sampling
-from npc_engine.errors import Busy, Internal, NpcError
+from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
 from npc_engine.ledger import Kind
-from npc_engine.messages import Done, DoneStats, Event, Hear, Reply, Say, error_reply
+from npc_engine.messages import (
+    Done,
+    DoneStats,
+    Event,
+    Hear,
+    Ok,
+    Pin,
+    Reply,
+    Say,
+    Unpin,
+    error_reply,
+)
 from npc_engine.npc import USER, Npc
 from npc_engine.scheduler import Claim, Priority
 from npc_engine.speaking import Speaking
@@ -26,6 +38,8 @@ log = logging.getLogger("npc_engine")
 MAX_WAITING_EVENTS = 64  # kept while a character finishes its line; the newest win
 
 Send = Callable[[bytes, Reply], None]
+Heard = Say | Hear | Event | Pin | Unpin
+"""What a character takes in, in order."""
 Why = Literal["stop", "length", "cancelled", "slow_client"]
 
 
@@ -44,7 +58,7 @@ class _Waiting:
     """A request that waits for its character. `expires`: for an event, a time of the clock."""
 
     client: bytes
-    request: Say | Hear | Event
+    request: Heard
     received: float
     order: int
 
@@ -70,7 +84,7 @@ class Character:
         """Whether it wants a place in the next batch."""
         return self.npc.sequence.n_pending > 0 and not self.claim.asleep
 
-    def waiting(self, kind: type[Say | Hear | Event]) -> list[Any]:
+    def waiting(self, kind: type[Heard]) -> list[Any]:
         """Return the requests of one kind that wait, oldest first."""
         return [w.request for w in self._inbox if isinstance(w.request, kind)]
 
@@ -86,14 +100,14 @@ class Character:
     def _is_over(self, event: Event, received: float) -> bool:
         return event.expires_s is not None and received + event.expires_s <= self._clock()
 
-    def take(self, client: bytes, request: Say | Hear | Event, order: int, max_queue: int) -> None:
-        """Put a request into the inbox. Raises Busy when too many `say` wait."""
+    def take(self, client: bytes, request: Heard, order: int, max_queue: int) -> None:
+        """Put a request into the inbox. Raises Busy when too many that want an answer wait."""
         kind = type(request)
         same = [w for w in self._inbox if isinstance(w.request, kind)]
-        if kind is Say and len(same) >= max_queue:
+        if kind in (Say, Pin, Unpin) and len(same) >= max_queue:
             raise Busy(
-                f"{len(same)} lines wait for {self.npc.name!r} already.",
-                "Wait for a reply or cancel one before you say more.",
+                f"{len(same)} requests of this kind wait for {self.npc.name!r} already.",
+                "Wait for an answer, or cancel a say, before you send more.",
             )
         if (kind is Event and len(same) >= MAX_WAITING_EVENTS) or (kind is Hear and same):
             self._inbox.remove(same[0])  # the newest count
@@ -114,7 +128,7 @@ class Character:
                 self._refuse(waiting, Internal("The engine failed.", "Its log has the details."))
 
     def _refuse(self, waiting: _Waiting, error: NpcError) -> None:
-        if isinstance(waiting.request, Say):
+        if not isinstance(waiting.request, Hear | Event):  # those have their `ok` already
             self._send(waiting.client, error_reply(error, waiting.request.id))
 
     def _serve(self, waiting: _Waiting) -> None:
@@ -123,8 +137,21 @@ class Character:
             self._begin(waiting, request)
         elif isinstance(request, Hear):
             self.npc.hear(request.speaker, request.text)
-        else:
+        elif isinstance(request, Event):
             self._perceive(request, waiting.received)
+        else:
+            self._keep(waiting, request)
+
+    def _keep(self, waiting: _Waiting, request: Pin | Unpin) -> None:
+        try:
+            if isinstance(request, Pin):
+                reply: Reply = pins.pin(self.npc, request)
+            else:
+                pins.unpin(self.npc, request)
+                reply = Ok(id=request.id)
+        except RequestError as error:  # nobody's fault but the game's: not for the log
+            reply = error_reply(error, request.id)
+        self._send(waiting.client, reply)
 
     def _perceive(self, event: Event, received: float) -> None:
         if not self._is_over(event, received):
@@ -236,7 +263,9 @@ class Character:
         return speaking
 
     def _send_done(self, speaking: Speaking, why: Why, text: str) -> None:
-        self._send(speaking.client, speaking.done(why, text, self._clock()))
+        done = speaking.done(why, text, self._clock())
+        done.turn = self.npc.turn
+        self._send(speaking.client, done)
 
     def forget_unheard(self, client: bytes, request_id: str, heard: int) -> bool:
         """Cut the last reply, which has ended already, to what the player heard of it.
@@ -273,6 +302,11 @@ class Character:
         for waiting in [w for w in self._says() if client in (None, w.client)]:
             self._inbox.remove(waiting)
             self._send_unsaid(waiting, why)
+        if client is None:
+            gone = UnknownNpc(f"{self.npc.name!r} has left.", "Spawn it again.")
+            for waiting in [w for w in self._inbox if isinstance(w.request, Pin | Unpin)]:
+                self._inbox.remove(waiting)
+                self._refuse(waiting, gone)
 
     def _says(self) -> list[_Waiting]:
         """The lines that wait. Events and half-typed words are answered already, and stay."""

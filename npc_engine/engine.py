@@ -100,6 +100,8 @@ class Engine(Verbs):
             m.Hear: stage.hear,
             m.Event: stage.event,
             m.Cancel: stage.cancel,
+            m.Pin: stage.keep,
+            m.Unpin: stage.keep,
             m.Save: saving.save,
             m.Load: saving.load,
             m.Despawn: self._despawn,

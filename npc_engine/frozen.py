@@ -5,6 +5,7 @@ again. Tokens are authoritative: the KV cache is only taken over where it fits t
 another vocabulary, everything is told anew from the texts. It knows no file and no checksum.
 """
 
+import logging
 from typing import Any
 
 import msgspec
@@ -15,10 +16,13 @@ from npc_engine.config import Sampling
 from npc_engine.errors import CardError, ConfigError, SnapshotError
 from npc_engine.ledger import Kind, Ledger, Range, Segment
 from npc_engine.npc import Npc, most_pinned
+from npc_engine.pins import release
 from npc_engine.sequence import Cache, Sequence
 from npc_engine.voice import Voice
 
 __all__ = ["freeze", "retell", "thaw"]
+
+log = logging.getLogger("npc_engine")
 
 MAX_TOKENS = 1 << 24
 MAX_COUNT = 1 << 53
@@ -118,11 +122,11 @@ def thaw(
         if record.tokens and not 0 <= min(record.tokens) <= max(record.tokens) < n_vocab:
             raise _invalid("a token that is not in the vocabulary")
         ledger.append(_segment(record))
-    _check_persona(name, ledger, voice)
     sequence = Sequence(ledger, cache)
     if payload is not None and _claim_cells(ledger, saved.segments):
         sequence.adopt(payload, [_range(hole) for hole in saved.holes])
     npc = Npc(name, _card(saved), voice, sequence, _sampling(saved), saved.turn)
+    _fit_pins(npc)
     _hear_again(npc, saved)
     return npc
 
@@ -152,18 +156,24 @@ def retell(
     )
     npc.turn = max(1, min((s.turn for s in saved.segments if not s.pinned), default=1))
     for record in saved.segments:
-        npc.relive(record.kind, record.text, record.turn, record.importance)
+        npc.relive(record.kind, record.text, record.turn, record.importance, record.pinned)
     npc.turn = saved.turn
+    _fit_pins(npc)
     _hear_again(npc, saved)
     return npc
 
 
-def _check_persona(name: str, ledger: Ledger, voice: Voice) -> None:
-    most = most_pinned(ledger.window, voice)
-    if ledger.n_pinned > most:
+def _fit_pins(npc: Npc) -> None:
+    """Check what is pinned against a window that may be smaller than it was."""
+    released = release(npc)
+    if released:
+        log.warning("%r has a smaller window: its turns %s are pinned no more.", npc.name, released)
+    n_pinned, window = npc.ledger.n_pinned, npc.ledger.window
+    most = most_pinned(window, npc.voice)
+    if n_pinned > most:
         raise SnapshotError(
-            f"The saved {name!r} has {ledger.n_pinned} pinned tokens; a window of {ledger.window} "
-            f"takes {most}.",
+            f"The saved {npc.name!r} has {n_pinned} pinned tokens; a window of {window} takes "
+            f"{most}.",
             "Start the engine with a larger --window.",
         )
 
@@ -198,19 +208,25 @@ def _check_counts(saved: SavedNpc) -> None:
 
 
 def _check_order(saved: SavedNpc) -> None:
-    """Persona first and pinned; turns in order; nothing but events in the open turn."""
+    """Persona first and pinned; turns in order; nothing but unpinned events in the open turn."""
     first = saved.segments[0] if saved.segments else None
     if first is None or first.kind is not Kind.PERSONA or not first.pinned:
         raise _invalid("no persona")
-    pins = [s.pinned for s in saved.segments]
-    if pins != sorted(pins, reverse=True):
-        raise _invalid("a pinned segment behind others")
+    personas = [s.kind is Kind.PERSONA for s in saved.segments]
+    if personas != sorted(personas, reverse=True):
+        raise _invalid("a persona behind other segments")
     turns = [s.turn for s in saved.segments]
     if turns != sorted(turns) or not 0 <= turns[0] <= turns[-1] <= saved.turn:
         raise _invalid("a turn out of order")
-    open_turn = [s for s in saved.segments if s.turn == saved.turn and not s.pinned]
+    past = saved.segments[sum(personas) :]
+    open_turn = [s for s in past if s.turn == saved.turn]
+    if len({(s.turn, s.pinned) for s in past}) > len({s.turn for s in past}):
+        raise _invalid("a turn that is pinned in part")
     n_markup = sum(len(s.tokens) for s in open_turn if s.kind is Kind.OPEN)
-    if any(s.kind not in (Kind.OPEN, Kind.EVENT) for s in open_turn) or n_markup > MAX_MARKUP:
+    if (
+        any(s.kind not in (Kind.OPEN, Kind.EVENT) or s.pinned for s in open_turn)
+        or n_markup > MAX_MARKUP
+    ):
         raise _invalid("a turn that is half done")
 
 

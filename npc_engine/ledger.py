@@ -1,7 +1,7 @@
 """One sequence's segments and positions: the truth that can always rebuild the KV cache.
 
-Owns what is pinned, what to evict, where holes are. Pure arithmetic: it decodes nothing and knows
-no text. Whoever calls it mirrors the ranges it returns in the cache.
+Owns what is pinned, what to evict, where holes are, when to close them. Pure arithmetic: it decodes
+nothing and knows no text. Whoever calls it mirrors the ranges it returns in the cache.
 
     segment   persona         turn 1     turn 2        turn 3 (open)
     tokens    [p p p p p p p] [t t t t]  [t t t t t]   [t t t|. . .]
@@ -15,25 +15,37 @@ Rules
  3. The next position is the end of the last cached token. llama.cpp wants the tail contiguous;
     holes anywhere before it are free (measured: perplexity as with re-rotation, which is what
     arXiv 2309.17453 does).
- 4. Pinned segments are never evicted. They come first: their first tokens are the sink tokens.
- 5. Whole turns are evicted, oldest first, so that what remains is a well-formed chat. When
-    n_tokens would pass the high-water mark it falls to the low-water mark.
+ 4. Pinned segments are never evicted. The persona comes first: its first tokens are the sink
+    tokens. Pinned turns stay where they are, whole.
+ 5. Whole turns are evicted, so that what remains is a well-formed chat: oldest first, and one with
+    an important event as if it were younger. As few as make room: an eviction costs nothing, so
+    there is no reason to leave cells empty.
  6. In the open turn only events may be evicted one by one: they are whole paragraphs of it.
- 7. Where the pinned beginning leaves a user turn open (`joined`), the first turn after it has no
-    opener; so when turns are evicted, the opener of the first that remains goes too.
- 8. When a position would reach `n_pos`, nothing is cached any more: all is read again from 0.
+ 7. Where the persona leaves a user turn open (`joined`), the first turn after it has no opener; so
+    when turns are evicted, the opener of the first that remains goes too.
+ 8. Holes are closed (`renumber`) before a position would reach `n_pos`: at once when there is none
+    left, and gladly in a pause once 75 % are used. Cells move down in order and keep their order;
+    where a cache cannot move them, all is read again from 0.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-__all__ = ["Kind", "Ledger", "Range", "Segment"]
+__all__ = ["RENUMBER_AT", "Kind", "Ledger", "Move", "Range", "Segment"]
 
 Range = tuple[int, int]
 """Positions [first, last) that left the cache."""
 
-HIGH_WATER = 0.9
-LOW_WATER = 0.7
+Move = tuple[int, int, int]
+"""Positions [first, last) of the cache, and by how many they move (less than 0)."""
+
+RENUMBER_AT = 0.75
+"""Part of the positions from which on holes are closed in a pause. Holes are free at first, and
+cost a percent of perplexity near the limit, as the sink tokens get far away."""
+
+IMPORTANCE = 16.0
+"""How much longer the most important turn stays than the least: 4 times as long as an ordinary
+one (importance 0.5), which stays 4 times as long as a trivial one."""
 
 
 class Kind(StrEnum):
@@ -100,19 +112,9 @@ class Ledger:
         return 0
 
     @property
-    def high_water(self) -> int:
-        """Tokens from which on turns are evicted."""
-        return self.n_pinned + int((self.window - self.n_pinned) * HIGH_WATER)
-
-    @property
-    def low_water(self) -> int:
-        """Tokens to which an eviction goes down."""
-        return self.n_pinned + int((self.window - self.n_pinned) * LOW_WATER)
-
-    @property
     def wants_opener(self) -> bool:
         """Whether the next turn must open its user turn itself (rule 7)."""
-        return not self.joined or any(not s.pinned for s in self.segments)
+        return not self.joined or any(s.kind is not Kind.PERSONA for s in self.segments)
 
     def tokens(self) -> list[int]:
         """All surviving tokens in order: what rebuilds the cache."""
@@ -128,8 +130,10 @@ class Ledger:
 
     def append_token(self, token: int) -> None:
         """Add one token to the last segment, pending."""
-        self.segments[-1].tokens.append(token)
+        last = self.segments[-1]
+        last.tokens.append(token)
         self.n_tokens += 1
+        self.n_pinned += last.pinned
 
     def pending(self, limit: int) -> list[int]:
         """Return up to `limit` tokens that are to be decoded next, from `next_pos` on."""
@@ -178,7 +182,7 @@ class Ledger:
         return _merge([(s.start, s.end) for s in segments if s.n_cached])
 
     def cut(self, segment: Segment, n_keep: int) -> list[Range]:
-        """Keep only the first `n_keep` tokens of an unpinned segment, mostly the last."""
+        """Keep only the first `n_keep` tokens of a segment, mostly the last."""
         n_cut = max(0, len(segment.tokens) - n_keep)
         n_uncache = max(0, segment.n_cached - n_keep)
         ranges = [(segment.end - n_uncache, segment.end)] if n_uncache else []
@@ -186,20 +190,27 @@ class Ledger:
         segment.n_cached -= n_uncache
         self.n_tokens -= n_cut
         self.n_cells -= n_uncache
+        self.n_pinned -= n_cut if segment.pinned else 0
         return ranges
+
+    def pin(self, segments: list[Segment], pinned: bool) -> None:
+        """Keep these segments for ever, or no longer."""
+        for segment in segments:
+            if segment.pinned is not pinned:
+                segment.pinned = pinned
+                self.n_pinned += len(segment.tokens) if pinned else -len(segment.tokens)
 
     def make_room(self, n_new: int, turn: int) -> list[Range]:
         """Evict so that `n_new` more tokens fit; the open turn is `turn` (rules 4 to 7).
 
         Returns the ranges that must leave the cache, none when there is room enough.
         """
-        if self.n_tokens + n_new <= self.high_water:
-            return []
-        target = self.low_water
-        gone: list[Segment] = []
         n_left = self.n_tokens + n_new
+        if n_left <= self.window:
+            return []
+        gone: list[Segment] = []
         for group in self._evictable(turn):
-            if n_left <= target:
+            if n_left <= self.window:
                 break
             gone += group
             n_left -= sum(len(s.tokens) for s in group)
@@ -208,9 +219,9 @@ class Ledger:
         return self.drop(gone)
 
     def _evictable(self, turn: int) -> list[list[Segment]]:
-        """Past turns, oldest first, then the single events of the open turn."""
+        """Past turns, then the single events of the open turn, in the order in which they go."""
         turns: dict[int, list[Segment]] = {}
-        events = []
+        events: list[list[Segment]] = []
         for segment in self.segments:
             if segment.pinned:
                 continue
@@ -218,13 +229,16 @@ class Ledger:
                 turns.setdefault(segment.turn, []).append(segment)
             elif segment.kind is Kind.EVENT:
                 events.append([segment])
-        return list(turns.values()) + events
+        # sorted() is stable: of two that are equally old, the first goes first.
+        past = sorted(turns.values(), key=lambda t: -_age(turn - t[0].turn, t))
+        ages = {id(event[0]): len(events) - i for i, event in enumerate(events)}
+        return past + sorted(events, key=lambda e: -_age(ages[id(e[0])], e))
 
     def _orphan_opener(self, gone: list[Segment]) -> list[Segment]:
         if not self.joined or not gone:
             return []
         dropped = {id(s) for s in gone}
-        rest = [s for s in self.segments if not s.pinned and id(s) not in dropped]
+        rest = [s for s in self.segments if s.kind is not Kind.PERSONA and id(s) not in dropped]
         return rest[:1] if rest and rest[0].kind is Kind.OPEN else []
 
     def needs_renumbering(self, n_new: int) -> bool:
@@ -232,16 +246,44 @@ class Ledger:
         return self.next_pos + self.n_pending + n_new > self.n_pos
 
     @property
+    def n_holes(self) -> int:
+        """Positions that evictions have left unused."""
+        return self.next_pos - self.n_cells
+
+    @property
     def wants_renumbering(self) -> bool:
-        """Whether positions run short and closing the holes would win a good part of them back."""
-        holes = self.next_pos - self.n_cells
-        return self.needs_renumbering(self.window // 2) and holes >= self.window // 4
+        """Whether positions run short, and closing the holes would win a good part of them back."""
+        return self.next_pos >= RENUMBER_AT * self.n_pos and self.n_holes >= self.window // 8
+
+    def close_holes(self) -> list[Move]:
+        """Number the cached tokens from 0 on; returns which of them move, first to last (rule 8).
+
+        Carried out in this order, no two cells ever have one position.
+        """
+        moves: list[Move] = []
+        position = 0
+        for segment in self.segments:
+            by = position - segment.start
+            if segment.n_cached and by:
+                if moves and moves[-1][1:] == (segment.start, by):
+                    moves[-1] = (moves[-1][0], segment.end, by)
+                else:
+                    moves.append((segment.start, segment.end, by))
+                segment.start = position
+            position += segment.n_cached
+        return moves
 
     def forget_cache(self) -> None:
         """Make every token pending again: the cache was cleared, or is to be (rule 8)."""
         for segment in self.segments:
             segment.n_cached = 0
         self.n_cells = 0
+
+
+def _age(n_turns: int, segments: list[Segment]) -> float:
+    """How old a turn or an event counts: words are of importance 0.5, events have their own."""
+    importance = max(s.importance for s in segments)
+    return float(n_turns * IMPORTANCE ** (0.5 - importance))
 
 
 def _merge(ranges: list[Range]) -> list[Range]:

@@ -33,7 +33,9 @@ __all__ = [
     "NpcInfo",
     "Npcs",
     "Ok",
+    "Pin",
     "Ping",
+    "Pinned",
     "Pong",
     "Reply",
     "Request",
@@ -45,6 +47,7 @@ __all__ = [
     "Stats",
     "StatsReply",
     "Text",
+    "Unpin",
     "Welcome",
     "error_reply",
     "find_id",
@@ -123,6 +126,21 @@ class Cancel(Request, tag="cancel"):
     heard: Annotated[int, Meta(ge=0)] | None = None
 
 
+class Pin(Request, tag="pin"):
+    """Let a character never forget a turn, or a fact in words: one of `turn` and `text`."""
+
+    npc: Name
+    turn: Annotated[int, Meta(ge=1)] | None = None
+    text: Annotated[str, Meta(min_length=1)] | None = None
+
+
+class Unpin(Request, tag="unpin"):
+    """Let a pinned turn age like any other."""
+
+    npc: Name
+    turn: Annotated[int, Meta(ge=1)]
+
+
 class Save(Request, tag="save"):
     """Save characters into a slot."""
 
@@ -184,7 +202,7 @@ class Spawned(Reply, tag="spawned"):
 
 
 class Ok(Reply, tag="ok"):
-    """Answer of `hear`, `event`, `cancel`, `despawn`."""
+    """Answer of `hear`, `event`, `cancel`, `unpin`, `despawn`."""
 
     n_heard: int | None = None
     cancelled: bool | None = None
@@ -239,6 +257,17 @@ class Done(Reply, tag="done"):
     reason: Literal["stop", "length", "cancelled", "slow_client"]
     truncated: bool
     stats: DoneStats
+    turn: int = 0
+
+
+class Pinned(Reply, tag="pinned"):
+    """Answer of `pin`. Counts in tokens: the pin's, all pinned ones, what is left for pins."""
+
+    npc: str
+    turn: int
+    n_tokens: int
+    n_pinned: int
+    n_left: int
 
 
 class Saved(Reply, tag="saved"):
@@ -307,7 +336,20 @@ TERMINAL = tuple(cls for cls in Reply.__subclasses__() if cls.terminal)
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
-    Hello | Spawn | Say | Hear | Event | Cancel | Save | Load | Despawn | List | Stats | Ping
+    Hello
+    | Spawn
+    | Say
+    | Hear
+    | Event
+    | Cancel
+    | Pin
+    | Unpin
+    | Save
+    | Load
+    | Despawn
+    | List
+    | Stats
+    | Ping
 )
 _replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
     Welcome
@@ -317,6 +359,7 @@ _replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
     | Line
     | Gesture
     | Done
+    | Pinned
     | Saved
     | Loaded
     | Npcs

@@ -96,11 +96,36 @@ class Npc:
         words, _ = self.voice.fit(clean(greeting), self._share(MESSAGE_SHARE))
         if not words:
             return
-        self.perceive(f"{USER} comes up to {self.card.char}.")
+        self.insert(self.as_event(f"{USER} comes up to {self.card.char}.").strip(), words)
+
+    def insert(self, event: str, reply: str, pinned: bool = False) -> int:
+        """Put a whole turn before the open one: what happened, and how it was taken.
+
+        `event` is one of `as_event`, with no newline behind it. Returns the turn's number.
+        """
+        self.sequence.make_room(self.n_turn(event, reply), self.turn)
+        since = self._open_turn()  # after making room: events may have left it
+        self.sequence.drop(since)
+        self._open(0)
+        self._add(Kind.EVENT, self.voice.words(event), event)
         self._add(Kind.CLOSE, list(self.voice.close))
-        self._add(Kind.REPLY, self.voice.lead + self.voice.words(words), words)
+        self._add(Kind.REPLY, self.voice.lead + self.voice.words(reply), reply)
         self._add(Kind.END, list(self.voice.end))
+        if pinned:
+            self.ledger.pin(self._open_turn(), True)
         self.turn += 1
+        if since:
+            self._open(0)
+        for segment in since:
+            if segment.kind is not Kind.OPEN:
+                segment.turn = self.turn
+                self.sequence.append(segment)
+        return self.turn - 1
+
+    def n_turn(self, event: str, reply: str) -> int:
+        """Return how many tokens `insert` adds."""
+        words = self.voice.words(event) + self.voice.lead + self.voice.words(reply)
+        return len(words) + self.voice.n_markup
 
     # -- what it hears ---------------------------------------------------------------------
 
@@ -109,13 +134,18 @@ class Npc:
         text, _ = self.voice.fit(clean(text), self._share(EVENT_SHARE))
         if not text:
             return
-        line = (text if text.startswith("*") else f"*{text}*") + "\n"
+        line = self.as_event(text)
         tokens = self.voice.words(line)
         draft = self._take_draft()
         self._open(len(tokens) + (len(draft.tokens) if draft else 0))
         self._add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
         if draft is not None:
             self._draft = self._add(Kind.SAID, draft.tokens, draft.text)
+
+    @staticmethod
+    def as_event(text: str) -> str:
+        """Return an event as a paragraph of a user turn."""
+        return (text if text.startswith("*") else f"*{text}*") + "\n"
 
     def hear(self, speaker: str, text: str) -> None:
         """Read the player's line so far; the `say` that follows reuses what is alike."""
@@ -195,7 +225,7 @@ class Npc:
     def _open_turn(self) -> list[Segment]:
         found = []
         for segment in reversed(self.ledger.segments):
-            if segment.turn != self.turn or segment.pinned:
+            if segment.turn != self.turn or segment.kind is Kind.PERSONA:
                 break
             found.append(segment)
         return found[::-1]
@@ -217,7 +247,9 @@ class Npc:
         kept = (Kind.OPEN, Kind.EVENT)
         return [s for s in self.ledger.segments if s.turn != self.turn or s.kind in kept]
 
-    def relive(self, kind: Kind, text: str, turn: int, importance: float) -> None:
+    def relive(
+        self, kind: Kind, text: str, turn: int, importance: float, pinned: bool = False
+    ) -> None:
         """Add a segment of an earlier life from its text alone, in this model's tokens."""
         if kind is Kind.PERSONA or kind is Kind.NOTE:
             return
@@ -231,6 +263,8 @@ class Npc:
         elif kind is not Kind.OPEN:
             text, _ = self.voice.fit(text, self._share(MESSAGE_SHARE))
             self._add(kind, self.voice.words(text), text, importance)
+        if pinned:
+            self.ledger.pin(self._open_turn(), True)
 
     # -- what it says ----------------------------------------------------------------------
 

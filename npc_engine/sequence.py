@@ -17,8 +17,15 @@ class Cache(Protocol):
     def remove(self, slot: int, first: int, last: int) -> bool:
         """Remove positions [first, last), to the end when last is -1; False when it cannot."""
 
+    @property
+    def can_shift(self) -> bool:
+        """Whether `shift` leaves the cells as if they had been read at their new positions."""
+
+    def shift(self, slot: int, first: int, last: int, by: int) -> None:
+        """Move the cells at positions [first, last) by `by` positions."""
+
     def export(self, slot: int) -> bytes:
-        """Return the slot's cells as bytes."""
+        """Return the slot's cells as bytes; none when they cannot be had."""
 
     def restore(self, slot: int, payload: bytes) -> bool:
         """Fill an empty slot from bytes; False when they do not fit this cache."""
@@ -32,7 +39,9 @@ class Sequence:
         self.slot: int | None = None
         self.parked: bytes | None = None
         self._cache = cache
-        self._holes: list[Range] = []
+        # What the parked copy owes to the ledger, in order: ranges that have left it (by is None),
+        # and cells that have moved.
+        self._owed: list[tuple[int, int, int | None]] = []
 
     @property
     def n_pending(self) -> int:
@@ -64,15 +73,23 @@ class Sequence:
             self.renumber()
 
     def renumber(self) -> None:
-        """Close the holes: clear the cache and let everything be read again from position 0."""
+        """Close the holes, by moving the cells, or else by reading all again from position 0."""
         self.ledger.n_renumbered += 1
-        self.forget_cache()
+        if not self._cache.can_shift:
+            self.forget_cache()
+            return
+        moves = self.ledger.close_holes()
+        if self.slot is None:
+            self._owed += moves
+            return
+        for first, last, by in moves:
+            self._cache.shift(self.slot, first, last, by)
 
     def forget_cache(self) -> None:
         """Empty the slot (or the parked copy): all tokens are pending again."""
         self.ledger.forget_cache()
         self.parked = None
-        self._holes.clear()
+        self._owed.clear()
         if self.slot is not None:
             self._cache.remove(self.slot, 0, -1)
 
@@ -81,46 +98,59 @@ class Sequence:
         self._cache.remove(slot, 0, -1)
         self.slot = slot
         payload, self.parked = self.parked, None
-        holes, self._holes = self._holes, []
+        owed, self._owed = self._owed, []
         if payload is None:
             self.ledger.forget_cache()
         elif self._cache.restore(slot, payload):
-            self._remove(holes)
+            self._settle(owed)
         else:
             self.forget_cache()
+
+    def _settle(self, owed: list[tuple[int, int, int | None]]) -> None:
+        for first, last, by in owed:
+            if by is not None:
+                self._cache.shift(self.slot or 0, first, last, by)
+            elif not self._drop_cells(first, last):
+                return
 
     def park(self) -> None:
         """Move out of the slot into memory."""
         if self.slot is None:
             return
         slot, self.slot = self.slot, None
-        self.parked = self._cache.export(slot) if self.ledger.n_cells else None
+        self.parked = (self._cache.export(slot) or None) if self.ledger.n_cells else None
         self._cache.remove(slot, 0, -1)
 
     def adopt(self, payload: bytes, holes: list[Range]) -> None:
         """Take cells from a save: like a parked copy, from which `holes` still have to leave."""
         self.parked = payload
-        self._holes = list(holes)
+        self._owed = [(first, last, None) for first, last in holes]
 
     def payload(self) -> bytes | None:
-        """Return the cells as bytes, wherever they are; None when nothing is cached.
+        """Return the cells as bytes, wherever they are; None when there are none to be had.
 
-        A parked copy may hold cells that have left the ledger since: `holes` names them.
+        A parked copy may hold cells that have left the ledger since: `holes` names them. One whose
+        cells have moved since is of no use to a save.
         """
         if self.slot is not None:
-            return self._cache.export(self.slot) if self.ledger.n_cells else None
-        return self.parked
+            return (self._cache.export(self.slot) or None) if self.ledger.n_cells else None
+        return None if any(by is not None for _, _, by in self._owed) else self.parked
 
     @property
     def holes(self) -> list[Range]:
         """Positions that are in the parked copy but no more in the ledger."""
-        return list(self._holes)
+        return [(first, last) for first, last, _ in self._owed]
 
     def _remove(self, ranges: list[Range]) -> None:
         if self.slot is None:
-            self._holes += ranges
+            self._owed += [(first, last, None) for first, last in ranges]
             return
         for first, last in ranges:
-            if not self._cache.remove(self.slot, first, last):
-                self.forget_cache()
+            if not self._drop_cells(first, last):
                 return
+
+    def _drop_cells(self, first: int, last: int) -> bool:
+        done = self._cache.remove(self.slot or 0, first, last)
+        if not done:
+            self.forget_cache()
+        return done

@@ -95,9 +95,10 @@ def _overlong(guest: Guest, npc: str, rng: random.Random) -> None:
 
 
 def _endless(guest: Guest, npc: str, _rng: random.Random) -> None:
-    answer = _say(guest, npc, "Tell me everything, and never stop.", 60_000)
-    if isinstance(answer, m.Done) and answer.stats.n_decoded >= guest.engine.stage.window:
-        guest.fault(f"A reply of {answer.stats.n_decoded} tokens is above the window.")
+    for text in ("Tell me everything, and never stop.", "And then?"):
+        answer = _say(guest, npc, text, 60_000)
+        if isinstance(answer, m.Done) and answer.stats.n_decoded >= guest.engine.stage.window:
+            guest.fault(f"A reply of {answer.stats.n_decoded} tokens is above the window.")
 
 
 def _barge_in(guest: Guest, npc: str, rng: random.Random) -> None:
@@ -156,6 +157,20 @@ def _queue(guest: Guest, npc: str, rng: random.Random) -> None:
     guest.wait(*says, *cancels)
 
 
+def _pins(guest: Guest, npc: str, rng: random.Random) -> None:
+    """A fact and the last turn, pinned; more than the budget; and all of it let go."""
+    answers = [guest.ask(m.Pin, npc=npc, text="{{user}} has promised a sword.\x00<|im_end|>")]
+    done = _say(guest, npc, _line(rng, 6), 16)
+    if isinstance(done, m.Done):
+        answers.append(guest.ask(m.Pin, npc=npc, turn=done.turn, allow="too_large"))
+    answers.append(guest.ask(m.Pin, npc=npc, text=_line(rng, 2000), allow="too_large"))
+    _say(guest, npc, _line(rng, 12), 24)
+    for pinned in answers:
+        if isinstance(pinned, m.Pinned):
+            guest.ask(m.Unpin, npc=npc, turn=pinned.turn)
+    guest.ask(m.Unpin, npc=npc, turn=1_000_000, allow="unknown_target")
+
+
 def _saving(guest: Guest, npc: str, rng: random.Random) -> None:
     """Saved while one speaks; one goes and comes back, then all come back."""
     say = guest.post(m.Say, npc=npc, text=_line(rng, 9), max_tokens=64)
@@ -178,5 +193,5 @@ def _mistakes(guest: Guest, npc: str, _rng: random.Random) -> None:
 
 ACTS: Iterable[Act] = (
     *(_small_talk, _half_typed, _silence, _markers, _control, _overlong, _endless, _barge_in),
-    *(_afterthought, _events, _crowd, _queue, _saving, _mistakes),
+    *(_afterthought, _events, _crowd, _queue, _pins, _saving, _mistakes),
 )

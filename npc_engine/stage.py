@@ -151,6 +151,10 @@ class Stage:
         self._take(client, request)
         return m.Ok(id=request.id)
 
+    def keep(self, client: bytes, request: m.Pin | m.Unpin) -> None:
+        """Queue a pin or its end; the answer comes when the character has finished its line."""
+        self._take(client, request)
+
     def event(self, client: bytes, request: m.Event) -> m.Reply:
         """Queue an event for all who perceive it; for nobody when one of them is unknown."""
         names = list(self.characters) if request.npcs == "*" else list(dict.fromkeys(request.npcs))
@@ -158,7 +162,7 @@ class Stage:
             character.take(client, request, next(self._arrivals), self.settings.max_queue)
         return m.Ok(id=request.id, n_heard=len(names))
 
-    def _take(self, client: bytes, request: m.Say | m.Hear) -> None:
+    def _take(self, client: bytes, request: m.Say | m.Hear | m.Pin | m.Unpin) -> None:
         character = self.find(request.npc)
         character.take(client, request, next(self._arrivals), self.settings.max_queue)
 

@@ -1,4 +1,4 @@
-"""The user's verbs: spawn, say, hear, event, save, load, despawn, list, stats, ping.
+"""The user's verbs: spawn, say, hear, event, pin, unpin, save, load, despawn, list, stats, ping.
 
 Owns their arguments and defaults. It knows no socket and no engine: `client.Client` (ZeroMQ) and
 `engine.Engine` (in process) supply `_send` and `_receive`, and are used alike.
@@ -23,7 +23,9 @@ from npc_engine.messages import (
     NpcInfo,
     Npcs,
     Ok,
+    Pin,
     Ping,
+    Pinned,
     Pong,
     Save,
     Saved,
@@ -32,6 +34,7 @@ from npc_engine.messages import (
     Spawned,
     Stats,
     StatsReply,
+    Unpin,
 )
 from npc_engine.speech import Mailbox, Speech
 
@@ -137,6 +140,27 @@ class Verbs(Mailbox):
             expires_s=expires_s,
         )
         return self._ask(request, Ok, timeout).n_heard or 0
+
+    def pin(
+        self,
+        npc: str,
+        text: str | None = None,
+        *,
+        turn: int | None = None,
+        timeout: float = SAY_TIMEOUT_S,
+    ) -> Pinned:
+        """Let a character never forget a fact in words, or a turn (the `turn` of a `Done`).
+
+        The answer comes when it has finished the line it is speaking. Its `turn` is what `unpin`
+        takes. Raises TooLarge when the budget for pins is full, UnknownTarget for a turn that has
+        left the window.
+        """
+        request = Pin(id=self._new_id(), npc=npc, text=text, turn=turn)
+        return self._ask(request, Pinned, timeout)
+
+    def unpin(self, npc: str, turn: int, *, timeout: float = SAY_TIMEOUT_S) -> None:
+        """Let a pinned turn age like any other. Raises UnknownTarget when it is not pinned."""
+        self._ask(Unpin(id=self._new_id(), npc=npc, turn=turn), Ok, timeout)
 
     def save(
         self, slot: str, npcs: Sequence[str] | None = None, *, timeout: float = FILE_TIMEOUT_S

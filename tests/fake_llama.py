@@ -54,6 +54,7 @@ class FakeLlama:
     samplers: list[FakeSampler] = field(default_factory=list)
     batches: list[list[tuple[int, int, list[int], bool]]] = field(default_factory=list)
     n_failures: int = 0  # decodes that are to fail
+    can_shift: bool = True
     closed: bool = False
 
     def __post_init__(self) -> None:
@@ -130,6 +131,13 @@ class FakeLlama:
         for position in [p for p in cells if p >= first and (last == -1 or p < last)]:
             del cells[position]
         return True
+
+    def shift(self, slot: int, first: int, last: int, by: int) -> None:
+        assert self.can_shift and 0 <= first < last and first + by >= 0
+        cells = self.slots[slot]
+        moved = {p: cells.pop(p) for p in sorted(cells) if first <= p < last}
+        assert moved and not cells.keys() & {p + by for p in moved}, "two cells of one position"
+        cells.update({p + by: token for p, token in moved.items()})
 
     def export(self, slot: int) -> bytes:
         return json.dumps([self.layout, sorted(self.slots[slot].items())]).encode()

@@ -226,11 +226,13 @@ def check_character(fake: FakeLlama, character: Character, name: str = "") -> No
         assert fake.slots[sequence.slot] == cells, f"{name}: the cache is not what the ledger says"
     elif sequence.parked is not None:
         held: dict[int, int] = dict(json.loads(sequence.parked)[1])
-        for first, last in sequence.holes:
-            held = {p: t for p, t in held.items() if p < first or (last != -1 and p >= last)}
+        for first, last, by in sequence._owed:
+            found = {p for p in held if p >= first and (last == -1 or p < last)}
+            moved = {} if by is None else {p + by: held[p] for p in found}
+            held = {p: t for p, t in held.items() if p not in found} | moved
         assert held == cells, f"{name}: the parked copy is not what the ledger says"
     else:
         assert not cells, name
-    if ledger.n_cells >= ledger.n_pinned and ledger.n_pinned:
-        pinned = [t for s in segments if s.pinned for t in s.tokens]
-        assert [cells.get(i) for i in range(len(pinned))] == pinned, f"{name}: persona has moved"
+    persona = [t for s in segments if s.kind == "persona" for t in s.tokens]
+    if ledger.n_cells >= len(persona):
+        assert [cells.get(i) for i in range(len(persona))] == persona, f"{name}: persona has moved"

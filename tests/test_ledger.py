@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from npc_engine.ledger import Kind, Ledger, Range, Segment
 
@@ -25,26 +25,47 @@ class Naive:
     places: list[int | None] = field(default_factory=list)
 
 
+def weights(segments: list[Naive]) -> list[float]:
+    return [s.segment.importance for s in segments]
+
+
+def index(segments: list[Naive], segment: Naive) -> int:
+    return next(i for i, s in enumerate(segments) if s is segment)
+
+
+def oldest(ages: list[tuple[int, float, int]]) -> int:
+    """Of (age, importance, name), the name of the one that goes first: a trivial one counts as four
+    times as old, a most important one as a quarter as old; at a tie the first.
+    """
+    counted = [(age * 4 ** (1 - 2 * importance), name) for age, importance, name in ages]
+    most = max(age for age, _ in counted)
+    return next(name for age, name in counted if age == most)
+
+
 def survivors(told: list[Naive], ledger: Ledger, n_new: int, turn: int) -> list[Naive]:
     """Rules 4 to 7, written down as plainly as can be."""
 
     def n_left(segments: list[Naive]) -> int:
         return sum(len(s.tokens) for s in segments) + n_new
 
-    n_pinned = sum(len(s.tokens) for s in told if s.pinned)
-    if n_left(told) <= n_pinned + int((ledger.window - n_pinned) * 0.9):
-        return told
     left = list(told)
-    while n_left(left) > n_pinned + int((ledger.window - n_pinned) * 0.7):
-        past = [s.turn for s in left if not s.pinned and s.turn != turn]
-        events = [s for s in left if not s.pinned and s.turn == turn and s.kind is Kind.EVENT]
+    while n_left(left) > ledger.window:
+        loose = [s for s in left if not s.pinned]
+        past = {s.turn: [t for t in loose if t.turn == s.turn] for s in loose if s.turn != turn}
+        events = [s for s in loose if s.turn == turn and s.kind is Kind.EVENT]
         if past:
-            left = [s for s in left if s.pinned or s.turn != past[0]]
+            first = oldest([(turn - t, max(weights(past[t])), t) for t in past])
+            left = [s for s in left if s.pinned or s.turn != first]
         elif events:
-            left.remove(events[0])
+            n_all = [s for s in told if not s.pinned and s.turn == turn and s.kind is Kind.EVENT]
+            ages = [
+                (len(n_all) - index(n_all, s), s.segment.importance, i)
+                for i, s in enumerate(events)
+            ]
+            left = [s for s in left if s is not events[oldest(ages)]]
         else:
             break
-    rest = [s for s in left if not s.pinned]
+    rest = [s for s in left if s.kind is not Kind.PERSONA]
     if ledger.joined and len(left) < len(told) and rest and rest[0].kind is Kind.OPEN:
         left.remove(rest[0])
     return left
@@ -68,9 +89,11 @@ class LedgerMachine(RuleBasedStateMachine):
         for n in n_pinned:
             self._append(Kind.PERSONA, n, 0, pinned=True)
 
-    def _append(self, kind: Kind, n: int, turn: int, pinned: bool = False) -> None:
+    def _append(
+        self, kind: Kind, n: int, turn: int, pinned: bool = False, importance: float = 0.5
+    ) -> None:
         tokens = list(itertools.islice(self.next_token, n))
-        segment = Segment(kind, list(tokens), turn=turn, pinned=pinned)
+        segment = Segment(kind, list(tokens), "", turn, pinned, importance)
         self.ledger.append(segment)
         self.told.append(Naive(segment, kind, turn, pinned, tokens, [None] * n))
 
@@ -81,15 +104,40 @@ class LedgerMachine(RuleBasedStateMachine):
             for position in range(first, last):
                 del self.cache[position]
 
-    @rule(kind=st.sampled_from(list(Kind)), n=st.integers(0, 40))
-    def append(self, kind: Kind, n: int) -> None:
-        self._append(kind, n, self.turn)
+    @rule(
+        kind=st.sampled_from(sorted(set(Kind) - {Kind.PERSONA})),
+        n=st.integers(0, 40),
+        importance=st.sampled_from([0.0, 0.25, 0.5, 0.5, 0.75, 1.0]),
+    )
+    def append(self, kind: Kind, n: int, importance: float) -> None:
+        self._append(kind, n, self.turn, importance=importance)
+
+    @rule(turn=st.integers(1, 9), pinned=st.booleans())
+    def pin(self, turn: int, pinned: bool) -> None:
+        """A turn is kept from now on, or may leave again."""
+        chosen = [s for s in self.told if s.turn == turn]
+        self.ledger.pin([s.segment for s in chosen], pinned)
+        for s in chosen:
+            s.pinned = pinned
+
+    @rule()
+    def close_holes(self) -> None:
+        """The cache carries out the moves in their order; no cell may fall upon another."""
+        for first, last, by in self.ledger.close_holes():
+            assert by < 0
+            moved = {p: self.cache.pop(p) for p in range(first, last)}
+            assert not self.cache.keys() & {p + by for p in moved}
+            self.cache.update({p + by: token for p, token in moved.items()})
+        assert sorted(self.cache) == list(range(len(self.cache)))
+        places = iter(range(len(self.cache)))
+        for s in self.told:
+            s.places = [None if place is None else next(places) for place in s.places]
+        assert self.ledger.n_holes == 0
 
     @rule()
     def next_turn(self) -> None:
         self.turn += 1
 
-    @precondition(lambda self: not self.told[-1].pinned)
     @rule()
     def append_token(self) -> None:
         token = next(self.next_token)
@@ -123,7 +171,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def cut(self, data: st.DataObject) -> None:
         """The last segment mostly, but any one may be cut: that leaves a hole."""
-        loose = [s for s in self.told if not s.pinned]
+        loose = [s for s in self.told if s.kind is not Kind.PERSONA]
         if not loose:
             return
         s = data.draw(st.sampled_from([loose[-1], *loose]))
@@ -139,7 +187,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.n_evicted += sum(len(s.tokens) for s in gone)
         self._forget(self.ledger.make_room(n_new, turn))
         self.told = expected
-        if self.ledger.n_tokens + n_new > self.ledger.high_water:
+        if self.ledger.n_tokens + n_new > self.ledger.window:
             assert all(
                 s.pinned or (s.turn == turn and s.kind is not Kind.EVENT) for s in self.told
             ), "something could still have left"
@@ -207,18 +255,17 @@ def kinds(ledger: Ledger) -> list[tuple[Kind, int]]:
     return [(s.kind, s.turn) for s in ledger.segments]
 
 
-def test_nothing_leaves_below_the_high_water_mark() -> None:
+def test_nothing_leaves_while_there_is_room() -> None:
     ledger = make((Kind.SAID, 1, 40), (Kind.SAID, 2, 40))
-    assert ledger.high_water == 91
-    assert ledger.make_room(1, 3) == []
-    assert ledger.make_room(2, 3) == [(10, 50)]
+    assert ledger.make_room(10, 3) == []
+    assert ledger.make_room(11, 3) == [(10, 50)]
 
 
-def test_whole_turns_leave_oldest_first_down_to_the_low_water_mark() -> None:
+def test_whole_turns_leave_oldest_first_and_no_more_than_must() -> None:
     turns = [(kind, turn, 10) for turn in (1, 2, 3, 4) for kind in (Kind.SAID, Kind.REPLY)]
     ledger = make(*turns)
-    assert ledger.low_water == 72
-    assert ledger.make_room(10, 4) == [(10, 50)], "one range for what touches"
+    assert ledger.make_room(11, 4) == [(10, 30)], "one range for what touches"
+    assert ledger.make_room(31, 4) == [(30, 50)]
     assert [s.turn for s in ledger.segments] == [0, 3, 3, 4, 4]
     assert ledger.n_evicted == 40
 
@@ -312,21 +359,51 @@ def test_a_forgotten_cache_is_read_again_from_position_0() -> None:
 
 
 def test_renumbering_is_wanted_where_it_wins_positions() -> None:
-    """Less than half a window of positions left, and a quarter of a window of holes to close."""
+    """75 % of the positions are used, and an eighth of a window of holes can be closed."""
     # 80 tokens at positions 0 to 79, window 100
-    ledger = make((Kind.SAID, 1, 24), (Kind.SAID, 2, 1), (Kind.SAID, 3, 45))
-    ledger.n_pos = 129
-    assert ledger.needs_renumbering(50)
+    ledger = make((Kind.SAID, 1, 11), (Kind.SAID, 2, 1), (Kind.SAID, 3, 58))
+    ledger.n_pos = 106
     assert not ledger.wants_renumbering, "there is no hole"
-    turn_1 = [s for s in ledger.segments if s.turn == 1]
-    turn_2 = [s for s in ledger.segments if s.turn == 2]
-    ledger.drop(turn_1)
-    assert not ledger.wants_renumbering, "24 cells are not worth it"
-    ledger.drop(turn_2)
+    ledger.drop([s for s in ledger.segments if s.turn == 1])
+    assert not ledger.wants_renumbering, "11 positions are not worth it"
+    ledger.drop([s for s in ledger.segments if s.turn == 2])
     assert ledger.wants_renumbering
-    ledger.n_pos = 130
-    assert not ledger.wants_renumbering, "half a window is left"
-    ledger.append(Segment(Kind.EVENT, [1], turn=4))
-    assert ledger.wants_renumbering, "what is pending counts"
-    ledger.forget_cache()
+    ledger.n_pos = 107
+    assert not ledger.wants_renumbering, "more than a quarter is left"
+    ledger.n_pos = 106
+    assert ledger.close_holes() == [(22, 80, -12)]
     assert not ledger.wants_renumbering
+    assert (ledger.next_pos, ledger.n_holes) == (68, 0)
+
+
+def test_an_important_event_keeps_its_turn_longer_than_a_trivial_one() -> None:
+    turns = [(kind, turn, 5) for turn in range(1, 9) for kind in (Kind.EVENT, Kind.REPLY)]
+    ledger = make(*turns)
+    for s in ledger.segments:
+        s.importance = {1: 1.0, 3: 0.0}.get(s.turn, 0.5) if s.kind is Kind.EVENT else 0.5
+    ledger.make_room(60, 9)
+    assert sorted({s.turn for s in ledger.segments}) == [0, 1, 7, 8]
+    ledger.make_room(90, 9)
+    assert sorted({s.turn for s in ledger.segments}) == [0], "it does not stay for ever"
+
+
+def test_trivial_events_of_the_open_turn_leave_first() -> None:
+    ledger = make(*[(Kind.EVENT, 1, 15)] * 5)
+    for s, importance in zip(ledger.segments[1:], (0.9, 0.5, 0.1, 0.5, 0.5), strict=True):
+        s.importance = importance
+    ledger.make_room(40, 1)
+    assert [s.importance for s in ledger.segments[1:]] == [0.9, 0.5, 0.5]
+
+
+def test_pins_stay_where_they_are_until_they_are_pins_no_more() -> None:
+    ledger = make(*[(Kind.SAID, turn, 20) for turn in (1, 2, 3, 4)])
+    pinned = [s for s in ledger.segments if s.turn == 1]
+    ledger.pin(pinned, True)
+    ledger.pin(pinned, True)
+    assert ledger.n_pinned == 30
+    assert ledger.make_room(50, 5) == [(30, 70)]
+    assert [s.turn for s in ledger.segments] == [0, 1, 4]
+    ledger.pin(pinned, False)
+    assert ledger.n_pinned == 10
+    ledger.make_room(70, 5)
+    assert [s.turn for s in ledger.segments] == [0, 4]

@@ -612,8 +612,10 @@ def test_what_was_heard_makes_no_difference_to_what_is_read(heard: str, said: st
     assert told(with_draft) == told(without)
 
 
-def test_positions_are_won_back_behind_a_line_not_amid_one() -> None:
-    npc = make(window=300, n_pos=900)
+@pytest.mark.parametrize("can_shift", [False, True])
+def test_positions_are_won_back_behind_a_line_not_amid_one(can_shift: bool) -> None:
+    fake = FakeLlama(n_cells=300, n_pos=900, can_shift=can_shift)
+    npc = make(fake, window=300, n_pos=900)
     for i in range(40):
         before = npc.ledger.n_renumbered
         npc.say("Player", f"Question {i}?")
@@ -622,7 +624,8 @@ def test_positions_are_won_back_behind_a_line_not_amid_one() -> None:
         assert npc.ledger.n_renumbered == before, "amid a line"
         npc.finish(f"Answer {i}.", len(f"Answer {i}."), interrupted=False)
         if npc.ledger.n_renumbered > before:
-            assert (npc.ledger.n_cells, npc.ledger.next_pos) == (0, 0)
+            assert npc.ledger.next_pos == npc.ledger.n_cells
+            assert bool(npc.ledger.n_cells) == can_shift
         assert told(npc).startswith(BEGINNING)
         assert told(npc).endswith(f"Answer {i}.<|im_end|>\n")
     assert npc.ledger.n_renumbered > 0

@@ -31,13 +31,17 @@ class Stubborn(FakeLlama):
 
 
 def cells(sequence: Sequence, cache: FakeLlama) -> dict[int, int]:
-    """Position to token: in the slot, or in the parked copy less its holes."""
+    """Position to token: in the slot, or in the parked copy as it will be when it is back."""
     if sequence.slot is not None:
         return dict(cache.slots[sequence.slot])
     if sequence.parked is None:
         return {}
     _, held = json.loads(sequence.parked)
-    return {p: t for p, t in held if not any(in_range(p, hole) for hole in sequence.holes)}
+    kept = {int(p): t for p, t in held}
+    for first, last, by in sequence._owed:
+        found = {p: kept.pop(p) for p in list(kept) if in_range(p, (first, last))}
+        kept.update({p + by: t for p, t in found.items()} if by is not None else {})
+    return kept
 
 
 def in_range(position: int, hole: Range) -> bool:
@@ -59,7 +63,7 @@ def read(sequence: Sequence, cache: FakeLlama, n: int) -> None:
 
 
 def saved(sequence: Sequence, cache: FakeLlama) -> Sequence:
-    """The same character out of a save, with the range that the save says is stale."""
+    """The same character out of a save, with the ranges that the save says are stale."""
     old = sequence.ledger
     new = Ledger(old.window, old.n_pos, old.joined)
     for s in old.segments:
@@ -68,7 +72,9 @@ def saved(sequence: Sequence, cache: FakeLlama) -> Sequence:
     new.n_cells = old.n_cells
     twin = Sequence(new, cache)
     payload = sequence.payload()
-    if payload is not None:
+    if payload is None:
+        new.forget_cache()
+    else:
         twin.adopt(payload, [*sequence.holes, (new.next_pos, -1)])
     return twin
 
@@ -147,15 +153,22 @@ class SequenceMachine(RuleBasedStateMachine):
 
     @rule()
     def renumber(self) -> None:
-        n = self.sequence.ledger.n_renumbered
+        ledger = self.sequence.ledger
+        n, n_cells = ledger.n_renumbered, ledger.n_cells
         self.sequence.renumber()
-        assert self.sequence.ledger.n_renumbered == n + 1
-        assert self.sequence.ledger.n_cells == 0
-        assert (self.sequence.parked, self.sequence.holes) == (None, [])
+        assert ledger.n_renumbered == n + 1
+        assert ledger.n_cells == (n_cells if self.cache.can_shift else 0)
+        assert ledger.next_pos == ledger.n_cells, "there is a hole"
+        assert self.cache.can_shift or (self.sequence.parked, self.sequence.holes) == (None, [])
 
     @rule(removes=st.booleans(), restores=st.booleans())
     def change_mood(self, removes: bool, restores: bool) -> None:
         self.cache.removes, self.cache.restores = removes, restores
+
+    @precondition(lambda self: self.sequence.slot is not None)
+    @rule(can_shift=st.booleans())
+    def be_another_model(self, can_shift: bool) -> None:
+        self.cache.can_shift = can_shift
 
     @invariant()
     def cells_are_what_the_ledger_says(self) -> None:
@@ -175,7 +188,9 @@ class SequenceMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_cached_can_be_saved(self) -> None:
-        assert self.sequence.payload() is not None or not self.sequence.ledger.n_cells
+        """But for a parked copy whose cells have moved: those tokens are read again."""
+        has_moved = any(by is not None for _, _, by in self.sequence._owed)
+        assert has_moved or self.sequence.payload() is not None or not self.sequence.ledger.n_cells
 
 
 TestSequence = SequenceMachine.TestCase

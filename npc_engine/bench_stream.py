@@ -1,0 +1,295 @@
+"""`npc-engine bench stream`: a long text in a small window, every policy side by side.
+
+Owns the command line, the run and its going on after an interruption. `stream` knows the policies,
+`stream_reader` measures one, `stream_report` tells the result.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from npc_engine.errors import ConfigError, SetupError
+from npc_engine.llama_model import LIBRARY_VERSION, Model
+from npc_engine.loading import n_auto_threads
+from npc_engine.machine import computer, library
+from npc_engine.report import need_plots, progress, write_json
+from npc_engine.selftest import extra_bufts_work
+from npc_engine.stream_partial import Partial, Place, read_partial, write_partial
+from npc_engine.stream_policies import LAYOUT, POLICIES, Setup, check, open_reader, parse_policies
+from npc_engine.stream_reader import N_BLOCK, Reader
+from npc_engine.stream_report import figures, markdown, plot, text_table
+
+__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "read_text", "run"]
+
+SUMMARY = "read a long text in a small window: perplexity, time and memory of every policy"
+ABOUT = """\
+Read a long text as an endless conversation would be read, in a small window of the KV cache, and
+compare how well the model still predicts it: with full attention until it fails, with a window that
+forgets the beginning, with 1, 2, 4 or 8 of the first tokens kept (attention sinks, arXiv
+2309.17453), with the window read again each time, with stretched positions, and with what this
+engine does: the persona pinned, old turns evicted, holes left where they were.
+
+The policies take turns, 1,024 tokens each. Interrupt it at any time: the same command goes on.
+"""
+EXAMPLES = """\
+policies:
+  full       full attention: every token stays, until --full-tokens
+  no-sinks   the last tokens of the window, moved to positions from 0 on
+  sinks-K    the same, with the first K tokens kept
+  recompute  the last tokens, read again from nothing (a sample of the text)
+  ours       the engine's ledger: --pinned first tokens, old turns leave, holes stay
+  linear     full attention with positions squeezed to half (arXiv 2306.15595)
+
+examples:
+  npc-engine bench stream --model q4.gguf --text novel.txt
+  npc-engine bench stream --model q4.gguf --text novel.txt --tokens 100000 --out reports/
+  npc-engine bench stream --model q4.gguf --text novel.txt --policies ours,sinks-4 --window 1024
+
+It writes stream.json, stream.md and stream.png. About 3 minutes for 20,000 tokens and a model of
+100 M parameters on four fast cores; 100,000 tokens take an hour or more on a small machine.
+"""
+MIN_BETWEEN_S = 20.0  # the cells of seven windows are not written all the time
+MAX_CHARS_PER_TOKEN = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    add = parser.add_argument
+    add("--model", metavar="FILE", required=True, help="the GGUF model to measure")
+    add("--text", metavar="FILE", required=True, help="a long text, UTF-8; a novel is best")
+    add("--tokens", metavar="N", type=int, default=20_000, help="how much of it (default: 20000)")
+    add("--window", metavar="N", type=int, default=512, help="cells of a policy (default: 512)")
+    add("--policies", metavar="A,B,..", default=",".join(POLICIES), help="which (default: all)")
+    add("--pinned", metavar="N", type=int, default=64, help="ours: pinned tokens (default: 64)")
+    add("--turn", metavar="N", type=int, default=32, help="ours: tokens of a turn (default: 32)")
+    add("--chunk", metavar="N", type=int, default=32, help="tokens read together (default: 32)")
+    add(
+        "--full-tokens",
+        metavar="N",
+        type=int,
+        help="cells of full attention (default: 1.5 times the trained length, at most 12288)",
+    )
+    add("--threads", metavar="N", type=int, help="CPU threads (default: physical cores less one)")
+    add("--out", metavar="DIR|FILE", default=".", help="where to write the report (default: here)")
+    add("--no-plot", action="store_true", help="no stream.png, which needs matplotlib")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write the report, print the table. Raises SetupError."""
+    if not args.no_plot:
+        need_plots()
+    names = parse_policies(args.policies)
+    path = _report_path(args.out)
+    model = Model(args.model, extra_bufts=extra_bufts_work(Path(args.model)))
+    try:
+        setup = _setup(args, model)
+        check(model, setup, names)
+        text = read_text(model, Path(args.text), args.tokens)
+        bench = _Bench(model, setup, text, path.with_suffix(".partial"))
+        readers = bench.run(names)
+        report = _report(args, model, setup, text, readers)
+    finally:
+        model.close()
+    _write(report, path, not args.no_plot)
+    bench.partial.unlink(missing_ok=True)
+    sys.stdout.write(text_table(report))
+    _say(f"Written: {path} and beside it stream.md" + ("" if args.no_plot else " and the plot"))
+    return 0
+
+
+def _report_path(out: str) -> Path:
+    path = Path(out)
+    return path if path.suffix == ".json" else path / "stream.json"
+
+
+def _setup(args: argparse.Namespace, model: Model) -> Setup:
+    for name, low in (("tokens", 2), ("chunk", 1), ("turn", 1), ("pinned", 0), ("window", 2)):
+        if getattr(args, name) < low:
+            raise ConfigError(f"--{name} is {getattr(args, name)}.", f"Give {low} or more.")
+    n_full = args.full_tokens or min(12_288, model.n_ctx_train * 3 // 2)
+    return Setup(
+        window=args.window,
+        n_chunk=args.chunk,
+        n_pinned=args.pinned,
+        n_turn=args.turn,
+        n_full=max(N_BLOCK, min(n_full, args.tokens)),
+        n_threads=args.threads or n_auto_threads(),
+    )
+
+
+def read_text(model: Model, path: Path, n_tokens: int) -> list[int]:
+    """Return the first `n_tokens` + 1 tokens of a text, the model's first token included.
+
+    Raises SetupError when it cannot be read, is no UTF-8, or is too short.
+    """
+    try:
+        text = path.read_bytes()[: MAX_CHARS_PER_TOKEN * 4 * (n_tokens + 1)]
+        words = text.decode("utf-8") if len(text) == path.stat().st_size else _cut(text)
+    except OSError as error:
+        raise SetupError(
+            f"The text {str(path)!r} cannot be read: {error.strerror}.", "Check the path."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise SetupError(
+            f"The text {str(path)!r} is no UTF-8: byte {error.start} is {text[error.start]:#x}.",
+            "Save it as UTF-8.",
+        ) from None
+    tokens = [model.bos] * model.add_bos + model.tokenize(words)
+    if len(tokens) <= n_tokens:
+        raise SetupError(
+            f"The text {str(path)!r} has {len(tokens):,} tokens.",
+            f"Give a longer one, or --tokens {max(2, len(tokens) - 1)} at most.",
+        )
+    return tokens[: n_tokens + 1]
+
+
+def _cut(text: bytes) -> str:
+    """Decode a text that was cut, perhaps within a character."""
+    end = len(text)
+    while end and text[end - 1] & 0xC0 == 0x80:
+        end -= 1
+    return text[: max(0, end - 1)].decode("utf-8")
+
+
+class _Bench:
+    """A run: its readers, and what is kept of it for the next time."""
+
+    def __init__(self, model: Model, setup: Setup, text: list[int], partial: Path) -> None:
+        self.model = model
+        self.setup = setup
+        self.text = text
+        self.partial = partial
+        self._n_done = self._n_kept = 0
+        self._kept_at = 0.0
+
+    def run(self, names: Sequence[str]) -> dict[str, Reader | str]:
+        """Read the whole text with every policy."""
+        readers = {name: open_reader(self.model, name, self.setup) for name in names}
+        active = {name: r for name, r in readers.items() if isinstance(r, Reader)}
+        try:
+            self._go_on(active)
+            n = len(self.text) - 1
+            with progress(n * len(active), "reading") as show:
+                while self._n_done < n:
+                    self._round(active, min(self._n_done + N_BLOCK, n), show)
+        except KeyboardInterrupt:
+            _say(f"\nInterrupted. The same command goes on from {self._n_kept:,} tokens.")
+            raise
+        finally:
+            for reader in active.values():
+                reader.llama.close()
+        return readers
+
+    def _round(
+        self, readers: dict[str, Reader], last: int, show: Callable[[float, str], None]
+    ) -> None:
+        first = self._n_done
+        places = {}
+        for i, (name, reader) in enumerate(readers.items()):
+            show(first * len(readers) + i * (last - first), f"{last:,} tokens: {name}")
+            reader.read(self.text, last)
+            places[name] = Place(reader.blocks, reader.n_done, reader.ended, reader.settle())
+        self._n_done = last
+        if time.monotonic() - self._kept_at > MIN_BETWEEN_S:
+            write_partial(self.partial, Partial(self._key(list(readers)), last, places))
+            self._kept_at = time.monotonic()
+            self._n_kept = last
+
+    def _go_on(self, readers: dict[str, Reader]) -> None:
+        kept = read_partial(self.partial)
+        if kept is None:
+            return
+        if kept.run != self._key(list(readers)):
+            raise ConfigError(
+                f"{str(self.partial)!r} is of a run with other settings, another model or text.",
+                "Give the same flags to go on, another --out, or remove that file to start anew.",
+            )
+        _say(f"Going on from {kept.n_done:,} tokens ...")
+        for name, reader in readers.items():
+            place = kept.places[name]
+            reader.ended = place.ended
+            if not place.ended:
+                reader.resume(self.text, place.blocks, place.n_done, place.payload)
+            reader.blocks, reader.n_done = place.blocks, place.n_done
+        self._n_done = self._n_kept = kept.n_done
+
+    def _key(self, names: Sequence[str]) -> str:
+        """Whatever may change the result."""
+        return json.dumps(
+            {
+                "setup": dataclasses.asdict(self.setup),
+                "policies": list(names),
+                "model": self.model.fingerprint(),
+                "text": _digest(self.text),
+                "library": LIBRARY_VERSION,
+            }
+        )
+
+
+def _digest(tokens: list[int]) -> str:
+    return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()[:16]
+
+
+def _report(
+    args: argparse.Namespace,
+    model: Model,
+    setup: Setup,
+    text: list[int],
+    readers: dict[str, Reader | str],
+) -> dict[str, Any]:
+    kv_bytes = model.kv_bytes_per_token(LAYOUT)
+    here, build = computer(), library()
+    return {
+        "title": f"{len(text) - 1:,} tokens of {Path(args.text).stem} in a window of "
+        f"{setup.window}: {model.name}",
+        "command": _command(args),
+        "n_tokens": len(text) - 1,
+        "n_block": N_BLOCK,
+        "settings": dataclasses.asdict(setup),
+        "layout": str(LAYOUT),
+        "kv_bytes_per_token": kv_bytes,
+        "model": {
+            "name": model.name,
+            "arch": model.arch,
+            "n_bytes": model.n_bytes,
+            "n_ctx_train": model.n_ctx_train,
+            "fingerprint": model.fingerprint(),
+        },
+        "text": {"name": Path(args.text).name, "digest": _digest(text)},
+        "machine": {
+            "n_physical": here["n_physical"],
+            "features": build["features"],
+            "llama_cpp_python": build["llama_cpp_python"],
+            "compiler": build["compiler"],
+        },
+        "policies": [figures(name, reader, kv_bytes) for name, reader in readers.items()],
+    }
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command that was given, with the names of the files alone."""
+    words = ["npc-engine", "bench", "stream"]
+    words += ["--model", Path(args.model).name, "--text", Path(args.text).name]
+    for flag in ("tokens", "window", "policies", "pinned", "turn", "chunk", "full_tokens"):
+        if getattr(args, flag) is not None:
+            words += ["--" + flag.replace("_", "-"), str(getattr(args, flag))]
+    return " ".join(words + (["--threads", str(args.threads)] if args.threads else []))
+
+
+def _write(report: dict[str, Any], path: Path, plots: bool) -> None:
+    write_json(path, report)
+    picture = path.with_suffix(".png")
+    if plots:
+        plot(report, picture)
+    path.with_suffix(".md").write_text(markdown(report, picture.name if plots else ""), "utf-8")
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(text + "\n")
