@@ -5,6 +5,7 @@ the machine does meets both. `talk` and `rival` are the two sides, `talk_turn` s
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -21,7 +22,7 @@ from npc_engine.rival import LAYOUT, Rival
 from npc_engine.rival_process import RivalProcess
 from npc_engine.selftest import extra_bufts_work
 from npc_engine.talk import Talk
-from npc_engine.talk_report import as_json, as_markdown, as_table, figure, passed
+from npc_engine.talk_report import as_json, as_markdown, as_table, figure, passed, verdicts
 from npc_engine.talk_script import CARD, lines
 from npc_engine.talk_turn import Side, TalkRun, Turn
 
@@ -90,9 +91,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Hold the talks; print the table, write reports and plot. Raises NpcError."""
     _check(args)
+    logging.getLogger("npc_engine.llama").setLevel(logging.ERROR)  # not amid a progress bar
     model = Model(args.model, extra_bufts=extra_bufts_work(Path(args.model)))
     n_threads = args.threads or n_auto_threads()
-    facts = {"model": model.name, "n_threads": n_threads, "layout": str(LAYOUT)}
+    facts = {
+        "command": _command(args),
+        "model": model.name,
+        "n_threads": n_threads,
+        "layout": str(LAYOUT),
+        "n_turns": args.turns,
+        "max_tokens": args.max_tokens,
+    }
     runs: list[TalkRun] = []
     try:
         windows = _windows(args.windows, model)
@@ -107,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
             one.interrupted = True
     finally:
         model.close()
-    _write(args, {**facts, "n_turns": args.turns, "max_tokens": args.max_tokens}, runs)
+    _write(args, facts, runs)
     return 0 if all(map(passed, runs)) else 1
 
 
@@ -169,11 +178,22 @@ def _note(side: Side, found: Turn | str) -> None:
         side.errors.append(found)
 
 
+def _command(args: argparse.Namespace) -> str:
+    """The command that was given, with the name of the model's file alone."""
+    words = ["npc-engine", "bench", "talk", "--model", Path(args.model).name]
+    words += ["--windows", args.windows, "--turns", str(args.turns)]
+    for flag in ("rival_turns", "max_tokens", "threads"):
+        if getattr(args, flag) is not None:
+            words += ["--" + flag.replace("_", "-"), str(getattr(args, flag))]
+    return " ".join(words)
+
+
 def _write(args: argparse.Namespace, facts: dict[str, Any], runs: Sequence[TalkRun]) -> None:
-    out = Path(args.out)
+    out, picture = Path(args.out), Path(args.out).with_suffix(".png")
     found = as_json(facts, runs)
     report.write_json(out, found)
-    sys.stdout.write(as_table(found["windows"]))
-    out.with_suffix(".md").write_text(as_markdown(found, out.stem), "utf-8")
+    sys.stdout.write(as_table(found["windows"]) + verdicts(found["windows"]))
+    page = as_markdown(found, "" if args.no_plot else picture.name)
+    report.write_text(out.with_suffix(".md"), page)
     if not args.no_plot:
-        report.save_figure(figure(runs), out.with_suffix(".png"))
+        report.save_figure(figure(runs), picture)

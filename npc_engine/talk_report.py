@@ -10,9 +10,9 @@ from typing import Any
 from npc_engine import __version__, report
 from npc_engine.machine import library
 from npc_engine.measurements import cpu_name
-from npc_engine.talk_turn import MOST_EXTRA, MOST_RATIO, Side, TalkRun, judge, summary
+from npc_engine.talk_turn import MOST_EXTRA, MOST_RATIO, Side, TalkRun, Turn, judge, summary
 
-__all__ = ["as_json", "as_markdown", "as_table", "figure", "passed"]
+__all__ = ["as_json", "as_markdown", "as_table", "figure", "passed", "verdicts"]
 
 MIB = 1 << 20
 HEAD = (
@@ -96,29 +96,33 @@ def _value(numbers: dict[str, Any] | None, key: str, which: str = "median") -> s
     return "-" if numbers is None else f"{numbers[key][which]:.0f}"
 
 
-def as_markdown(found: dict[str, Any], name: str) -> str:
-    """Return a page of documentation; `name` is that of the plot beside it, without its suffix."""
+def as_markdown(found: dict[str, Any], picture: str) -> str:
+    """Return a page of documentation; `picture` is the plot's file, "" for none."""
     windows = found["windows"]
     rows = [HEAD, *(_row(one, side) for one in windows for side in ("ours", "rival"))]
     table = ["| " + " | ".join(row) + " |" for row in rows]
     table.insert(1, "|" + "---:|" * len(HEAD))
-    return "\n".join([*_preface(found), *table, "", *map(_aside, windows), f"![]({name}.png)", ""])
+    plot = [f"![Time to first token, turn by turn]({picture})", ""] if picture else []
+    return "\n".join([*_preface(found), *table, "", *map(_aside, windows), "", *plot])
 
 
 def _preface(found: dict[str, Any]) -> list[str]:
+    threads = "1 thread" if found["n_threads"] == 1 else f"{found['n_threads']} threads"
     return [
         f"# A talk of {found['n_turns']} turns: {found['model']}",
         "",
-        f"`npc-engine bench talk`, version {found['version']}, llama-cpp-python "
-        f"{found['llama_cpp_python']}. {found['cpu']} ({', '.join(found['features'])}), "
-        f"{found['n_threads']} thread(s). Both sides: KV cache {found['layout']}, greedy, at most "
-        f"{found['max_tokens']} tokens a reply, the same lines by turns. The rival is "
-        "llama-cpp-python's `create_chat_completion` with its oldest turns trimmed until prompt "
-        "and reply fit; it runs in a process of its own.",
+        f"    {found['command']}",
         "",
-        "TTFT: time to first token. `ov.`: overflow turns, for which the past had to make room. "
-        "`ratio`: TTFT of overflow turns against ordinary ones, medians. `read`: tokens decoded "
-        "before the reply, the new message among them. Numbers without a name are medians.",
+        f"NPC Engine {found['version']}, llama-cpp-python {found['llama_cpp_python']}, "
+        f"{found['cpu']} ({', '.join(found['features'])}), {threads}. Both sides: KV cache "
+        f"{found['layout']}, greedy, at most {found['max_tokens']} tokens a reply, the same lines "
+        "turn by turn. The rival is llama-cpp-python's `create_chat_completion`, where the oldest "
+        "turns are trimmed until prompt and reply fit; it runs in a process of its own.",
+        "",
+        "TTFT: time to first token. `ov.`: overflow turns, for which the past had to make room; "
+        "the other columns are of ordinary turns. `ratio`: TTFT of the former against the latter. "
+        "`read`: tokens decoded before the reply, the new message among them. Numbers are medians "
+        "where nothing else is said.",
         "",
     ]
 
@@ -127,11 +131,11 @@ def _aside(one: dict[str, Any]) -> str:
     ours, rival = one["ours"], one["rival"]
     extra = ours["overflow"]["n_extra"]["max"] if ours["overflow"] else 0
     return (
-        f"* Window {one['window']}, persona {one['n_pinned']} tokens. Ours: overflow turns read at "
-        f"most {extra} tokens beside the message (goal: {MOST_EXTRA}); ratio goal {MOST_RATIO}; "
-        f"{ours['n_idle']} tokens read in the pauses, the longest {ours['idle_ms_max']:.0f} ms; "
-        f"{ours['n_renumbered']} renumberings; RSS {_mib(ours)}. "
-        f"Rival: {rival['n_turns']} turns, RSS {_mib(rival)}{_errors(rival)}."
+        f"* **Window {one['window']}**, persona {one['n_pinned']} tokens. Ours: overflow turns "
+        f"read at most {extra} tokens beside the message (goal: {MOST_EXTRA}; of the ratio: "
+        f"{MOST_RATIO}); in the pauses {ours['n_idle'] / max(1, ours['n_turns']):.1f} tokens a turn, the longest "
+        f"pause {ours['idle_ms_max']:.0f} ms; renumbered {ours['n_renumbered']} times; RSS "
+        f"{_mib(ours)}. Rival: {rival['n_turns']} turns, RSS {_mib(rival)}{_errors(rival)}."
     )
 
 
@@ -143,25 +147,41 @@ def _errors(numbers: dict[str, Any]) -> str:
     return f"; {numbers['n_errors']} errors: {numbers['errors']}" if numbers["n_errors"] else ""
 
 
+def verdicts(windows: Sequence[dict[str, Any]]) -> str:
+    """Return a line for each window: what passed and what did not."""
+    names = {True: "passed", False: "FAILED", None: "no overflow"}
+    return "".join(
+        f"window {one['window']}: "
+        + ", ".join(f"{what} {names[value]}" for what, value in one["verdicts"].items())
+        + (" (interrupted)\n" if one["interrupted"] else "\n")
+        for one in windows
+    )
+
+
 def figure(runs: Sequence[TalkRun]) -> Any:
     """Return the plot: time to first token by turn, a row for each window, both sides."""
-    made, axes = report.new_figure(len(runs), "Time to first token, turn by turn")
-    for ax, run in zip(axes, runs, strict=True):
+    made, axes = report.new_figure(max(1, len(runs)), "Time to first token, turn by turn")
+    for ax, run in zip(axes, runs, strict=False):
         for name, side in (("NPC Engine", run.ours), ("create_chat_completion", run.theirs)):
-            (line,) = ax.plot(
-                [t.number for t in side.turns], [t.ttft_ms for t in side.turns], label=name, lw=1
-            )
-            over = [t for t in side.turns if t.overflow]
-            ax.plot(
-                [t.number for t in over],
-                [t.ttft_ms for t in over],
-                ".",
-                color=line.get_color(),
-                label=f"{name}: overflow turn",
-            )
+            _curve(ax, name, side.turns)
         ax.set_yscale("log")
-        ax.set_ylabel("ms")
-        ax.set_title(f"window {run.window}", fontsize="medium", loc="left")
-    axes[0].legend(loc="center right", fontsize="small")
-    axes[-1].set_xlabel("turn")
+        ax.yaxis.set_major_formatter(_ms)
+        ax.yaxis.set_minor_formatter("")
+        ax.set_title(f"window of {run.window} tokens", fontsize="medium", loc="left")
+        ax.legend(loc="center right", fontsize="small")
+    axes[-1].set_xlabel("turn (a dot: the past had to make room)")
     return made
+
+
+def _curve(ax: Any, name: str, turns: Sequence[Turn]) -> None:
+    if not turns:
+        return
+    numbers, ms = [t.number for t in turns], [t.ttft_ms for t in turns]
+    (line,) = ax.plot(numbers, ms, label=name, lw=1)
+    over = [t for t in turns if t.overflow]
+    dots = [t.number for t in over], [t.ttft_ms for t in over]
+    ax.plot(*dots, ".", color=line.get_color(), markersize=4)
+
+
+def _ms(value: float, _position: int) -> str:
+    return f"{value:g} ms" if value < 1000 else f"{value / 1000:g} s"
