@@ -35,6 +35,8 @@ class _DoesNotFit(Exception):
 class _Counting(llama_cpp.Llama):  # type: ignore[misc, unused-ignore]
     """The high-level API's model: counts what it decodes, and refuses a prompt that is too long."""
 
+    limit = 0
+
     def eval(self, tokens: Sequence[int]) -> None:
         """Decode; notes how many tokens."""
         self.evals.append(len(tokens))
@@ -42,7 +44,8 @@ class _Counting(llama_cpp.Llama):  # type: ignore[misc, unused-ignore]
 
     def create_completion(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:
         """Raise _DoesNotFit before anything is decoded, where the reply could not be whole."""
-        if len(prompt) + kwargs["max_tokens"] > self.n_ctx():
+        # Not n_ctx(): llama.cpp rounds it up, and the arrays of the library are not so long.
+        if len(prompt) + kwargs["max_tokens"] > self.limit:
             raise _DoesNotFit
         self.evals: list[int] = []
         return super().create_completion(prompt, *args, **kwargs)
@@ -59,6 +62,7 @@ class Rival:
             self._llama = _Counting(path, n_ctx=n_ctx, verbose=False, **threads)
         except ValueError as error:
             raise ModelError(f"{path!r}: {error}.", "Give another --model.") from None
+        self._llama.limit = n_ctx
         self._messages = [{"role": "system", "content": persona}]
         self._max_tokens = max_tokens
         self._n_turns = 0

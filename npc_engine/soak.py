@@ -68,9 +68,9 @@ class Soak:
         names = list(CARDS)
         for i, act in enumerate(ACTS):
             act(self.guest, names[i % len(names)], rng)
-        self.guest.rest()
-        for name in names:
-            self._check(self._character(name))
+            self.guest.rest()
+            for name in names:
+                self._check(self._character(name))
         self.n_cycles += 1
 
     def _counts(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ errors that it provokes, and notes whatever else is wrong. It knows no model and
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from npc_engine import messages as m
@@ -191,7 +191,7 @@ def _mistakes(guest: Guest, npc: str, _rng: random.Random) -> None:
     guest.ask(m.Ping)
 
 
-ACTS: Iterable[Act] = (
+ACTS: tuple[Act, ...] = (
     *(_small_talk, _half_typed, _silence, _markers, _control, _overlong, _endless, _barge_in),
     *(_afterthought, _events, _crowd, _queue, _pins, _saving, _mistakes),
 )

@@ -8,7 +8,7 @@ import logging
 import signal
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -40,25 +40,27 @@ def soak_apart(settings: Settings, n_tokens: int, show: Callable[[int], None]) -
 
     Ctrl-C ends the child, and the run has what it had measured until then.
     """
-    ours, theirs = get_context("spawn").Pipe()
-    child = get_context("spawn").Process(target=_child, args=(theirs, settings, n_tokens))
-    child.start()
-    theirs.close()
     run = SoakRun()
-    try:
-        while not _take(run, ours):
-            if run.samples:
-                show(run.samples[-1].n_tokens)
-    except EOFError:
-        child.join(JOIN_S)
-        run.n_faults += 1
-        run.faults.append(f"The process ended with status {child.exitcode}.")
-    except KeyboardInterrupt:
-        run.interrupted = True
-        child.terminate()
-    finally:
-        ours.close()
-        child.join(JOIN_S)
+    with tempfile.TemporaryDirectory() as saves:  # ours: a child that is killed leaves it
+        ours, theirs = get_context("spawn").Pipe()
+        args = (theirs, replace(settings, saves=saves), n_tokens)
+        child = get_context("spawn").Process(target=_child, args=args)
+        child.start()
+        theirs.close()
+        try:
+            while not _take(run, ours):
+                if run.samples:
+                    show(run.samples[-1].n_tokens)
+        except EOFError:
+            child.join(JOIN_S)
+            run.n_faults += 1
+            run.faults.append(f"The process ended with status {child.exitcode}.")
+        except KeyboardInterrupt:
+            run.interrupted = True
+            child.kill()
+        finally:
+            ours.close()
+            child.join(JOIN_S)
     return run
 
 
@@ -78,18 +80,12 @@ def _child(pipe: Connection, settings: Settings, n_tokens: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who started us ends us
     logging.getLogger("npc_engine").setLevel(logging.ERROR)
     try:
-        with tempfile.TemporaryDirectory() as saves:
-            _soak(pipe, settings, n_tokens, saves)
+        with load_engine(settings) as engine:
+            soak = Soak(engine)
+            for sample in soak.run(n_tokens):
+                pipe.send(("sample", sample))
+            pipe.send(("end", (soak.facts(), soak.guest.faults, soak.guest.n_faults)))
     except NpcError as error:
         pipe.send(("failed", (error.message, error.help)))
     except BrokenPipeError:
         return  # whoever started us is gone
-
-
-def _soak(pipe: Connection, settings: Settings, n_tokens: int, saves: str) -> None:
-    values = {**settings.__dict__, "saves": saves}
-    with load_engine(Settings(**values)) as engine:
-        soak = Soak(engine)
-        for sample in soak.run(n_tokens):
-            pipe.send(("sample", sample))
-        pipe.send(("end", (soak.facts(), soak.guest.faults, soak.guest.n_faults)))

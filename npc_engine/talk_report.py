@@ -130,12 +130,13 @@ def _preface(found: dict[str, Any]) -> list[str]:
 def _aside(one: dict[str, Any]) -> str:
     ours, rival = one["ours"], one["rival"]
     extra = ours["overflow"]["n_extra"]["max"] if ours["overflow"] else 0
+    idle = ours["n_idle"] / max(1, ours["n_turns"])
     return (
         f"* **Window {one['window']}**, persona {one['n_pinned']} tokens. Ours: overflow turns "
         f"read at most {extra} tokens beside the message (goal: {MOST_EXTRA}; of the ratio: "
-        f"{MOST_RATIO}); in the pauses {ours['n_idle'] / max(1, ours['n_turns']):.1f} tokens a turn, the longest "
-        f"pause {ours['idle_ms_max']:.0f} ms; renumbered {ours['n_renumbered']} times; RSS "
-        f"{_mib(ours)}. Rival: {rival['n_turns']} turns, RSS {_mib(rival)}{_errors(rival)}."
+        f"{MOST_RATIO}); in the pauses {idle:.1f} tokens a turn, the longest pause "
+        f"{ours['idle_ms_max']:.0f} ms; renumbered {ours['n_renumbered']} times; RSS {_mib(ours)}. "
+        f"Rival: {rival['n_turns']} turns, RSS {_mib(rival)}{_errors(rival)}."
     )
 
 
@@ -164,11 +165,10 @@ def figure(runs: Sequence[TalkRun]) -> Any:
     for ax, run in zip(axes, runs, strict=False):
         for name, side in (("NPC Engine", run.ours), ("create_chat_completion", run.theirs)):
             _curve(ax, name, side.turns)
-        ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(_ms)
-        ax.yaxis.set_minor_formatter("")
+        _scale(ax, [t.ttft_ms for t in run.ours.turns + run.theirs.turns])
         ax.set_title(f"window of {run.window} tokens", fontsize="medium", loc="left")
-        ax.legend(loc="center right", fontsize="small")
+        if run.ours.turns or run.theirs.turns:
+            ax.legend(loc="upper right", fontsize="small")
     axes[-1].set_xlabel("turn (a dot: the past had to make room)")
     return made
 
@@ -183,5 +183,10 @@ def _curve(ax: Any, name: str, turns: Sequence[Turn]) -> None:
     ax.plot(*dots, ".", color=line.get_color(), markersize=4)
 
 
-def _ms(value: float, _position: int) -> str:
-    return f"{value:g} ms" if value < 1000 else f"{value / 1000:g} s"
+def _scale(ax: Any, ms: Sequence[float]) -> None:
+    """A logarithmic axis with labels at 1, 2 and 5, however small its range is."""
+    ax.set_yscale("log")
+    ticks = [digit * 10**power for power in range(-1, 6) for digit in (1, 2, 5)]
+    shown = [t for t in ticks if min(ms, default=1) / 2 < t < max(ms, default=1) * 3]
+    ax.set_yticks(shown, [f"{t:g} ms" if t < 1000 else f"{t / 1000:g} s" for t in shown])
+    ax.minorticks_off()

@@ -48,7 +48,7 @@ WHERE = (
 
 
 def lines(n: int) -> list[str]:
-    """Return the player's `n` lines: about 8 to 45 tokens each."""
+    """Return the player's `n` lines: about 10 to 45 tokens each."""
     rng = random.Random(SEED)  # noqa: S311
     return [_line(rng) for _ in range(n)]
 

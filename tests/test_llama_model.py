@@ -14,7 +14,15 @@ import pytest
 from gguf import GGUFValueType
 
 from npc_engine.errors import BackendError, ModelError
-from npc_engine.llama_model import Layout, Model, can_offload, clear_why, system_info, why
+from npc_engine.llama_model import (
+    N_PIECES,
+    Layout,
+    Model,
+    can_offload,
+    clear_why,
+    system_info,
+    why,
+)
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "models"))  # scripts, not a package
 
@@ -286,6 +294,15 @@ def test_only_markup_has_special_tokens(make: Make, load: Load) -> None:
     assert 2 not in model.tokenize("</s>")
     assert pieces(model, model.tokenize("</s>")) == b"</s>"
     assert model.tokenize("</s>", markup=True) == [2]
+
+
+@pytest.mark.model
+def test_only_some_pieces_are_kept(tiny_llama: Path) -> None:
+    model = Model(tiny_llama)
+    pieces = [model.piece(token) for token in range(10_000)]
+    assert [model.piece(token) for token in range(10_000)] == pieces
+    assert model._piece.cache_info().currsize == N_PIECES < model.n_vocab
+    model.close()
 
 
 def test_pieces_are_bytes_and_texts_are_names(make: Make, load: Load) -> None:
