@@ -66,6 +66,8 @@ TALK_SETTINGS = (
     "window",
     "kv_type",
     "flash_attn",
+    "rope_scaling",
+    "rope_freq_scale",
     "n_gpu_layers",
     "threads",
     "max_tokens",

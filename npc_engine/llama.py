@@ -214,12 +214,15 @@ class Llama:
                 "policy": model.policy,
                 "n_params": model.n_params,
                 "n_ctx_train": model.n_ctx_train,
+                "n_pos": self.n_pos,
+                "rope": str(self.rope),
+                "renumbering": "shift" if self.can_shift else "reread",
                 "fingerprint": fingerprint,
             },
             "fingerprint": fingerprint,
             "vocab": model.vocab_digest(),
             "n_vocab": model.n_vocab,
-            "layout": str(self.layout),
+            "layout": str(self.layout) if self.rope.is_own else f"{self.layout}, {self.rope}",
             "llama": llama_cpp.__version__,
             "model_bytes": model.n_bytes,
             "kv_bytes": model.kv_bytes_per_token(self.layout) * self.n_cells * self.n_slots,
@@ -304,12 +307,20 @@ class Llama:
     @property
     def can_shift(self) -> bool:
         """Whether `shift` leaves the cache exactly as a fresh reading would."""
-        return (
-            self.model.policy == "full"
-            and self.rope.rotates_only
-            and self.layout.type_k in _SHIFTABLE
-            and bool(C.llama_memory_can_shift(self._memory))
-        )
+        return not self.why_no_shift
+
+    @cached_property
+    def why_no_shift(self) -> str:
+        """Why cached keys cannot be moved to other positions; "" when they can."""
+        if self.model.policy != "full":
+            return f"{self.model.policy} memory"
+        if not self.rope.rotates_only:
+            return (
+                f"{self.rope.scaling} positions" if self.rope.scaling != "none" else "no plain RoPE"
+            )
+        if self.layout.type_k not in _SHIFTABLE:
+            return f"keys in {self.layout.type_k}"
+        return "" if C.llama_memory_can_shift(self._memory) else "this kind of model"
 
     def shift(self, slot: int, first: int, last: int, by: int) -> None:
         """Move the cells at positions [first, last) of a slot by `by` positions.

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from npc_engine import messages as m
 from npc_engine.card import Card
 from npc_engine.character import Character, Mouth, Send, Why
-from npc_engine.config import Sampling, Settings
+from npc_engine.config import DEFAULT_WINDOW, Sampling, Settings
 from npc_engine.errors import (
     BadMessage,
     Busy,
@@ -59,7 +59,7 @@ class Stage:
         self.room = room
         self.voice = voice
         self.settings = settings
-        self.window = min(settings.window, room.n_cells, room.n_pos)
+        self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
         self.characters: dict[str, Character] = {}
         self._seats = Seats(room.n_slots)
         self._send = send
