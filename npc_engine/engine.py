@@ -186,7 +186,7 @@ class Engine(Verbs):
                 n_rows += 1
             else:
                 n_prefilled += run.n_tokens
-            run.claim.sequence.ledger.commit(run.n_tokens)
+            run.claim.sequence.commit(run.n_tokens)
             if run.last:
                 self._speak(character, row)
         self._n_steps += 1

@@ -97,6 +97,7 @@ class Ledger:
     n_cells: int = 0
     n_evicted: int = 0
     n_renumbered: int = 0
+    _tail: int = 0
 
     @property
     def n_pending(self) -> int:
@@ -104,12 +105,22 @@ class Ledger:
         return self.n_tokens - self.n_cells
 
     @property
+    def n_persona(self) -> int:
+        """Tokens of the persona, which stands first."""
+        n = 0
+        for segment in self.segments:
+            if segment.kind is not Kind.PERSONA:
+                break
+            n += len(segment.tokens)
+        return n
+
+    @property
     def next_pos(self) -> int:
         """The position of the next token to be decoded (rule 3)."""
         for segment in reversed(self.segments):
             if segment.n_cached:
-                return segment.end
-        return 0
+                return max(segment.end, self._tail)
+        return self._tail
 
     @property
     def wants_opener(self) -> bool:
@@ -151,6 +162,7 @@ class Ledger:
     def commit(self, n: int) -> None:
         """Note that the next `n` pending tokens are in the cache now."""
         position = self.next_pos
+        self._tail = 0
         self.n_cells += n
         for segment in self._uncached():
             take = min(n, len(segment.tokens) - segment.n_cached)
@@ -273,11 +285,28 @@ class Ledger:
             position += segment.n_cached
         return moves
 
-    def forget_cache(self) -> None:
-        """Make every token pending again: the cache was cleared, or is to be (rule 8)."""
+    @property
+    def first_hole(self) -> int:
+        """The position up to which all is cached without a gap."""
+        position = 0
         for segment in self.segments:
-            segment.n_cached = 0
-        self.n_cells = 0
+            if segment.n_cached and segment.start != position:
+                break
+            position += segment.n_cached
+        return position
+
+    def uncache(self, first: int, tail: int = 0) -> None:
+        """Make every token from position `first` on pending again: it is in the cache no more.
+
+        `tail`: the next position where that is not the end of the last cached token: a recurrent
+        state counts what it has read, also what has left since.
+        """
+        self._tail = tail
+        for segment in self.segments:
+            if segment.n_cached:
+                n_keep = min(segment.n_cached, max(0, first - segment.start))
+                self.n_cells -= segment.n_cached - n_keep
+                segment.n_cached = n_keep
 
 
 def _age(n_turns: int, segments: list[Segment]) -> float:

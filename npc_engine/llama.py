@@ -31,6 +31,8 @@ _SHIFTABLE = ("f32", "f16", "q8_0")
 """Types of K that a K-shift moves exactly: q4_0 drifts with each shift, and bf16 has no rotation
 on the CPU (ggml-cpu/ops.cpp, ggml_compute_forward_rope ends the process)."""
 
+_PARTIAL = 1  # llama.h: LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+
 _ROPE_SCALINGS = {"none": 0, "linear": 1, "yarn": 2}  # llama.h: enum llama_rope_scaling_type
 
 _KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}  # ggml.h: enum ggml_type
@@ -303,6 +305,30 @@ class Llama:
             return False
         low, high = self.positions(slot)
         return high < first and (low < 0 or low > max(0, first - self._n_swa))
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether there is a recurrent state, which `remove` cannot roll back."""
+        return self.model.policy in ("recurrent", "hybrid")
+
+    def copy_state(self, slot: int) -> bytes:
+        """Return a slot's recurrent state as bytes, without the KV cache beside it."""
+        size = C.llama_state_seq_get_size_ext(self._ctx, slot, _PARTIAL)
+        buf = (ctypes.c_uint8 * size)()
+        n = C.llama_state_seq_get_data_ext(self._ctx, buf, size, slot, _PARTIAL)
+        return bytes(memoryview(buf)[:n])
+
+    def put_state(self, slot: int, state: bytes, end: int) -> int:
+        """Go back to a state in which positions below `end` were read, and remove later cells.
+
+        Returns the position to read on from, -1 when it cannot. The state must be of this process:
+        llama.cpp checks little of it.
+        """
+        buf = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        n = C.llama_state_seq_set_data_ext(self._ctx, buf, len(state), slot, _PARTIAL)
+        if n != len(state) or not C.llama_memory_seq_rm(self._memory, slot, end, -1):
+            return -1
+        return self.positions(slot)[1] + 1
 
     @property
     def can_shift(self) -> bool:

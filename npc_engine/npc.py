@@ -281,6 +281,8 @@ class Npc:
 
     def speak(self, token: int) -> None:
         """Add a sampled token to the reply, evicting the past when it outgrows the window."""
+        if not self.reply.tokens:
+            self.sequence.keep_state()
         self.sequence.make_room(1, self.turn)
         self.ledger.append_token(token)
 
@@ -290,6 +292,7 @@ class Npc:
         self.sequence.make_room(len(self.voice.end) + SPARE, self.turn)
         self._cut_reply(n_bytes, interrupted)
         self.reply.text = text
+        self.sequence.keep_state()
         self._add(Kind.END, list(self.voice.end))
         self.turn += 1
         # In the pause behind a line, where idle time reads it again, not amid the next one.

@@ -89,7 +89,7 @@ def schedule(claims: Iterable[Claim], n_batch: int, chunk: int) -> list[Run]:
             n_free -= 1
     n_free = min(n_free, max(chunk, 1))
     for claim in (c for c in allowed if not c.is_row):
-        n = min(n_free, claim.sequence.n_pending)
+        n = min(n_free, claim.sequence.n_ready)
         if n:
             runs.append(Run(claim, n, n == claim.sequence.n_pending))
             n_free -= n
