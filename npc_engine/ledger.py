@@ -31,7 +31,7 @@ Rules
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-__all__ = ["RENUMBER_AT", "Kind", "Ledger", "Move", "Range", "Segment"]
+__all__ = ["RENUMBER_AT", "Cells", "Kind", "Ledger", "Move", "Range", "Segment"]
 
 Range = tuple[int, int]
 """Positions [first, last) that left the cache."""
@@ -79,6 +79,10 @@ class Segment:
     def end(self) -> int:
         """The position after the last cached token."""
         return self.start + self.n_cached
+
+
+Cells = tuple[Segment, int, list[int]]
+"""Which tokens of a segment are cached, from which position on."""
 
 
 @dataclass
@@ -307,6 +311,33 @@ class Ledger:
                 n_keep = min(segment.n_cached, max(0, first - segment.start))
                 self.n_cells -= segment.n_cached - n_keep
                 segment.n_cached = n_keep
+
+    def recache(self, cells: list[Cells], next_pos: int) -> list[Range]:
+        """Undo `uncache(0)`: the cache holds `cells` again, and `next_pos` is what it was then.
+
+        Returns what has left the ledger since, or stands behind something new (rule 1): it must
+        leave the cache.
+        """
+        was = {id(segment): (start, tokens) for segment, start, tokens in cells}
+        gone = []
+        complete = True
+        for segment in self.segments:
+            start, tokens = was.pop(id(segment), (0, []))
+            n = _n_common(tokens, segment.tokens) if complete else 0
+            segment.start, segment.n_cached = start, n
+            self.n_cells += n
+            complete = complete and n == len(segment.tokens)
+            gone.append((start + n, start + len(tokens)))
+        gone += [(start, start + len(tokens)) for start, tokens in was.values()]
+        self._tail = next_pos
+        return _merge([(first, last) for first, last in gone if first < last])
+
+
+def _n_common(a: list[int], b: list[int]) -> int:
+    n = 0
+    while n < min(len(a), len(b)) and a[n] == b[n]:
+        n += 1
+    return n
 
 
 def _age(n_turns: int, segments: list[Segment]) -> float:

@@ -96,12 +96,12 @@ class Npc:
         words, _ = self.voice.fit(clean(greeting), self._share(MESSAGE_SHARE))
         if not words:
             return
-        self.insert(self.as_event(f"{USER} comes up to {self.card.char}.").strip(), words)
+        self.insert(self.as_event(f"{USER} comes up to {self.card.char}."), words)
 
     def insert(self, event: str, reply: str, pinned: bool = False) -> int:
         """Put a whole turn before the open one: what happened, and how it was taken.
 
-        `event` is one of `as_event`, with no newline behind it. Returns the turn's number.
+        `event` is one of `as_event`. Returns the turn's number.
         """
         self.sequence.make_room(self.n_turn(event, reply), self.turn)
         since = self._open_turn()  # after making room: events may have left it

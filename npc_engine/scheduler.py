@@ -39,7 +39,8 @@ class Priority(IntEnum):
 class Claim:
     """A sequence's wish for a place in the batch. `order`: arrival, lower is earlier.
 
-    `asleep`: it has pending tokens, but is not to be read until it is spoken to.
+    `asleep`: it has pending tokens, but is not to be read until it is spoken to. `watched`: what
+    it would say next is looked at also when nobody speaks to it (see `drift`).
     """
 
     name: str
@@ -49,6 +50,7 @@ class Claim:
     speaking: bool = False
     n_skipped: int = 0
     asleep: bool = False
+    watched: bool = False
 
     @property
     def urgent(self) -> bool:

@@ -8,9 +8,10 @@ of the last turn's end, and of where the reply began. Taking words back restores
 before them, and reads on from there.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
-from npc_engine.ledger import Ledger, Range, Segment
+from npc_engine.ledger import Cells, Ledger, Range, Segment
 
 __all__ = ["Cache", "Sequence"]
 
@@ -48,6 +49,16 @@ class Cache(Protocol):
         """Fill an empty slot from bytes; False when they do not fit this cache."""
 
 
+@dataclass
+class _Aside:
+    """A cache that is put aside while it is read again: bytes, and what they are."""
+
+    payload: bytes
+    states: list[tuple[int, bytes]]
+    next_pos: int
+    cells: list[Cells]
+
+
 class Sequence:
     """A ledger and where its cells are: in a slot, parked in memory, or nowhere yet."""
 
@@ -61,11 +72,17 @@ class Sequence:
         self._owed: list[tuple[int, int, int | None]] = []
         # Copies of a recurrent state, with the positions up to which it had read.
         self._states: list[tuple[int, bytes]] = []
+        self._aside: _Aside | None = None
 
     @property
     def n_pending(self) -> int:
         """Tokens not in the cache yet."""
         return self.ledger.n_tokens - self.ledger.n_cells
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether it has a recurrent state beside its cells, or in their place."""
+        return self._cache.keeps_states
 
     @property
     def n_ready(self) -> int:
@@ -80,8 +97,10 @@ class Sequence:
     @property
     def n_parked_bytes(self) -> int:
         """Memory that parking and kept states take, in bytes."""
-        n_states = sum(len(state) for _, state in self._states)
-        return n_states + (len(self.parked) if self.parked is not None else 0)
+        kept = [state for _, state in self._states]
+        kept += [self.parked] if self.parked is not None else []
+        kept += [self._aside.payload] if self._aside is not None else []
+        return sum(map(len, kept))
 
     def commit(self, n: int) -> None:
         """Note that `n` more tokens were read."""
@@ -130,8 +149,37 @@ class Sequence:
         for first, last, by in moves:
             self._cache.shift(self.slot, first, last, by)
 
+    # -- reading again what a recurrent state has read -----------------------------------------
+
+    def read_again(self) -> None:
+        """Make all behind the persona pending again; `give_up_reading_again` undoes it."""
+        if self.slot is None:
+            return
+        cells = [(s, s.start, s.tokens[: s.n_cached]) for s in self.ledger.segments if s.n_cached]
+        payload = self._cache.export(self.slot)
+        aside = _Aside(payload, list(self._states), self.ledger.next_pos, cells)
+        self._roll_back(self.ledger.n_persona)
+        self._aside = aside
+
+    def read_again_is_over(self) -> None:
+        """Let go of the cache as it was before."""
+        self._aside = None
+
+    def give_up_reading_again(self) -> None:
+        """Go back to the cache as it was before; what has left the ledger since leaves it now."""
+        aside, self._aside = self._aside, None
+        if aside is None or self.slot is None:
+            return
+        slot = self.slot
+        self.forget_cache()
+        if not self._cache.restore(slot, aside.payload):
+            return
+        self._states = aside.states
+        self._remove(self.ledger.recache(aside.cells, aside.next_pos))
+
     def forget_cache(self) -> None:
         """Empty the slot (or the parked copy): all tokens are pending again."""
+        self._aside = None
         self.ledger.uncache(0)
         self.parked = None
         self._owed.clear()
@@ -183,6 +231,7 @@ class Sequence:
         """Move out of the slot into memory."""
         if self.slot is None:
             return
+        self.give_up_reading_again()
         slot, self.slot = self.slot, None
         self.parked = (self._cache.export(slot) or None) if self.ledger.n_cells else None
         self._cache.remove(slot, 0, -1)

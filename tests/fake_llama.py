@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from npc_engine.config import Sampling
 from npc_engine.errors import BackendError, NoRoom
 from npc_engine.prompt import probe
@@ -125,6 +127,11 @@ class FakeLlama:
         assert not sampler.closed
         token = self.mind(self.held(self._rows[row]))  # KeyError: logits were not asked for
         return ord("m") if token in self.eog and not may_end else token
+
+    def logits(self, row: int) -> Any:
+        logits = np.zeros(END + 1, np.float32)
+        logits[self.mind(self.held(self._rows[row]))] = 9.0
+        return logits
 
     def remove(self, slot: int, first: int, last: int) -> bool:
         assert 0 <= slot < self.n_slots and first >= 0

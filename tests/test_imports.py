@@ -48,6 +48,7 @@ RANKS = {
     "card": 2,
     "config": 2,
     "detokenizer": 2,
+    "drift": 2,
     "installation": 2,
     "llama_model": 2,
     "peer": 2,
@@ -104,7 +105,7 @@ OWNERS = {
     "ctypes": {"llama", "llama_model"},
     "jinja2": {"template"},
     "llama_cpp": {"llama", "llama_model"},
-    "numpy": {"llama", "stream_reader"},  # likelihoods of 49k logits, a hundred thousand times
+    "numpy": {"drift", "llama", "stream_reader"},  # distributions over 49k tokens
     "rich": {"report", "terminal"},
     "zmq": {"bridge", "client", "endpoint"},
 }
