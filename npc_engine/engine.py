@@ -109,6 +109,7 @@ class Engine(Verbs):
             m.Load: saving.load,
             m.Despawn: self._despawn,
             m.List: stage.list,
+            m.Window: stage.show_window,
             m.Stats: self._stats,
             m.Ping: lambda _client, request: m.Pong(id=request.id),
         }

@@ -30,6 +30,7 @@ Rules
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import ceil
 
 __all__ = ["RENUMBER_AT", "Cells", "Kind", "Ledger", "Move", "Range", "Segment"]
 
@@ -125,6 +126,11 @@ class Ledger:
             if segment.n_cached:
                 return max(segment.end, self._tail)
         return self._tail
+
+    @property
+    def renumber_at(self) -> int:
+        """The position from which on holes are closed in a pause (rule 8)."""
+        return ceil(RENUMBER_AT * self.n_pos)
 
     @property
     def wants_opener(self) -> bool:
@@ -269,7 +275,7 @@ class Ledger:
     @property
     def wants_renumbering(self) -> bool:
         """Whether positions run short, and closing the holes would win a good part of them back."""
-        return self.next_pos >= RENUMBER_AT * self.n_pos and self.n_holes >= self.window // 8
+        return self.next_pos >= self.renumber_at and self.n_holes >= self.window // 8
 
     def close_holes(self) -> list[Move]:
         """Number the cached tokens from 0 on; returns which of them move, first to last (rule 8).

@@ -25,6 +25,7 @@ from npc_engine.scheduler import Claim
 from npc_engine.seats import Seats
 from npc_engine.sequence import Cache
 from npc_engine.voice import Voice
+from npc_engine.window import info_of, window_of
 
 __all__ = ["Room", "Stage"]
 
@@ -193,7 +194,11 @@ class Stage:
 
     def list(self, _client: bytes, request: m.List) -> m.Reply:
         """Return what there is to know of every character."""
-        return m.Npcs(id=request.id, npcs=[_info(c) for c in self.characters.values()])
+        return m.Npcs(id=request.id, npcs=[info_of(c) for c in self.characters.values()])
+
+    def show_window(self, _client: bytes, request: m.Window) -> m.Reply:
+        """Return what a character's window holds."""
+        return window_of(self.find(request.npc), request.id)
 
     def counts(self) -> dict[str, Any]:
         """Return queue lengths and sizes, for `stats`."""
@@ -208,19 +213,6 @@ class Stage:
             "n_reread": sum(c.drift.n_reread for c in all_ if c.drift),
             "parked_bytes": sum(c.npc.sequence.n_parked_bytes for c in all_),
         }
-
-
-def _info(character: Character) -> m.NpcInfo:
-    npc, ledger = character.npc, character.npc.ledger
-    return m.NpcInfo(
-        npc=npc.name,
-        name=npc.card.char,
-        state="resident" if npc.sequence.slot is not None else "parked",
-        n_tokens=ledger.n_tokens,
-        n_pinned=ledger.n_pinned,
-        n_window=ledger.window,
-        speaking=character.speaking is not None,
-    )
 
 
 def _sampling(values: Mapping[str, Any] | None) -> Sampling:
