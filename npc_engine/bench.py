@@ -39,13 +39,25 @@ def tune(argv: Sequence[str]) -> int:
     return _run("tune", "Find out what suits a model.", {}, argv)
 
 
+def _soak() -> Measurement:
+    from npc_engine import bench_soak
+
+    return bench_soak
+
+
+def _talk() -> Measurement:
+    from npc_engine import bench_talk
+
+    return bench_talk
+
+
 def _stream() -> Measurement:
     import npc_engine.bench_stream as stream
 
     return stream
 
 
-BENCH: Mapping[str, Find] = {"stream": _stream}
+BENCH: Mapping[str, Find] = {"stream": _stream, "talk": _talk, "soak": _soak}
 
 
 def _run(command: str, about: str, kinds: Mapping[str, Find], argv: Sequence[str]) -> int:

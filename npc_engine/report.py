@@ -22,6 +22,7 @@ __all__ = [
     "save_figure",
     "table",
     "write_json",
+    "write_text",
 ]
 
 COLOURS = ("#1f6fb4", "#d1495b", "#2e8b57", "#e09f3e", "#7b5ea7", "#4a4a4a", "#00a6a6", "#b56576")
@@ -38,10 +39,15 @@ def need_plots() -> None:
 
 def write_json(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report whole or not at all; its folder is made. Raises SetupError."""
+    write_text(path, json.dumps(report, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text whole or not at all; its folder is made. Raises SetupError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".new")
-        beside.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+        beside.write_text(text, "utf-8")
         beside.replace(path)
     except OSError as error:
         raise SetupError(
