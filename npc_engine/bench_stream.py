@@ -55,6 +55,9 @@ examples:
 It writes stream.json, stream.md and stream.png. About 3 minutes for 20,000 tokens and a model of
 100 M parameters on four fast cores; 100,000 tokens take an hour or more on a small machine.
 """
+LOWEST = {"tokens": 64, "window": 2, "chunk": 1, "turn": 1, "pinned": 0, "threads": 1} | {
+    "full_tokens": 64
+}
 MIN_BETWEEN_S = 20.0  # the cells of seven windows are not written all the time
 
 
@@ -109,16 +112,18 @@ def _report_path(out: str) -> Path:
 
 
 def _setup(args: argparse.Namespace, model: Model) -> Setup:
-    for name, low in (("tokens", 2), ("chunk", 1), ("turn", 1), ("pinned", 0), ("window", 2)):
-        if getattr(args, name) < low:
-            raise ConfigError(f"--{name} is {getattr(args, name)}.", f"Give {low} or more.")
+    for name, low in LOWEST.items():
+        value = getattr(args, name)
+        if value is not None and value < low:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"{flag} is {value}.", f"Give {low} or more.")
     n_full = args.full_tokens or min(12_288, model.n_ctx_train * 3 // 2)
     return Setup(
         window=args.window,
         n_chunk=args.chunk,
         n_pinned=args.pinned,
         n_turn=args.turn,
-        n_full=max(N_BLOCK, min(n_full, args.tokens)),
+        n_full=min(n_full, args.tokens),
         n_threads=args.threads or n_auto_threads(),
     )
 
