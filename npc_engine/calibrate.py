@@ -77,7 +77,12 @@ def choose_layout(model: Model, kv_type: str, flash_attn: str, n_threads: int) -
     Takes up to about 3 s the first time, more on a model whose one step takes longer; later runs
     use the kept result. Raises ConfigError where the two contradict each other.
     """
-    candidates = _candidates(kv_type, flash_attn)
+    candidates = [c for c in _candidates(kv_type, flash_attn) if model.takes(c)]
+    if not candidates:
+        raise ConfigError(
+            f"kv_type is {kv_type!r}: this model's heads cannot be quantized in blocks of 32.",
+            "Use --kv-type auto, f16 or bf16.",
+        )
     if len(candidates) == 1:
         return candidates[0]
     if model.policy == "recurrent":  # a state of constant size, and no KV cache
@@ -96,7 +101,9 @@ def measured(model: Model, n_threads: int, fresh: bool = False) -> list[Row]:
 
     `fresh` measures again and replaces the kept result.
     """
-    return [] if model.policy == "recurrent" else _rows(model, CANDIDATES, n_threads, fresh)
+    if model.policy == "recurrent":
+        return []
+    return _rows(model, [c for c in CANDIDATES if model.takes(c)], n_threads, fresh)
 
 
 def _candidates(kv_type: str, flash_attn: str) -> Sequence[Layout]:

@@ -18,8 +18,8 @@ Rules
  4. Pinned segments are never evicted. The persona comes first: its first tokens are the sink
     tokens. Pinned turns stay where they are, whole.
  5. Whole turns are evicted, so that what remains is a well-formed chat: oldest first, and one with
-    an important event as if it were younger. When n_tokens would pass the high-water mark it
-    falls to the low-water mark.
+    an important event as if it were younger. As few as make room: an eviction costs nothing, so
+    there is no reason to leave cells empty.
  6. In the open turn only events may be evicted one by one: they are whole paragraphs of it.
  7. Where the persona leaves a user turn open (`joined`), the first turn after it has no opener; so
     when turns are evicted, the opener of the first that remains goes too.
@@ -39,8 +39,6 @@ Range = tuple[int, int]
 Move = tuple[int, int, int]
 """Positions [first, last) of the cache, and by how many they move (less than 0)."""
 
-HIGH_WATER = 0.9
-LOW_WATER = 0.7
 RENUMBER_AT = 0.75
 """Part of the positions from which on holes are closed in a pause. Holes are free at first, and
 cost a percent of perplexity near the limit, as the sink tokens get far away."""
@@ -112,16 +110,6 @@ class Ledger:
             if segment.n_cached:
                 return segment.end
         return 0
-
-    @property
-    def high_water(self) -> int:
-        """Tokens from which on turns are evicted."""
-        return self.n_pinned + int((self.window - self.n_pinned) * HIGH_WATER)
-
-    @property
-    def low_water(self) -> int:
-        """Tokens to which an eviction goes down."""
-        return self.n_pinned + int((self.window - self.n_pinned) * LOW_WATER)
 
     @property
     def wants_opener(self) -> bool:
@@ -217,13 +205,12 @@ class Ledger:
 
         Returns the ranges that must leave the cache, none when there is room enough.
         """
-        if self.n_tokens + n_new <= self.high_water:
-            return []
-        target = self.low_water
-        gone: list[Segment] = []
         n_left = self.n_tokens + n_new
+        if n_left <= self.window:
+            return []
+        gone: list[Segment] = []
         for group in self._evictable(turn):
-            if n_left <= target:
+            if n_left <= self.window:
                 break
             gone += group
             n_left -= sum(len(s.tokens) for s in group)

@@ -40,6 +40,7 @@ logging.addLevelName(_TRACE, "TRACE")
 
 _NO_VOCAB, _SPM = 0, 1  # llama.h: enum llama_vocab_type
 _BYTE = 1 << 5  # llama.h: LLAMA_TOKEN_ATTR_BYTE
+_BLOCK = 32  # ggml-common.h: QK8_0, QK4_0
 _BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 
 LIBRARY_VERSION = str(llama_cpp.__version__)
@@ -276,13 +277,29 @@ class Model:
         parts = [*map(self.meta, keys), str(self.n_vocab), *texts]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
+    @property
+    def head_sizes(self) -> tuple[int, int]:
+        """Numbers in one head's key, and in its value."""
+        head = C.llama_model_n_embd(self.handle) // self.n_head
+        n_k = int(self.meta(f"{self.arch}.attention.key_length") or head)
+        return n_k, int(self.meta(f"{self.arch}.attention.value_length") or head)
+
+    def takes(self, layout: Layout) -> bool:
+        """Whether a KV cache of this layout would be sound.
+
+        llama.cpp quantizes in blocks of 32 numbers. Where a head is no multiple of that (80 in
+        Phi-2), it reads across blocks without a word, and a K-shift ends the process.
+        """
+        kinds = (layout.type_k, layout.type_v)
+        return not any(
+            kind[0] == "q" and n % _BLOCK for kind, n in zip(kinds, self.head_sizes, strict=True)
+        )
+
     def kv_bytes_per_token(self, layout: Layout) -> int:
         """Estimate the KV cache's bytes for one token of one sequence (full attention)."""
-        head = C.llama_model_n_embd(self.handle) // self.n_head
         # Of the first layer. A hybrid's first may have no attention: then as if all had all heads.
         per_layer = C.llama_model_n_head_kv(self.handle) or self.n_head
-        n_k = per_layer * int(self.meta(f"{self.arch}.attention.key_length") or head)
-        n_v = per_layer * int(self.meta(f"{self.arch}.attention.value_length") or head)
+        n_k, n_v = (per_layer * n for n in self.head_sizes)
         n_layer = C.llama_model_n_layer(self.handle)
         return int(n_layer * (n_k * _BYTES[layout.type_k] + n_v * _BYTES[layout.type_v]))
 

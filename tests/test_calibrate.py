@@ -72,7 +72,11 @@ class Fakes:
 
 def fake_model(policy: str = "full") -> Model:
     model = SimpleNamespace(
-        policy=policy, n_gpu_layers=0, extra_bufts=True, fingerprint=lambda: "f00"
+        policy=policy,
+        n_gpu_layers=0,
+        extra_bufts=True,
+        fingerprint=lambda: "f00",
+        takes=lambda _layout: True,
     )
     return cast(Model, model)
 

@@ -48,11 +48,8 @@ def survivors(told: list[Naive], ledger: Ledger, n_new: int, turn: int) -> list[
     def n_left(segments: list[Naive]) -> int:
         return sum(len(s.tokens) for s in segments) + n_new
 
-    n_pinned = sum(len(s.tokens) for s in told if s.pinned)
-    if n_left(told) <= n_pinned + int((ledger.window - n_pinned) * 0.9):
-        return told
     left = list(told)
-    while n_left(left) > n_pinned + int((ledger.window - n_pinned) * 0.7):
+    while n_left(left) > ledger.window:
         loose = [s for s in left if not s.pinned]
         past = {s.turn: [t for t in loose if t.turn == s.turn] for s in loose if s.turn != turn}
         events = [s for s in loose if s.turn == turn and s.kind is Kind.EVENT]
@@ -190,7 +187,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.n_evicted += sum(len(s.tokens) for s in gone)
         self._forget(self.ledger.make_room(n_new, turn))
         self.told = expected
-        if self.ledger.n_tokens + n_new > self.ledger.high_water:
+        if self.ledger.n_tokens + n_new > self.ledger.window:
             assert all(
                 s.pinned or (s.turn == turn and s.kind is not Kind.EVENT) for s in self.told
             ), "something could still have left"
@@ -258,18 +255,17 @@ def kinds(ledger: Ledger) -> list[tuple[Kind, int]]:
     return [(s.kind, s.turn) for s in ledger.segments]
 
 
-def test_nothing_leaves_below_the_high_water_mark() -> None:
+def test_nothing_leaves_while_there_is_room() -> None:
     ledger = make((Kind.SAID, 1, 40), (Kind.SAID, 2, 40))
-    assert ledger.high_water == 91
-    assert ledger.make_room(1, 3) == []
-    assert ledger.make_room(2, 3) == [(10, 50)]
+    assert ledger.make_room(10, 3) == []
+    assert ledger.make_room(11, 3) == [(10, 50)]
 
 
-def test_whole_turns_leave_oldest_first_down_to_the_low_water_mark() -> None:
+def test_whole_turns_leave_oldest_first_and_no_more_than_must() -> None:
     turns = [(kind, turn, 10) for turn in (1, 2, 3, 4) for kind in (Kind.SAID, Kind.REPLY)]
     ledger = make(*turns)
-    assert ledger.low_water == 72
-    assert ledger.make_room(10, 4) == [(10, 50)], "one range for what touches"
+    assert ledger.make_room(11, 4) == [(10, 30)], "one range for what touches"
+    assert ledger.make_room(31, 4) == [(30, 50)]
     assert [s.turn for s in ledger.segments] == [0, 3, 3, 4, 4]
     assert ledger.n_evicted == 40
 
@@ -385,9 +381,9 @@ def test_an_important_event_keeps_its_turn_longer_than_a_trivial_one() -> None:
     ledger = make(*turns)
     for s in ledger.segments:
         s.importance = {1: 1.0, 3: 0.0}.get(s.turn, 0.5) if s.kind is Kind.EVENT else 0.5
-    ledger.make_room(30, 9)
-    assert sorted({s.turn for s in ledger.segments}) == [0, 1, 7, 8]
     ledger.make_room(60, 9)
+    assert sorted({s.turn for s in ledger.segments}) == [0, 1, 7, 8]
+    ledger.make_room(90, 9)
     assert sorted({s.turn for s in ledger.segments}) == [0], "it does not stay for ever"
 
 
@@ -395,7 +391,7 @@ def test_trivial_events_of_the_open_turn_leave_first() -> None:
     ledger = make(*[(Kind.EVENT, 1, 15)] * 5)
     for s, importance in zip(ledger.segments[1:], (0.9, 0.5, 0.1, 0.5, 0.5), strict=True):
         s.importance = importance
-    ledger.make_room(10, 1)
+    ledger.make_room(40, 1)
     assert [s.importance for s in ledger.segments[1:]] == [0.9, 0.5, 0.5]
 
 
@@ -405,9 +401,9 @@ def test_pins_stay_where_they_are_until_they_are_pins_no_more() -> None:
     ledger.pin(pinned, True)
     ledger.pin(pinned, True)
     assert ledger.n_pinned == 30
-    assert ledger.make_room(20, 5) == [(30, 70)]
+    assert ledger.make_room(50, 5) == [(30, 70)]
     assert [s.turn for s in ledger.segments] == [0, 1, 4]
     ledger.pin(pinned, False)
     assert ledger.n_pinned == 10
-    ledger.make_room(42, 5)
+    ledger.make_room(70, 5)
     assert [s.turn for s in ledger.segments] == [0, 4]
