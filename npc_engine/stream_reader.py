@@ -107,8 +107,8 @@ class Reader:
 
     def _finish(self, block: Block, singles: list[float], last: int) -> None:
         if singles:
-            block.first_ms = singles[0]
             block.single_ms = median(singles[1:] or singles)
+            block.first_ms = block.single_ms if self.is_sampled else singles[0]
         if block.n:
             self.blocks.append(block)
         if not self.ended:

@@ -1,16 +1,14 @@
 """`npc-engine tune sinks`: how many of the first tokens does a model need to keep?
 
 Owns the measurement: a persona and a text behind it, read in one window with 0, 1, 2, 4, 8, 16
-sinks and with the whole persona; and what follows from it. `stream` knows how they are kept.
+sinks and with the whole persona. `stream` knows how they are kept, `sinks_report` what follows.
 """
 
 import argparse
 import dataclasses
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from npc_engine.card import Card
@@ -18,13 +16,14 @@ from npc_engine.errors import ConfigError
 from npc_engine.example_characters import example_card, example_names
 from npc_engine.llama_model import Model
 from npc_engine.loading import n_auto_threads, voice_of
-from npc_engine.report import need_plots, new_figure, progress, save_figure, table, write_json
+from npc_engine.report import need_plots, progress, write_json
 from npc_engine.selftest import extra_bufts_work
+from npc_engine.sinks_report import Row, advice, compare, plot, text_table
 from npc_engine.stream_policies import Setup, check, open_reader
 from npc_engine.stream_reader import Reader
 from npc_engine.stream_text import read_text
 
-__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "Row", "add_arguments", "advice", "compare", "run"]
+__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "how many attention sinks a model needs, and whether the whole persona serves as them"
 ABOUT = """\
@@ -46,25 +45,6 @@ COUNTS = (0, 1, 2, 4, 8, 16)
 N_BLOCK = 128  # tokens that are compared as one: enough of them for an error of the mean
 N_CHUNK = 64
 CARD = "mara"
-TIE = 0.01  # of perplexity: nobody notices less
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """What a number of sinks gave. `more`: perplexity above the whole persona's, as a part of it.
-
-    `noise`: two standard errors of `more`, from the differences block by block.
-    """
-
-    n_sinks: int
-    perplexity: float
-    more: float
-    noise: float
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the difference is more than noise."""
-        return abs(self.more) > self.noise
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +64,10 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the table and what follows, write the report. Raises NpcError."""
     if not args.no_plot:
         need_plots()
-    if args.tokens < 2 * N_BLOCK:
-        raise ConfigError(f"--tokens is {args.tokens}.", f"Give {2 * N_BLOCK} or more.")
+    for flag, low in (("tokens", 2 * N_BLOCK), ("threads", 1)):
+        value = getattr(args, flag)
+        if value is not None and value < low:
+            raise ConfigError(f"--{flag} is {value}.", f"Give {low} or more.")
     card = example_card(args.card) if args.card in example_names() else Card.load(args.card)
     model = Model(args.model, extra_bufts=extra_bufts_work(Path(args.model)))
     try:
@@ -100,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.out) / "sinks.json"
     write_json(path, report)
     if not args.no_plot:
-        _plot(report, blocks, path.with_suffix(".png"))
-    sys.stdout.write(_table(rows) + "\n" + sentence + "\n")
+        plot(report, blocks, path.with_suffix(".png"))
+    sys.stdout.write(text_table(rows) + "\n" + sentence + "\n")
     return 0
 
 
@@ -159,64 +141,6 @@ def _read(readers: Mapping[int, Reader], text: list[int], window: int) -> None:
                 reader.read(text, start + N_BLOCK)
 
 
-def compare(blocks: Mapping[int, Sequence[float]]) -> list[Row]:
-    """Return a row for each number of sinks; the last of `blocks` is the whole persona."""
-    whole = list(blocks.values())[-1]
-    rows = []
-    for k, nll in blocks.items():
-        differences = [a - b for a, b in zip(nll, whole, strict=True)]
-        error = stdev(differences) / math.sqrt(len(differences))
-        more = math.expm1(mean(differences))
-        rows.append(Row(k, math.exp(mean(nll)), more, math.exp(mean(differences)) * 2 * error))
-    return rows
-
-
-def advice(rows: Sequence[Row]) -> str:
-    """Say what follows, in a sentence or three."""
-    *few, persona = rows
-    best = min(rows, key=lambda r: r.perplexity)
-    none = next((r for r in few if r.n_sinks == 0), None)
-    said = []
-    if none is not None and none.more - best.more > max(none.noise, TIE):
-        said.append(f"Without the first tokens this model reads {_percent(none, best)} worse.")
-        enough = next(r for r in rows if r.n_sinks and r.more - best.more <= max(r.noise, TIE))
-        said.append(f"{_kept(enough)} enough: within noise, or {TIE:.0%}, of the best.")
-    else:
-        said.append("This model does not lean on its first tokens: no difference beyond noise.")
-    cost = persona.more - best.more
-    if best is persona or not best.is_clear or cost <= TIE:
-        said.append(
-            f"Set nothing: the engine pins the whole persona, {persona.n_sinks} tokens, which is "
-            "as good as any."
-        )
-    else:
-        said.append(
-            f"Set nothing: the engine pins the whole persona. Its {persona.n_sinks} tokens cost "
-            f"{-100 * best.more:.1f} % here, since they leave less of the window to the text; a "
-            "larger --window wins that back."
-        )
-    return " ".join(said)
-
-
-def _percent(row: Row, best: Row) -> str:
-    return f"{row.perplexity / best.perplexity - 1:.0%}"
-
-
-def _kept(row: Row) -> str:
-    return f"{row.n_sinks} of them {'is' if row.n_sinks == 1 else 'are'}"
-
-
-def _table(rows: Sequence[Row]) -> str:
-    head = ["kept", "perplexity", "against the persona", "noise"]
-    lines = [head]
-    for row in rows:
-        name = f"{row.n_sinks} tokens" if row is not rows[-1] else f"persona, {row.n_sinks} tokens"
-        more = f"{100 * row.more:+.2f} %" if row is not rows[-1] else "-"
-        noise = f"+-{100 * row.noise:.2f} %" if row is not rows[-1] else "-"
-        lines.append([name, f"{row.perplexity:.2f}", more, noise])
-    return table(lines)
-
-
 def _report(
     args: argparse.Namespace, model: str, char: str, rows: Sequence[Row], sentence: str
 ) -> dict[str, Any]:
@@ -226,26 +150,8 @@ def _report(
         "text": Path(args.text).name,
         "character": char,
         "window": args.window,
+        "n_block": N_BLOCK,
         "n_scored": args.tokens // N_BLOCK * N_BLOCK,
         "rows": [dataclasses.asdict(row) for row in rows],
         "advice": sentence,
     }
-
-
-def _plot(report: Mapping[str, Any], blocks: Mapping[int, Sequence[float]], path: Path) -> None:
-    figure, (bars, lines) = new_figure(2, report["title"])
-    names = [*map(str, [*blocks][:-1]), f"persona\n({[*blocks][-1]})"]
-    heights = [row["perplexity"] for row in report["rows"]]
-    errors = [row["perplexity"] * row["noise"] for row in report["rows"]]
-    bars.bar(names, heights, yerr=errors, color="#1f6fb4", width=0.6, capsize=3)
-    bars.set_ylim(bottom=0.9 * min(heights))
-    bars.set_xlabel("first tokens kept")
-    bars.set_ylabel("perplexity")
-    for (k, nll), name in zip(blocks.items(), names, strict=True):
-        at = [report["window"] + N_BLOCK * (i + 1) for i in range(len(nll))]
-        lines.plot(at, [math.exp(x) for x in nll], lw=1.2, label=name.replace("\n", " "), zorder=k)
-    lines.set_yscale("log")
-    lines.set_xlabel("tokens read")
-    lines.set_ylabel("perplexity")
-    lines.legend(ncols=4, fontsize="small", title="first tokens kept")
-    save_figure(figure, path)

@@ -53,6 +53,7 @@ RANKS = {
     "llama_model": 2,
     "peer": 2,
     "scheduler": 2,
+    "sinks_report": 2,
     "snapshot": 2,
     "speech": 2,
     "terminal": 2,

@@ -111,8 +111,6 @@ def test_four_sinks_and_ours_agree_where_they_keep_the_same(
     model: Model, text: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two ways to the same cells: positions within the cache, and holes that are closed at once."""
-    monkeypatch.setattr("npc_engine.ledger.HIGH_WATER", 1.0)
-    monkeypatch.setattr("npc_engine.ledger.LOW_WATER", 1.0)
     monkeypatch.setattr(Ledger, "wants_renumbering", property(lambda self: self.n_holes > 0))
     rolling, pinned = reader(model, "4 sinks"), reader(model, "ours")
     rolling.plan = Rolling(WINDOW, 8)
