@@ -36,7 +36,7 @@ def bench(argv: Sequence[str]) -> int:
 
 def tune(argv: Sequence[str]) -> int:
     """Run `npc-engine tune ...`; return its exit status. Raises NpcError."""
-    return _run("tune", "Find out what suits a model.", {}, argv)
+    return _run("tune", "Find out what suits a model.", TUNE, argv)
 
 
 def _soak() -> Measurement:
@@ -57,7 +57,14 @@ def _stream() -> Measurement:
     return stream
 
 
+def _sinks() -> Measurement:
+    import npc_engine.tune_sinks as sinks
+
+    return sinks
+
+
 BENCH: Mapping[str, Find] = {"stream": _stream, "talk": _talk, "soak": _soak}
+TUNE: Mapping[str, Find] = {"sinks": _sinks}
 
 
 def _run(command: str, about: str, kinds: Mapping[str, Find], argv: Sequence[str]) -> int:

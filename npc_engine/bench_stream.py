@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from npc_engine.errors import ConfigError, SetupError
+from npc_engine.errors import ConfigError
 from npc_engine.llama_model import LIBRARY_VERSION, Model
 from npc_engine.loading import n_auto_threads
 from npc_engine.machine import computer, library
@@ -24,8 +24,9 @@ from npc_engine.stream_partial import Partial, Place, read_partial, write_partia
 from npc_engine.stream_policies import LAYOUT, POLICIES, Setup, check, open_reader, parse_policies
 from npc_engine.stream_reader import N_BLOCK, Reader
 from npc_engine.stream_report import figures, markdown, plot, text_table
+from npc_engine.stream_text import read_text
 
-__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "read_text", "run"]
+__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "read a long text in a small window: perplexity, time and memory of every policy"
 ABOUT = """\
@@ -54,8 +55,10 @@ examples:
 It writes stream.json, stream.md and stream.png. About 3 minutes for 20,000 tokens and a model of
 100 M parameters on four fast cores; 100,000 tokens take an hour or more on a small machine.
 """
+LOWEST = {"tokens": 64, "window": 2, "chunk": 1, "turn": 1, "pinned": 0, "threads": 1} | {
+    "full_tokens": 64
+}
 MIN_BETWEEN_S = 20.0  # the cells of seven windows are not written all the time
-MAX_CHARS_PER_TOKEN = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,52 +112,20 @@ def _report_path(out: str) -> Path:
 
 
 def _setup(args: argparse.Namespace, model: Model) -> Setup:
-    for name, low in (("tokens", 2), ("chunk", 1), ("turn", 1), ("pinned", 0), ("window", 2)):
-        if getattr(args, name) < low:
-            raise ConfigError(f"--{name} is {getattr(args, name)}.", f"Give {low} or more.")
+    for name, low in LOWEST.items():
+        value = getattr(args, name)
+        if value is not None and value < low:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"{flag} is {value}.", f"Give {low} or more.")
     n_full = args.full_tokens or min(12_288, model.n_ctx_train * 3 // 2)
     return Setup(
         window=args.window,
         n_chunk=args.chunk,
         n_pinned=args.pinned,
         n_turn=args.turn,
-        n_full=max(N_BLOCK, min(n_full, args.tokens)),
+        n_full=min(n_full, args.tokens),
         n_threads=args.threads or n_auto_threads(),
     )
-
-
-def read_text(model: Model, path: Path, n_tokens: int) -> list[int]:
-    """Return the first `n_tokens` + 1 tokens of a text, the model's first token included.
-
-    Raises SetupError when it cannot be read, is no UTF-8, or is too short.
-    """
-    try:
-        text = path.read_bytes()[: MAX_CHARS_PER_TOKEN * 4 * (n_tokens + 1)]
-        words = text.decode("utf-8") if len(text) == path.stat().st_size else _cut(text)
-    except OSError as error:
-        raise SetupError(
-            f"The text {str(path)!r} cannot be read: {error.strerror}.", "Check the path."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise SetupError(
-            f"The text {str(path)!r} is no UTF-8: byte {error.start} is {text[error.start]:#x}.",
-            "Save it as UTF-8.",
-        ) from None
-    tokens = [model.bos] * model.add_bos + model.tokenize(words)
-    if len(tokens) <= n_tokens:
-        raise SetupError(
-            f"The text {str(path)!r} has {len(tokens):,} tokens.",
-            f"Give a longer one, or --tokens {max(2, len(tokens) - 1)} at most.",
-        )
-    return tokens[: n_tokens + 1]
-
-
-def _cut(text: bytes) -> str:
-    """Decode a text that was cut, perhaps within a character."""
-    end = len(text)
-    while end and text[end - 1] & 0xC0 == 0x80:
-        end -= 1
-    return text[: max(0, end - 1)].decode("utf-8")
 
 
 class _Bench:

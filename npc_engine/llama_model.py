@@ -22,7 +22,7 @@ import llama_cpp
 import llama_cpp.llama_cpp as C  # noqa: N812
 
 from npc_engine.errors import BackendError, ModelError
-from npc_engine.rope import RopeFacts
+from npc_engine.rope import UNBOUNDED, RopeFacts
 
 __all__ = [
     "LIBRARY_VERSION",
@@ -254,7 +254,7 @@ class Model:
             type=int(C.llama_model_rope_type(self.handle)),
             scaling="" if scaling == "none" else scaling,
             factor=factor,
-            n_ctx_train=self.n_ctx_train,
+            n_ctx_train=UNBOUNDED if self.policy == "recurrent" else self.n_ctx_train,
             n_ctx_orig=min(self.n_ctx_train, original)
             if original > 1
             else max(1, int(self.n_ctx_train / factor)),

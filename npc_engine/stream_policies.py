@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psutil
+
 from npc_engine.errors import ConfigError, ModelError
 from npc_engine.llama import Llama
 from npc_engine.llama_model import Layout, Model
@@ -29,6 +31,7 @@ _TITLES = {
     "ours": "persona + holes (ours)",
     "linear": "full, linear x 2",
 }
+_WHOLE = ("full", "linear")
 LAYOUT = Layout("f16", "f16", False)
 
 
@@ -80,7 +83,7 @@ def _n_sinks(name: str) -> int | None:
 
 def open_reader(model: Model, name: str, setup: Setup) -> Reader | str:
     """Return a policy ready to read, or why this model cannot run it. Raises ModelError."""
-    whole = name in ("full", "linear")
+    whole = name in _WHOLE
     rope = None
     if name == "linear":
         if model.rope.scaling not in ("", "none"):
@@ -126,10 +129,21 @@ def check(model: Model, setup: Setup, names: Sequence[str]) -> None:
             "Give a model with attention only.",
         )
     sinks = max([_n_sinks(name) or 0 for name in names] + [setup.n_pinned * ("ours" in names)])
+    _check_memory(model, setup, names)
     need = sinks + 2 * max(setup.n_chunk, setup.n_turn, N_SINGLE)
     if not need <= setup.window <= model.n_ctx_train:
         raise ConfigError(
             f"The window is {setup.window} tokens.",
             f"With these sinks and chunks it must be from {need} to {model.n_ctx_train}, the "
             "length that this model was trained for.",
+        )
+
+
+def _check_memory(model: Model, setup: Setup, names: Sequence[str]) -> None:
+    n_cells = sum(setup.n_full if name in _WHOLE else setup.window for name in names)
+    need, free = model.kv_bytes_per_token(LAYOUT) * n_cells, psutil.virtual_memory().available
+    if need > free:
+        raise ConfigError(
+            f"The KV caches of these policies take {need >> 20} MiB; {free >> 20} MiB are free.",
+            "Give fewer --policies or --full-tokens.",
         )

@@ -22,7 +22,7 @@ from npc_engine.errors import BackendError
 from npc_engine.llama import Llama, Span
 from npc_engine.stream import Pinned, Plan, Reread, Rolling, Room
 
-__all__ = ["N_BLOCK", "N_SINGLE", "Block", "Reader", "chunks"]
+__all__ = ["N_BLOCK", "N_SINGLE", "Block", "Reader"]
 
 N_BLOCK = 1024
 """Tokens of a block: perplexity and times are kept for each."""
@@ -55,7 +55,8 @@ class Block:
 class Reader:
     """A policy over a text. `llama` has one slot and gives logits for `n_chunk` rows.
 
-    `sample`: one chunk of so many is read, the others are skipped (1: all are read).
+    `sample`: of so many chunks, a sampled policy reads one. `n_single`: tokens of a block that are
+    read one by one.
     """
 
     llama: Llama
@@ -63,6 +64,7 @@ class Reader:
     n_chunk: int
     sample: int
     blocks: list[Block] = field(default_factory=list)
+    n_single: int = N_SINGLE
     n_done: int = 0
     ended: str = ""
 
@@ -77,7 +79,7 @@ class Reader:
             return
         block = Block()
         singles: list[float] = []
-        for first, n, alone, same in chunks(self.n_done, last, self.n_chunk, self.sample):
+        for first, n, alone, same in self._chunks(self.n_done, last):
             tokens = text[first : first + n]
             if self.is_sampled and not same:
                 self.plan.add(tokens)
@@ -94,10 +96,19 @@ class Reader:
             self.n_done = first + n
         self._finish(block, singles, last)
 
+    def _chunks(self, first: int, last: int) -> Iterator[tuple[int, int, bool, bool]]:
+        """Yield (first, n, whether one by one, whether a sampled policy reads it) of a block."""
+        end = max(first, last - self.n_single)
+        for i, start in enumerate(range(first, end, self.n_chunk)):
+            n = min(self.n_chunk, end - start)
+            yield start, n, False, i % self.sample == self.sample // 2
+        if end < last:
+            yield end, last - end, True, False
+
     def _finish(self, block: Block, singles: list[float], last: int) -> None:
         if singles:
-            block.first_ms = singles[0]
             block.single_ms = median(singles[1:] or singles)
+            block.first_ms = block.single_ms if self.is_sampled else singles[0]
         if block.n:
             self.blocks.append(block)
         if not self.ended:
@@ -183,7 +194,7 @@ class Reader:
 
     def _repeat(self, text: list[int], first: int, last: int, reads: bool) -> None:
         """Go through a block's steps again; the cells of full attention are read again, too."""
-        for start, n, alone, _ in chunks(first, last, self.n_chunk, self.sample):
+        for start, n, alone, _ in self._chunks(first, last):
             self.plan.make_room(n)
             step = 1 if alone else n
             for i in range(start, start + n, step):
@@ -191,17 +202,6 @@ class Reader:
                 if reads and not self.is_sampled:
                     self.llama.decode([Span(0, self.plan.next_pos, part, False)])
                 self.plan.add(part)
-
-
-def chunks(
-    first: int, last: int, n_chunk: int, sample: int
-) -> Iterator[tuple[int, int, bool, bool]]:
-    """Yield (first, n, whether one by one, whether a sampled policy reads it) of one block."""
-    n_single = min(N_SINGLE, last - first)
-    end = last - n_single
-    for i, start in enumerate(range(first, end, n_chunk)):
-        yield start, min(n_chunk, end - start), False, i % sample == sample // 2
-    yield end, n_single, True, False
 
 
 def _surprise(logits: Any, token: int) -> float:

@@ -15,6 +15,7 @@ from npc_engine.engine import Engine
 from npc_engine.llama import Llama
 from npc_engine.llama_model import Layout, Model
 from npc_engine.loading import voice_of, window_of
+from npc_engine.rope import resolve
 from npc_engine.talk_script import CARD
 from npc_engine.talk_turn import Turn
 
@@ -43,8 +44,9 @@ class Talk:
         self, model: Model, layout: Layout, window: int, n_threads: int, max_tokens: int
     ) -> None:
         settings = Settings(window=window, slots=1, max_tokens=max_tokens)
+        rope = resolve(model.rope, "auto", None, window)
         self._llama = Metered(
-            model, n_cells=window_of(settings, model), n_threads=n_threads, layout=layout
+            model, n_cells=window_of(settings, rope, model.rope), n_threads=n_threads, layout=layout
         )
         self.engine = Engine(self._llama, voice_of(model), settings)
         self.n_pinned = self.engine.spawn(NPC, CARD, sampling=GREEDY).n_pinned
