@@ -31,7 +31,8 @@ Tokens are counted as they are decoded: read and spoken. Each model runs in a pr
 
 It passes when no request fails or is answered twice, the resident memory (RSS) after the first
 50,000 tokens grows by less than 1 %, and a token of the last tenth takes within 10 % of one of
-the second tenth: in processor time, which other programs disturb least.
+the second tenth. What counts is processor time, held against that of a fixed piece of work which
+is done in between (the yardstick): other programs slow both.
 Exit status: 0 it passes, 1 it does not, 2 it cannot start. It takes 5-10 minutes for a tiny model
 and a million tokens.
 """
@@ -118,7 +119,7 @@ def _teller(
 
 def _result(name: str, run: SoakRun) -> dict[str, Any]:
     """One model's part of the report, of plain JSON types."""
-    end = run.samples[-1] if run.samples else Sample(0, 0, 0.0, 0.0, 0)
+    end = run.samples[-1] if run.samples else Sample(0, 0, 0.0, 0.0, 0.0, 0)
     return {
         "name": name,
         **run.facts,

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psutil
@@ -21,6 +21,7 @@ from npc_engine.guest import Guest
 from npc_engine.llama import Llama, Span
 from npc_engine.soak_acts import ACTS, CARDS
 from npc_engine.soak_verdict import Sample
+from npc_engine.yardstick import Yardstick
 
 __all__ = ["N_SLOTS", "Soak"]
 
@@ -37,22 +38,33 @@ class Soak:
         self.n_cycles = 0
         self._engine = engine
         self._personas: dict[str, list[int]] = {}
+        self._process = psutil.Process()
+        self._wall_s = self._cpu_s = self._yard_s = 0.0
 
     def run(self, n_tokens: int) -> Iterator[Sample]:
         """Talk until `n_tokens` were read and spoken in all; yields after each cycle."""
-        process, wall, cpu = psutil.Process(), time.perf_counter(), time.process_time()
-        with _logged_errors(self.guest):
+        with _logged_errors(self.guest), closing(Yardstick(self._llama.model)) as yardstick:
             self._fill()
             for name, card in CARDS.items():
                 self.guest.ask(m.Spawn, npc=name, card=card)
                 self._personas[name] = list(self._character(name).npc.ledger.segments[0].tokens)
             n_done = 0
             while n_done < n_tokens and self.guest.n_faults < MOST_FAULTS:
-                self._cycle()
-                counts = self._counts()
-                n_done = counts["n_decoded"] + counts["n_prefilled"]
-                times = time.perf_counter() - wall, time.process_time() - cpu
-                yield Sample(n_done, counts["n_decoded"], *times, process.memory_info().rss)
+                self._cycle(yardstick)
+                sample = self._sample()
+                n_done = sample.n_tokens
+                yield sample
+
+    def _sample(self) -> Sample:
+        counts = self._counts()
+        return Sample(
+            n_tokens=counts["n_decoded"] + counts["n_prefilled"],
+            n_decoded=counts["n_decoded"],
+            wall_s=self._wall_s,
+            cpu_s=self._cpu_s,
+            yard_s=self._yard_s,
+            rss=self._process.memory_info().rss,
+        )
 
     def _fill(self) -> None:
         """Decode the largest batch there can be, once, so that llama.cpp's work buffer has its
@@ -63,12 +75,16 @@ class Soak:
         llama.decode([Span(0, 0, [0] * n, True)])
         llama.remove(0, 0, -1)
 
-    def _cycle(self) -> None:
+    def _cycle(self, yardstick: Yardstick) -> None:
         rng = random.Random(SEED)  # noqa: S311
         names = list(CARDS)
         for i, act in enumerate(ACTS):
+            wall, cpu = time.perf_counter(), time.process_time()
             act(self.guest, names[i % len(names)], rng)
             self.guest.rest()
+            self._wall_s += time.perf_counter() - wall
+            self._cpu_s += time.process_time() - cpu
+            self._yard_s += yardstick.measure()
             for name in names:
                 self._check(self._character(name))
         self.n_cycles += 1

@@ -22,32 +22,45 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Where a run stands after a cycle. Tokens and seconds since its beginning, RSS in bytes."""
+    """Where a run stands after a cycle. Tokens and seconds since its beginning, RSS in bytes.
+
+    `cpu_s`, `wall_s`: of the talk; `yard_s`: processor time of the yardstick, as often in each
+    cycle.
+    """
 
     n_tokens: int
     n_decoded: int
     wall_s: float
     cpu_s: float
+    yard_s: float
     rss: int
 
 
 def judge(samples: Sequence[Sample], n_faults: int) -> dict[str, Any]:
-    """Return growth, drift (both as parts of 1), tenths and verdicts.
+    """Return growth and drift as parts of 1, tenths, and verdicts.
 
-    They are None where a run is too short to tell.
+    They are None where a run is too short to tell. `cpu_drift` is of the processor time alone;
+    `ms_drift`, which counts, of its quotient with the yardstick's.
     """
     tenths = _tenths(samples)
     last = samples[-1].n_tokens if samples else 0
-    growth = drift = None
+    growth = drift = cpu_drift = None
     if last >= SETTLED + 2 * LEVEL:
         growth = _level(samples, last - LEVEL, last) / _level(samples, SETTLED, SETTLED + LEVEL) - 1
-        drift = tenths[-1]["cpu_ms"] / tenths[1]["cpu_ms"] - 1
+        cpu_drift = tenths[-1]["cpu_ms"] / tenths[1]["cpu_ms"] - 1
+        drift = (1 + cpu_drift) * tenths[1]["yard_ms"] / tenths[-1]["yard_ms"] - 1
     verdicts = {
         "memory": None if growth is None else growth < MOST_GROWTH,
         "time": None if drift is None else abs(drift) <= MOST_DRIFT,
         "errors": n_faults == 0,
     }
-    return {"rss_growth": growth, "ms_drift": drift, "tenths": tenths, "verdicts": verdicts}
+    return {
+        "rss_growth": growth,
+        "ms_drift": drift,
+        "cpu_drift": cpu_drift,
+        "tenths": tenths,
+        "verdicts": verdicts,
+    }
 
 
 def _level(samples: Sequence[Sample], first: int, last: int) -> float:
@@ -56,7 +69,8 @@ def _level(samples: Sequence[Sample], first: int, last: int) -> float:
 
 
 def _tenths(samples: Sequence[Sample]) -> list[dict[str, float]]:
-    """Milliseconds a token in each tenth of a run, over all its cycles, and the median RSS.
+    """Milliseconds a token in each tenth of a run, over all its cycles, and the median RSS;
+    `yard_ms`: of the yardstick in a cycle; `spoken`: the part of the tokens that was generated.
 
     A mean, since cycles differ: in some, positions run out and a window is read again.
     """
@@ -73,6 +87,8 @@ def _tenth(cycles: Sequence[tuple[Sample, Sample]]) -> dict[str, float]:
     return {
         "cpu_ms": 1000 * (last.cpu_s - first.cpu_s) / n,
         "wall_ms": 1000 * (last.wall_s - first.wall_s) / n,
+        "yard_ms": 1000 * (last.yard_s - first.yard_s) / len(cycles),
+        "spoken": (last.n_decoded - first.n_decoded) / n,
         "rss": statistics.median(sample.rss for _, sample in cycles),
     }
 

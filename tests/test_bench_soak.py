@@ -15,7 +15,8 @@ from npc_engine.soak_verdict import Sample
 
 def run_of(n_tokens: int, **more: Any) -> SoakRun:
     samples = [
-        Sample(n, n // 3, n / 1000, n / 2000, 100 << 20) for n in range(5000, n_tokens + 1, 5000)
+        Sample(n, n // 3, n / 1000, n / 2000, n / 9000, 100 << 20)
+        for n in range(5000, n_tokens + 1, 5000)
     ]
     return SoakRun(samples, facts={"n_cycles": len(samples)}, **more)
 

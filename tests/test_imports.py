@@ -81,6 +81,7 @@ RANKS = {
     "stream_reader": 4,
     "terminal": 4,
     "track": 4,
+    "yardstick": 4,
     "calibrate": 5,
     "character": 5,
     "chat": 5,

@@ -48,6 +48,7 @@ def test_samples_go_on(soak: Soak) -> None:
     assert first.n_tokens < second.n_tokens
     assert first.wall_s < second.wall_s
     assert first.cpu_s < second.cpu_s
+    assert first.yard_s < second.yard_s
     assert first.rss > 1 << 20
 
 

@@ -12,7 +12,7 @@ from npc_engine.errors import SetupError
 from npc_engine.soak_process import soak_apart
 from npc_engine.soak_verdict import Sample
 
-SAMPLE = Sample(1000, 300, 2.0, 1.0, 1 << 20)
+SAMPLE = Sample(1000, 300, 2.0, 1.0, 0.1, 1 << 20)
 
 
 def dies(pipe: Connection, _settings: Settings, _n_tokens: int) -> None:

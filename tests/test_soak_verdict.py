@@ -13,13 +13,15 @@ def samples(
     n: int,
     rss: Callable[[int], float] = lambda _tokens: 100.0,
     ms: Callable[[int], float] = lambda _tokens: 0.5,
+    yard: Callable[[int], float] = lambda _tokens: 0.1,
 ) -> list[Sample]:
-    """Cycles of 4,000 tokens; `rss` in MiB and `ms` a token by tokens so far."""
-    found, seconds = [], 0.0
+    """Cycles of 4,000 tokens; `rss` in MiB and `ms` a token by tokens so far; `yard` in s."""
+    found, seconds, yard_s = [], 0.0, 0.0
     for tokens in range(CYCLE, n + 1, CYCLE):
         seconds += ms(tokens) * CYCLE / 1000
+        yard_s += yard(tokens)
         rss_bytes = int(rss(tokens) * MIB)
-        found.append(Sample(tokens, tokens // 3, 2 * seconds, seconds, rss_bytes))
+        found.append(Sample(tokens, tokens // 4, 2 * seconds, seconds, yard_s, rss_bytes))
     return found
 
 
@@ -30,6 +32,8 @@ def test_what_stays_the_same_passes() -> None:
     assert found["ms_drift"] == pytest.approx(0)
     assert len(found["tenths"]) == 10
     assert found["tenths"][0]["wall_ms"] == pytest.approx(1.0)
+    assert found["tenths"][0]["yard_ms"] == pytest.approx(100.0)
+    assert found["tenths"][0]["spoken"] == pytest.approx(0.25)
 
 
 def test_what_grows_before_50000_tokens_does_not_count() -> None:
@@ -54,6 +58,16 @@ def test_slower_and_slower_shows(factor: float, passes: bool) -> None:
     last = judge(samples(1_000_000, ms=lambda t: 0.5 if t <= 800_000 else 0.5 * factor), 0)
     assert last["verdicts"]["time"] is passes
     assert last["ms_drift"] == pytest.approx(factor - 1, abs=0.001)
+
+
+def test_a_machine_that_gets_slower_does_not_count() -> None:
+    def slow(tokens: int) -> float:
+        return 1.0 if tokens <= 500_000 else 1.3
+
+    found = judge(samples(1_000_000, ms=slow, yard=slow), 0)
+    assert found["verdicts"]["time"]
+    assert found["cpu_drift"] == pytest.approx(0.3)
+    assert found["ms_drift"] == pytest.approx(0)
 
 
 def test_the_first_tenth_may_be_slower() -> None:
