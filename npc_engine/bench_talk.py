@@ -48,7 +48,7 @@ examples:
   npc-engine bench talk --model q4.gguf --windows 512 --turns 60 --rival-turns 20
   npc-engine bench talk --model q4.gguf --rival-turns 0 --out talk.json
 """
-REREAD = 40_960  # tokens that the rival reads again in each window, by default
+REREAD = 30_720  # tokens that the rival reads again in each window, by default
 MOST_ERRORS = 10  # after as many failed turns the rival is left alone
 LEAST_WINDOW = 256
 MOST = 100_000
