@@ -8,7 +8,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Hold the talks; print the table, write reports and plot. Raises NpcError."""
     _check(args)
-    logging.getLogger("npc_engine.llama").setLevel(logging.ERROR)  # not amid a progress bar
+    with _quiet():
+        return _measure(args)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings of llama.cpp amid a progress bar."""
+    log = logging.getLogger("npc_engine.llama")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _measure(args: argparse.Namespace) -> int:
     model = Model(args.model, extra_bufts=extra_bufts_work(Path(args.model)))
     n_threads = args.threads or n_auto_threads()
     facts = {
