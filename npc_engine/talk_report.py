@@ -135,7 +135,8 @@ def _aside(one: dict[str, Any]) -> str:
         f"read at most {extra} tokens beside the message (goal: {MOST_EXTRA}; of the ratio: "
         f"{MOST_RATIO}); in the pauses {ours['n_idle'] / max(1, ours['n_turns']):.1f} tokens a "
         f"turn, the longest pause {ours['idle_ms_max']:.0f} ms; renumbered "
-        f"{ours['n_renumbered']} times; RSS {_mib(ours)}. Rival: {rival['n_turns']} turns, RSS {_mib(rival)}{_errors(rival)}."
+        f"{ours['n_renumbered']} times; RSS {_mib(ours)}. Rival: {rival['n_turns']} turns, "
+        f"RSS {_mib(rival)}{_errors(rival)}."
     )
 
 
