@@ -5,6 +5,7 @@ matplotlib and progress bars rich: the extra `[bench]`.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 from npc_engine.errors import SetupError
 
 __all__ = [
+    "log_axis",
     "need_plots",
     "new_figure",
     "progress",
@@ -22,9 +24,13 @@ __all__ = [
     "save_figure",
     "table",
     "write_json",
+    "write_text",
 ]
 
 COLOURS = ("#1f6fb4", "#d1495b", "#2e8b57", "#e09f3e", "#7b5ea7", "#4a4a4a", "#00a6a6", "#b56576")
+
+
+_NUMBERS = re.compile(r"\[\n[-+.,eE\d\s]+\]")  # a list of hundreds belongs into one row
 
 
 def need_plots() -> None:
@@ -38,10 +44,16 @@ def need_plots() -> None:
 
 def write_json(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report whole or not at all; its folder is made. Raises SetupError."""
+    text = json.dumps(report, indent=1)
+    write_text(path, _NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all; its folder is made. Raises SetupError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".new")
-        beside.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+        beside.write_text(text, "utf-8")
         beside.replace(path)
     except OSError as error:
         raise SetupError(
@@ -85,6 +97,19 @@ def new_figure(n_rows: int, title: str) -> tuple[Any, list[Any]]:
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_prop_cycle(color=COLOURS)
     return figure, axes
+
+
+def log_axis(ax: Any, label: str) -> None:
+    """Make an axis logarithmic, with plain numbers; over decades, at 1, 2 and 5 of each."""
+
+    def plain(value: float, _position: int) -> str:
+        low, high = ax.get_ylim()
+        return f"{value:,g}" if high < 10 * low or f"{value:e}"[0] in "125" else ""
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(plain)
+    ax.yaxis.set_minor_formatter(plain)
+    ax.set_ylabel(label)
 
 
 def save_figure(figure: Any, path: Path) -> None:

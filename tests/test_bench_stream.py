@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from npc_engine import bench_stream
+from npc_engine import stream_run
 from npc_engine.bench import bench
 from npc_engine.errors import ConfigError, ModelError, NpcError, SetupError
 from npc_engine.stream_policies import POLICIES
@@ -79,7 +79,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
             raise KeyboardInterrupt
         read(self, text, last)
 
-    monkeypatch.setattr(bench_stream, "MIN_BETWEEN_S", 0.0)
+    monkeypatch.setattr(stream_run, "MIN_BETWEEN_S", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(Reader, "read", stop)
         with pytest.raises(KeyboardInterrupt):
