@@ -39,6 +39,18 @@ def tune(argv: Sequence[str]) -> int:
     return _run("tune", "Find out what suits a model.", TUNE, argv)
 
 
+def _soak() -> Measurement:
+    from npc_engine import bench_soak
+
+    return bench_soak
+
+
+def _talk() -> Measurement:
+    from npc_engine import bench_talk
+
+    return bench_talk
+
+
 def _stream() -> Measurement:
     import npc_engine.bench_stream as stream
 
@@ -51,7 +63,7 @@ def _sinks() -> Measurement:
     return sinks
 
 
-BENCH: Mapping[str, Find] = {"stream": _stream}
+BENCH: Mapping[str, Find] = {"stream": _stream, "talk": _talk, "soak": _soak}
 TUNE: Mapping[str, Find] = {"sinks": _sinks}
 
 

@@ -139,6 +139,11 @@ class Talk:
         ]
         self.screen.rows(rows)
 
+    def window(self, name: str = "") -> None:
+        """Draw the window of the character, or of another one."""
+        npc = self._called(name, self._present()) if name else self.npc
+        self.screen.windows([(self.engine.window(npc), self._display_name(npc))])
+
     def help(self) -> None:
         """List the commands."""
         self.screen.rows([(command.usage, command.meaning) for command in COMMANDS.values()])
@@ -192,9 +197,10 @@ class Talk:
         ids |= {npc.casefold(): npc for npc in (*self.cast, *present)}
         return ids.get(name.casefold(), name)
 
-    def _display_name(self) -> str:
-        card = self.cast.get(self.npc)
-        return card.char if card else self._present()[self.npc].name
+    def _display_name(self, npc: str = "") -> str:
+        npc = npc or self.npc
+        card = self.cast.get(npc)
+        return card.char if card else self._present()[npc].name
 
     def _greet(self, greeting: str) -> None:
         self.screen.name(self._display_name())
@@ -227,6 +233,7 @@ COMMANDS = {
     "/load": _Command("/load [SLOT]", "go back to how they were", Talk.load),
     "/event": _Command("/event TEXT", "let something happen", Talk.event, wants=True),
     "/who": _Command("/who [NAME]", "who is there, or turn to somebody", Talk.who),
+    "/window": _Command("/window [NAME]", "what a character has in mind, drawn", Talk.window),
     "/help": _Command("/help", "this list", lambda talk, _rest: talk.help()),
     "/quit": _Command("/quit", "leave; so does /exit", lambda _talk, _rest: None),
 }

@@ -52,8 +52,9 @@ examples:
 """
 DEMO = """\
 Talk with our own characters in the terminal. Where no terminal is on stdin, it plays a talk of
-six turns by itself, with an event, a save and a load (well under a minute), and ends with
-status 0 if all of that worked. Units as in chat: tokens per second, ms, tokens of the window.
+six turns by itself, with an event, a save and a load (well under a minute), draws the
+character's window, and ends with status 0 if all of that worked. Units as in chat: tokens per
+second, ms, tokens of the window.
 """
 DEMO_EXAMPLES = """\
 examples:
@@ -66,6 +67,8 @@ TALK_SETTINGS = (
     "window",
     "kv_type",
     "flash_attn",
+    "rope_scaling",
+    "rope_freq_scale",
     "n_gpu_layers",
     "threads",
     "max_tokens",
@@ -204,6 +207,14 @@ def _selftest(argv: Sequence[str]) -> int:
     return int(selftest(argv))
 
 
+def _inspect(argv: Sequence[str]) -> int:
+    if not {"--json", "--help", "-h"} & {*argv}:
+        _need_rich()
+    from npc_engine.inspect_live import main as inspect
+
+    return inspect(argv)
+
+
 def _bench(argv: Sequence[str]) -> int:
     from npc_engine.bench import bench
 
@@ -220,6 +231,7 @@ def _tune(argv: Sequence[str]) -> int:
 # says of them; one with no text is not listed.
 _WITH_OWN_PARSER: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "doctor": ("check this machine and a model", _doctor),
+    "inspect": ("draw what the characters of a running engine have in mind", _inspect),
     "bench": ("measure the engine and a model: how they do over time", _bench),
     "tune": ("find out what suits a model", _tune),
     "selftest": ("", _selftest),
@@ -240,7 +252,7 @@ def _need_rich() -> None:
 
     if find_spec("rich") is None:
         raise SetupError(
-            "Talking in the terminal needs the package rich, which is not installed.",
+            "What is shown in the terminal needs the package rich, which is not installed.",
             "Install it: pip install rich",
         )
 

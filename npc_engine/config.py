@@ -14,11 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from npc_engine.errors import ConfigError
+from npc_engine.rope import ROPE_SCALINGS
 
-__all__ = ["FLASH_ATTN", "KV_TYPES", "N_RECENT", "Sampling", "Settings", "read_toml"]
+__all__ = [
+    "DEFAULT_WINDOW",
+    "FLASH_ATTN",
+    "KV_TYPES",
+    "N_RECENT",
+    "Sampling",
+    "Settings",
+    "read_toml",
+]
 
 KV_TYPES = ("auto", "f16", "bf16", "q8_0", "q8_0/f16", "q4_0", "f32")
 """KV cache types; `a/b` is K in a, V in b. A quantized V needs flash attention (llama.cpp)."""
+
+DEFAULT_WINDOW = 2048
+"""Tokens that a character holds where nothing else is asked and the model can do as much."""
 
 FLASH_ATTN = ("auto", "on", "off")
 
@@ -174,10 +186,11 @@ class Settings:
         "ZeroMQ endpoint, tcp:// or ipc://; port 0 takes any free port and prints it",
         "ENDPOINT",
     )
-    window: int = _setting(
-        2048,
-        _written(int, 128, 1 << 20),
-        "tokens a character may hold, persona included; never above what the model can do",
+    window: int | None = _setting(
+        None,
+        _written(int, 128, 1 << 20, auto=True),
+        f"tokens a character may hold, persona and pins included (auto: {DEFAULT_WINDOW}, or what "
+        "the model can do)",
         "TOKENS",
     )
     n_ctx: int | None = _setting(
@@ -200,6 +213,19 @@ class Settings:
     )
     flash_attn: str = _setting(
         "auto", _choice(*FLASH_ATTN), "flash attention (auto: measured once)"
+    )
+    rope_scaling: str = _setting(
+        "auto",
+        _choice(*ROPE_SCALINGS),
+        "how positions are stretched for a window beyond the model's training "
+        "(auto: as the model file says)",
+    )
+    rope_freq_scale: float | None = _setting(
+        None,
+        _written(float, 0.001, 1, auto=True),
+        "by what positions are multiplied: 0.5 makes twice as many "
+        "(auto: just enough for the window)",
+        "X",
     )
     n_gpu_layers: int = _setting(0, _written(int, -1, 1000), "layers on the GPU (-1 = all)", "N")
     saves: str = _setting("saves", _text, "folder of the save slots", "DIR")

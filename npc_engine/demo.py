@@ -1,4 +1,4 @@
-"""A talk that plays itself: six turns, an event, a save, and a load that undoes a turn.
+"""A talk that plays itself: six turns, an event, a save, a load that undoes a turn, the window.
 
 Owns the script and the check that the load restored what was saved. It plays through the same
 `Talk` that a player uses; it knows no socket and no model.
@@ -45,6 +45,8 @@ def play(talk: Talk, npc: str) -> int:
     talk.load()
     _check(talk, n_saved, n_undone)
     _say(talk, AFTER_LOAD)
+    talk.screen.player("/window")
+    talk.window()
     return 0
 
 

@@ -74,6 +74,8 @@ def _model(model: dict[str, Any]) -> Iterator[Row]:
     yield "Context length", f"{model['n_ctx_train']:,} tokens"
     yield "Chat template", model["template_notice"] or "the model's own"
     yield "Memory policy", model["policy_means"]
+    yield "Positions", model["positions"]
+    yield "Renumbering", model["renumbering"]
 
 
 def _kv_table(rows: list[dict[str, Any]]) -> list[str]:

@@ -57,6 +57,9 @@ class Backend(Room, Protocol):
     def decode(self, spans: Sequence[Any]) -> list[int]:
         """Decode (slot, first position, tokens, logits?) runs; return the last row of each."""
 
+    def logits(self, row: int) -> Any:
+        """Return a row's logits, float32 of shape (n_vocab,)."""
+
     def close(self) -> None:
         """Free everything."""
 
@@ -106,6 +109,7 @@ class Engine(Verbs):
             m.Load: saving.load,
             m.Despawn: self._despawn,
             m.List: stage.list,
+            m.Window: stage.show_window,
             m.Stats: self._stats,
             m.Ping: lambda _client, request: m.Pong(id=request.id),
         }
@@ -186,9 +190,11 @@ class Engine(Verbs):
                 n_rows += 1
             else:
                 n_prefilled += run.n_tokens
-            run.claim.sequence.ledger.commit(run.n_tokens)
-            if run.last:
+            run.claim.sequence.commit(run.n_tokens)
+            if run.last and run.claim.urgent:
                 self._speak(character, row)
+            elif run.last and run.claim.watched:
+                character.look(self.backend.logits(row))
         self._n_steps += 1
         self._n_decoded += n_rows
         self._n_prefilled += n_prefilled
@@ -330,5 +336,5 @@ def _span(run: Run) -> tuple[int | None, int, list[int], bool]:
     """The run as the backend takes it; logits only where somebody is to speak."""
     sequence = run.claim.sequence
     ledger = sequence.ledger
-    logits = run.last and run.claim.urgent
+    logits = run.last and (run.claim.urgent or run.claim.watched)
     return sequence.slot, ledger.next_pos, ledger.pending(run.n_tokens), logits

@@ -13,6 +13,7 @@ from typing import Any
 
 from npc_engine.config import FLASH_ATTN, KV_TYPES, LOG_LEVELS, Settings, read_toml
 from npc_engine.errors import ConfigError
+from npc_engine.rope import ROPE_SCALINGS
 
 __all__ = ["GROUPS", "TOKEN_VARIABLE", "add_settings", "as_flags", "given", "settings_from"]
 
@@ -21,14 +22,19 @@ TOKEN_VARIABLE = "NPC_ENGINE_TOKEN"  # noqa: S105
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "model and memory": (
         *("model", "window", "slots", "n_ctx", "kv_type", "flash_attn", "n_gpu_layers"),
-        *("n_batch", "saves"),
+        *("rope_scaling", "rope_freq_scale", "n_batch", "saves"),
     ),
     "speed": ("threads", "step_ms", "max_tokens"),
     "network": ("bind", "token", "token_stdin"),
     "limits": ("max_npcs", "max_queue", "max_open_requests", "max_message_bytes", "max_outbox"),
     "process": ("exit_on_stdin_eof", "log_level"),
 }
-_CHOICES = {"kv_type": KV_TYPES, "flash_attn": FLASH_ATTN, "log_level": LOG_LEVELS}
+_CHOICES = {
+    "kv_type": KV_TYPES,
+    "flash_attn": FLASH_ATTN,
+    "rope_scaling": ROPE_SCALINGS,
+    "log_level": LOG_LEVELS,
+}
 _UNITS = {"TOKENS": " tokens", "MS": " ms", "BYTES": " bytes"}
 _FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 

@@ -30,8 +30,9 @@ Rules
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import ceil
 
-__all__ = ["RENUMBER_AT", "Kind", "Ledger", "Move", "Range", "Segment"]
+__all__ = ["RENUMBER_AT", "Cells", "Kind", "Ledger", "Move", "Range", "Segment"]
 
 Range = tuple[int, int]
 """Positions [first, last) that left the cache."""
@@ -81,6 +82,10 @@ class Segment:
         return self.start + self.n_cached
 
 
+Cells = tuple[Segment, int, list[int]]
+"""Which tokens of a segment are cached, from which position on."""
+
+
 @dataclass
 class Ledger:
     """The segments of one sequence. Counts are in tokens.
@@ -97,6 +102,7 @@ class Ledger:
     n_cells: int = 0
     n_evicted: int = 0
     n_renumbered: int = 0
+    _tail: int = 0
 
     @property
     def n_pending(self) -> int:
@@ -104,12 +110,27 @@ class Ledger:
         return self.n_tokens - self.n_cells
 
     @property
+    def n_persona(self) -> int:
+        """Tokens of the persona, which stands first."""
+        n = 0
+        for segment in self.segments:
+            if segment.kind is not Kind.PERSONA:
+                break
+            n += len(segment.tokens)
+        return n
+
+    @property
     def next_pos(self) -> int:
         """The position of the next token to be decoded (rule 3)."""
         for segment in reversed(self.segments):
             if segment.n_cached:
-                return segment.end
-        return 0
+                return max(segment.end, self._tail)
+        return self._tail
+
+    @property
+    def renumber_at(self) -> int:
+        """The position from which on holes are closed in a pause (rule 8)."""
+        return ceil(RENUMBER_AT * self.n_pos)
 
     @property
     def wants_opener(self) -> bool:
@@ -151,6 +172,7 @@ class Ledger:
     def commit(self, n: int) -> None:
         """Note that the next `n` pending tokens are in the cache now."""
         position = self.next_pos
+        self._tail = 0
         self.n_cells += n
         for segment in self._uncached():
             take = min(n, len(segment.tokens) - segment.n_cached)
@@ -253,7 +275,7 @@ class Ledger:
     @property
     def wants_renumbering(self) -> bool:
         """Whether positions run short, and closing the holes would win a good part of them back."""
-        return self.next_pos >= RENUMBER_AT * self.n_pos and self.n_holes >= self.window // 8
+        return self.next_pos >= self.renumber_at and self.n_holes >= self.window // 8
 
     def close_holes(self) -> list[Move]:
         """Number the cached tokens from 0 on; returns which of them move, first to last (rule 8).
@@ -273,11 +295,55 @@ class Ledger:
             position += segment.n_cached
         return moves
 
-    def forget_cache(self) -> None:
-        """Make every token pending again: the cache was cleared, or is to be (rule 8)."""
+    @property
+    def first_hole(self) -> int:
+        """The position up to which all is cached without a gap."""
+        position = 0
         for segment in self.segments:
-            segment.n_cached = 0
-        self.n_cells = 0
+            if segment.n_cached and segment.start != position:
+                break
+            position += segment.n_cached
+        return position
+
+    def uncache(self, first: int, tail: int = 0) -> None:
+        """Make every token from position `first` on pending again: it is in the cache no more.
+
+        `tail`: the next position where that is not the end of the last cached token: a recurrent
+        state counts what it has read, also what has left since.
+        """
+        self._tail = tail
+        for segment in self.segments:
+            if segment.n_cached:
+                n_keep = min(segment.n_cached, max(0, first - segment.start))
+                self.n_cells -= segment.n_cached - n_keep
+                segment.n_cached = n_keep
+
+    def recache(self, cells: list[Cells], next_pos: int) -> list[Range]:
+        """Undo `uncache(0)`: the cache holds `cells` again, and `next_pos` is what it was then.
+
+        Returns what has left the ledger since, or stands behind something new (rule 1): it must
+        leave the cache.
+        """
+        was = {id(segment): (start, tokens) for segment, start, tokens in cells}
+        gone = []
+        complete = True
+        for segment in self.segments:
+            start, tokens = was.pop(id(segment), (0, []))
+            n = _n_common(tokens, segment.tokens) if complete else 0
+            segment.start, segment.n_cached = start, n
+            self.n_cells += n
+            complete = complete and n == len(segment.tokens)
+            gone.append((start + n, start + len(tokens)))
+        gone += [(start, start + len(tokens)) for start, tokens in was.values()]
+        self._tail = next_pos
+        return _merge([(first, last) for first, last in gone if first < last])
+
+
+def _n_common(a: list[int], b: list[int]) -> int:
+    n = 0
+    while n < min(len(a), len(b)) and a[n] == b[n]:
+        n += 1
+    return n
 
 
 def _age(n_turns: int, segments: list[Segment]) -> float:

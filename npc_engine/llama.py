@@ -31,6 +31,8 @@ _SHIFTABLE = ("f32", "f16", "q8_0")
 """Types of K that a K-shift moves exactly: q4_0 drifts with each shift, and bf16 has no rotation
 on the CPU (ggml-cpu/ops.cpp, ggml_compute_forward_rope ends the process)."""
 
+_PARTIAL = 1  # llama.h: LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+
 _ROPE_SCALINGS = {"none": 0, "linear": 1, "yarn": 2}  # llama.h: enum llama_rope_scaling_type
 
 _KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}  # ggml.h: enum ggml_type
@@ -214,12 +216,15 @@ class Llama:
                 "policy": model.policy,
                 "n_params": model.n_params,
                 "n_ctx_train": model.n_ctx_train,
+                "n_pos": self.n_pos,
+                "rope": str(self.rope),
+                "renumbering": "shift" if self.can_shift else "reread",
                 "fingerprint": fingerprint,
             },
             "fingerprint": fingerprint,
             "vocab": model.vocab_digest(),
             "n_vocab": model.n_vocab,
-            "layout": str(self.layout),
+            "layout": str(self.layout) if self.rope.is_own else f"{self.layout}, {self.rope}",
             "llama": llama_cpp.__version__,
             "model_bytes": model.n_bytes,
             "kv_bytes": model.kv_bytes_per_token(self.layout) * self.n_cells * self.n_slots,
@@ -302,14 +307,46 @@ class Llama:
         return high < first and (low < 0 or low > max(0, first - self._n_swa))
 
     @property
+    def keeps_states(self) -> bool:
+        """Whether there is a recurrent state, which `remove` cannot roll back."""
+        return self.model.policy in ("recurrent", "hybrid")
+
+    def copy_state(self, slot: int) -> bytes:
+        """Return a slot's recurrent state as bytes, without the KV cache beside it."""
+        size = C.llama_state_seq_get_size_ext(self._ctx, slot, _PARTIAL)
+        buf = (ctypes.c_uint8 * size)()
+        n = C.llama_state_seq_get_data_ext(self._ctx, buf, size, slot, _PARTIAL)
+        return bytes(memoryview(buf)[:n])
+
+    def put_state(self, slot: int, state: bytes, end: int) -> int:
+        """Go back to a state in which positions below `end` were read, and remove later cells.
+
+        Returns the position to read on from, -1 when it cannot. The state must be of this process:
+        llama.cpp checks little of it.
+        """
+        buf = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        n = C.llama_state_seq_set_data_ext(self._ctx, buf, len(state), slot, _PARTIAL)
+        if n != len(state) or not C.llama_memory_seq_rm(self._memory, slot, end, -1):
+            return -1
+        return self.positions(slot)[1] + 1
+
+    @property
     def can_shift(self) -> bool:
         """Whether `shift` leaves the cache exactly as a fresh reading would."""
-        return (
-            self.model.policy == "full"
-            and self.rope.rotates_only
-            and self.layout.type_k in _SHIFTABLE
-            and bool(C.llama_memory_can_shift(self._memory))
-        )
+        return not self.why_no_shift
+
+    @cached_property
+    def why_no_shift(self) -> str:
+        """Why cached keys cannot be moved to other positions; "" when they can."""
+        if self.model.policy != "full":
+            return f"{self.model.policy} memory"
+        if not self.rope.rotates_only:
+            return (
+                f"{self.rope.scaling} positions" if self.rope.scaling != "none" else "no plain RoPE"
+            )
+        if self.layout.type_k not in _SHIFTABLE:
+            return f"keys in {self.layout.type_k}"
+        return "" if C.llama_memory_can_shift(self._memory) else "this kind of model"
 
     def shift(self, slot: int, first: int, last: int, by: int) -> None:
         """Move the cells at positions [first, last) of a slot by `by` positions.

@@ -10,7 +10,9 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 # Threads that spin while they wait starve a game on the same cores: measured 0.3 tokens/s instead
 # of 26 beside two busy processes. libgomp and libomp read this when they are loaded.
@@ -20,7 +22,7 @@ import llama_cpp
 import llama_cpp.llama_cpp as C  # noqa: N812
 
 from npc_engine.errors import BackendError, ModelError
-from npc_engine.rope import RopeFacts
+from npc_engine.rope import UNBOUNDED, RopeFacts
 
 __all__ = [
     "LIBRARY_VERSION",
@@ -42,6 +44,8 @@ _NO_VOCAB, _SPM = 0, 1  # llama.h: enum llama_vocab_type
 _BYTE = 1 << 5  # llama.h: LLAMA_TOKEN_ATTR_BYTE
 _BLOCK = 32  # ggml-common.h: QK8_0, QK4_0
 _BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+
+N_PIECES = 4096  # tokens whose bytes are kept: more than a model says in a long talk
 
 LIBRARY_VERSION = str(llama_cpp.__version__)
 """The version of llama-cpp-python."""
@@ -156,7 +160,8 @@ class Model:
         self.bos: int = C.llama_vocab_bos(self.vocab)
         self.eos: int = C.llama_vocab_eos(self.vocab)
         self.eog = frozenset(t for t in range(self.n_vocab) if C.llama_vocab_is_eog(self.vocab, t))
-        self._pieces: dict[int, bytes] = {}
+        # Bounded: over a million tokens a dict would come to hold the whole vocabulary.
+        self._piece = lru_cache(N_PIECES)(partial(_piece, self.vocab))
         self._spm_lead = self._spm_prefix()
 
     def _check_file(self) -> None:
@@ -249,7 +254,7 @@ class Model:
             type=int(C.llama_model_rope_type(self.handle)),
             scaling="" if scaling == "none" else scaling,
             factor=factor,
-            n_ctx_train=self.n_ctx_train,
+            n_ctx_train=UNBOUNDED if self.policy == "recurrent" else self.n_ctx_train,
             n_ctx_orig=min(self.n_ctx_train, original)
             if original > 1
             else max(1, int(self.n_ctx_train / factor)),
@@ -333,22 +338,23 @@ class Model:
 
     def piece(self, token: int) -> bytes:
         """Return the bytes that a token stands for; control tokens are empty."""
-        piece = self._pieces.get(token)
-        if piece is None:
-            size = 64
-            buf = ctypes.create_string_buffer(size)
-            n = C.llama_token_to_piece(self.vocab, token, buf, size, 0, False)
-            if n < 0:
-                size = -n
-                buf = ctypes.create_string_buffer(size)
-                n = C.llama_token_to_piece(self.vocab, token, buf, size, 0, False)
-            piece = self._pieces[token] = buf.raw[: max(n, 0)]
-        return piece
+        return self._piece(token)
 
     def token_text(self, token: int) -> str:
         """Return a token as the vocabulary writes it, such as `<|im_end|>`; "" for none."""
         text = C.llama_vocab_get_text(self.vocab, token) if token >= 0 else None
         return text.decode("utf-8", "replace") if text else ""
+
+
+def _piece(vocab: Any, token: int) -> bytes:
+    size = 64
+    buf = ctypes.create_string_buffer(size)
+    n = C.llama_token_to_piece(vocab, token, buf, size, 0, False)
+    if n < 0:
+        size = -n
+        buf = ctypes.create_string_buffer(size)
+        n = C.llama_token_to_piece(vocab, token, buf, size, 0, False)
+    return buf.raw[: max(n, 0)]
 
 
 def _number(text: str) -> float:

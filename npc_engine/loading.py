@@ -12,13 +12,14 @@ from pathlib import Path
 import psutil
 
 from npc_engine.calibrate import choose_layout
-from npc_engine.config import Settings
+from npc_engine.config import DEFAULT_WINDOW, Settings
 from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
 from npc_engine.governor import MIN_CHUNK
 from npc_engine.llama import Llama
 from npc_engine.llama_model import Layout, Model, can_offload, system_info
 from npc_engine.prompt import probe
+from npc_engine.rope import Rope, RopeFacts, resolve
 from npc_engine.selftest import extra_bufts_work
 from npc_engine.voice import Voice
 
@@ -58,7 +59,13 @@ def _context(model: Model, settings: Settings) -> Llama:
     if settings.n_gpu_layers and not can_offload():
         log.warning("--n-gpu-layers is ignored: this build of llama.cpp uses the CPU alone.")
     n_threads = _n_threads(settings)
-    window = window_of(settings, model)
+    rope = resolve(
+        model.rope,
+        settings.rope_scaling,
+        settings.rope_freq_scale,
+        settings.window or DEFAULT_WINDOW,
+    )
+    window = window_of(settings, rope, model.rope)
     layout = choose_layout(model, settings.kv_type, settings.flash_attn, n_threads)
     # Whoever speaks has a row in each batch; there must be room for prefill beside them.
     n_batch = max(settings.n_batch, settings.slots + MIN_CHUNK)
@@ -70,9 +77,12 @@ def _context(model: Model, settings: Settings) -> Llama:
         n_batch=n_batch,
         n_threads=n_threads,
         layout=layout,
+        rope=rope,
         owns_model=True,
     )
-    log.info("KV cache: %s; %d threads; memory policy: %s", layout, n_threads, model.policy)
+    log.info(
+        "KV cache: %s; %s; %d threads; memory policy: %s", layout, rope, n_threads, model.policy
+    )
     return llama
 
 
@@ -105,14 +115,23 @@ def n_auto_threads() -> int:
     return max(1, n_cores - 1)
 
 
-def window_of(settings: Settings, model: Model) -> int:
+def window_of(settings: Settings, rope: Rope, facts: RopeFacts) -> int:
     """Return the tokens that a character may hold: what is asked, within what there is.
 
-    Raises ConfigError when `n_ctx` leaves a slot too few cells to talk.
+    Raises ConfigError for a window beyond the model's positions, and when `n_ctx` leaves a slot
+    too few cells to talk.
     """
-    window = min(settings.window, model.n_ctx_train)
-    if window < settings.window:
-        log.warning("The window is %d tokens: this model was trained for no more.", window)
+    window = settings.window or min(DEFAULT_WINDOW, rope.n_pos)
+    if window > rope.n_pos:
+        # Rounded down: a little more room than the window needs.
+        scale = int(1000 * facts.n_ctx_orig / window) / 1000
+        stretch = f"--rope-scaling linear --rope-freq-scale {scale:g}"
+        raise ConfigError(
+            f"The window is {window} tokens, persona and pins included; this model can do "
+            f"{rope.n_pos} ({rope}).",
+            f"Give --window {rope.n_pos} or less"
+            + (f", or stretch its positions, which costs quality: {stretch}." if scale else "."),
+        )
     cells = window if settings.n_ctx is None else settings.n_ctx // settings.slots
     if cells < min(window, MIN_WINDOW):
         raise ConfigError(

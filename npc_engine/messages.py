@@ -44,11 +44,15 @@ __all__ = [
     "Say",
     "Spawn",
     "Spawned",
+    "State",
     "Stats",
     "StatsReply",
     "Text",
     "Unpin",
     "Welcome",
+    "Window",
+    "WindowReply",
+    "WindowSegment",
     "error_reply",
     "find_id",
     "pack",
@@ -64,6 +68,7 @@ NAME_PATTERN = r"\A[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}\Z"
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Priority = Literal["player", "near", "ambient"]
 Record = Literal["text", "line", "gesture"]
+State = Literal["resident", "parked", "frozen"]
 
 
 class Request(Struct, tag_field="type", kw_only=True, omit_defaults=True):
@@ -163,6 +168,12 @@ class Despawn(Request, tag="despawn"):
 
 class List(Request, tag="list"):
     """Ask for the characters."""
+
+
+class Window(Request, tag="window"):
+    """Ask what a character's window holds."""
+
+    npc: Name
 
 
 class Stats(Request, tag="stats"):
@@ -301,7 +312,7 @@ class NpcInfo(Struct, kw_only=True):
 
     npc: str
     name: str
-    state: Literal["resident", "parked", "frozen"]
+    state: State
     n_tokens: int
     n_pinned: int
     n_window: int
@@ -312,6 +323,38 @@ class Npcs(Reply, tag="npcs"):
     """Answer of `list`."""
 
     npcs: list[NpcInfo]
+
+
+class WindowSegment(Struct, kw_only=True):
+    """A run of tokens in a `window` answer. `start` is None while none of them is cached."""
+
+    kind: str
+    turn: int
+    start: int | None
+    n_tokens: int
+    n_cached: int
+    pinned: bool
+    importance: float
+    text: str
+
+
+class WindowReply(Reply, tag="window"):
+    """Answer of `window`. Counts in tokens but for `n_renumbered`; `turn` is the open one."""
+
+    npc: str
+    state: State
+    speaking: bool
+    turn: int
+    n_window: int
+    n_tokens: int
+    n_cells: int
+    n_pinned: int
+    next_pos: int
+    n_pos: int
+    renumber_at: int
+    n_evicted: int
+    n_renumbered: int
+    segments: list[WindowSegment]
 
 
 class StatsReply(Reply, tag="stats"):
@@ -348,6 +391,7 @@ _requests: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
     | Load
     | Despawn
     | List
+    | Window
     | Stats
     | Ping
 )
@@ -363,6 +407,7 @@ _replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
     | Saved
     | Loaded
     | Npcs
+    | WindowReply
     | StatsReply
     | Pong
     | Error

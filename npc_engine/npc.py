@@ -96,12 +96,12 @@ class Npc:
         words, _ = self.voice.fit(clean(greeting), self._share(MESSAGE_SHARE))
         if not words:
             return
-        self.insert(self.as_event(f"{USER} comes up to {self.card.char}.").strip(), words)
+        self.insert(self.as_event(f"{USER} comes up to {self.card.char}."), words)
 
     def insert(self, event: str, reply: str, pinned: bool = False) -> int:
         """Put a whole turn before the open one: what happened, and how it was taken.
 
-        `event` is one of `as_event`, with no newline behind it. Returns the turn's number.
+        `event` is one of `as_event`. Returns the turn's number.
         """
         self.sequence.make_room(self.n_turn(event, reply), self.turn)
         since = self._open_turn()  # after making room: events may have left it
@@ -281,6 +281,8 @@ class Npc:
 
     def speak(self, token: int) -> None:
         """Add a sampled token to the reply, evicting the past when it outgrows the window."""
+        if not self.reply.tokens:
+            self.sequence.keep_state()
         self.sequence.make_room(1, self.turn)
         self.ledger.append_token(token)
 
@@ -290,6 +292,7 @@ class Npc:
         self.sequence.make_room(len(self.voice.end) + SPARE, self.turn)
         self._cut_reply(n_bytes, interrupted)
         self.reply.text = text
+        self.sequence.keep_state()
         self._add(Kind.END, list(self.voice.end))
         self.turn += 1
         # In the pause behind a line, where idle time reads it again, not amid the next one.

@@ -71,7 +71,7 @@ def _pin_fact(npc: Npc, text: str | None) -> int:
     fact = clean(text or "").replace("\n", " ")
     if not fact:
         raise BadMessage("The text of a pin is empty.", "Say in words what is not to be forgotten.")
-    event = npc.as_event(fact).strip()
+    event = npc.as_event(fact)
     for segment in _pins(npc):
         if segment.kind is Kind.EVENT and segment.text == event:
             return segment.turn

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 
 from npc_engine.errors import ConfigError
 
-__all__ = ["ROPE_SCALINGS", "Rope", "RopeFacts", "resolve"]
+__all__ = ["ROPE_SCALINGS", "UNBOUNDED", "Rope", "RopeFacts", "resolve"]
+
+UNBOUNDED = 1 << 30
+"""Positions of a recurrent state, which has none: llama.cpp only counts them."""
 
 ROPE_SCALINGS = ("auto", "none", "linear", "yarn")
 """What `--rope-scaling` takes; auto is what the GGUF says."""
@@ -47,6 +50,8 @@ class Rope:
     rotates_only: bool = True
 
     def __str__(self) -> str:
+        if self.n_pos == UNBOUNDED:
+            return "no positions"
         if self.scaling == "none":
             return f"RoPE without scaling, {self.n_pos:,} positions"
         return f"RoPE scaling {self.scaling} x {1 / self.freq_scale:g}, {self.n_pos:,} positions"

@@ -39,7 +39,8 @@ class Priority(IntEnum):
 class Claim:
     """A sequence's wish for a place in the batch. `order`: arrival, lower is earlier.
 
-    `asleep`: it has pending tokens, but is not to be read until it is spoken to.
+    `asleep`: it has pending tokens, but is not to be read until it is spoken to. `watched`: what
+    it would say next is looked at also when nobody speaks to it (see `drift`).
     """
 
     name: str
@@ -49,6 +50,7 @@ class Claim:
     speaking: bool = False
     n_skipped: int = 0
     asleep: bool = False
+    watched: bool = False
 
     @property
     def urgent(self) -> bool:
@@ -89,7 +91,7 @@ def schedule(claims: Iterable[Claim], n_batch: int, chunk: int) -> list[Run]:
             n_free -= 1
     n_free = min(n_free, max(chunk, 1))
     for claim in (c for c in allowed if not c.is_row):
-        n = min(n_free, claim.sequence.n_pending)
+        n = min(n_free, claim.sequence.n_ready)
         if n:
             runs.append(Run(claim, n, n == claim.sequence.n_pending))
             n_free -= n

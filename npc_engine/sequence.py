@@ -2,11 +2,16 @@
 
 Owns the pairing of the two: whatever leaves the ledger leaves the cache, also when the sequence is
 parked (then as soon as it comes back). It knows no text, no turns and no other sequence.
+
+A recurrent state cannot take back what it has read. Copies of it are kept for that: of the persona,
+of the last turn's end, and of where the reply began. Taking words back restores the last copy from
+before them, and reads on from there.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
-from npc_engine.ledger import Ledger, Range, Segment
+from npc_engine.ledger import Cells, Ledger, Range, Segment
 
 __all__ = ["Cache", "Sequence"]
 
@@ -16,6 +21,19 @@ class Cache(Protocol):
 
     def remove(self, slot: int, first: int, last: int) -> bool:
         """Remove positions [first, last), to the end when last is -1; False when it cannot."""
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether there is a recurrent state, which `remove` cannot roll back."""
+
+    def copy_state(self, slot: int) -> bytes:
+        """Return the slot's recurrent state as bytes."""
+
+    def put_state(self, slot: int, state: bytes, end: int) -> int:
+        """Go back to a state in which positions below `end` were read, and remove later cells.
+
+        Returns the position to read on from, -1 when it cannot.
+        """
 
     @property
     def can_shift(self) -> bool:
@@ -31,6 +49,16 @@ class Cache(Protocol):
         """Fill an empty slot from bytes; False when they do not fit this cache."""
 
 
+@dataclass
+class _Aside:
+    """A cache that is put aside while it is read again: bytes, and what they are."""
+
+    payload: bytes
+    states: list[tuple[int, bytes]]
+    next_pos: int
+    cells: list[Cells]
+
+
 class Sequence:
     """A ledger and where its cells are: in a slot, parked in memory, or nowhere yet."""
 
@@ -42,6 +70,9 @@ class Sequence:
         # What the parked copy owes to the ledger, in order: ranges that have left it (by is None),
         # and cells that have moved.
         self._owed: list[tuple[int, int, int | None]] = []
+        # Copies of a recurrent state, with the positions up to which it had read.
+        self._states: list[tuple[int, bytes]] = []
+        self._aside: _Aside | None = None
 
     @property
     def n_pending(self) -> int:
@@ -49,9 +80,42 @@ class Sequence:
         return self.ledger.n_tokens - self.ledger.n_cells
 
     @property
+    def keeps_states(self) -> bool:
+        """Whether it has a recurrent state beside its cells, or in their place."""
+        return self._cache.keeps_states
+
+    @property
+    def n_ready(self) -> int:
+        """Pending tokens that may go into one batch: of a persona whose state is to be kept, no
+        more than the persona.
+        """
+        n_persona = self.ledger.n_persona
+        if self._cache.keeps_states and not self._states and self.ledger.n_cells < n_persona:
+            return n_persona - self.ledger.n_cells
+        return self.n_pending
+
+    @property
     def n_parked_bytes(self) -> int:
-        """Memory that parking takes, in bytes."""
-        return len(self.parked) if self.parked is not None else 0
+        """Memory that parking and kept states take, in bytes."""
+        kept = [state for _, state in self._states]
+        kept += [self.parked] if self.parked is not None else []
+        kept += [self._aside.payload] if self._aside is not None else []
+        return sum(map(len, kept))
+
+    def commit(self, n: int) -> None:
+        """Note that `n` more tokens were read."""
+        self.ledger.commit(n)
+        if not self._states and self.ledger.n_cells == self.ledger.n_persona:
+            self.keep_state()
+
+    def keep_state(self) -> None:
+        """Keep a copy of a recurrent state as it is now: the persona's, and the last two."""
+        if not self._cache.keeps_states or self.slot is None or not self.ledger.n_cells:
+            return
+        end = self.ledger.next_pos
+        if not self._states or self._states[-1][0] < end:
+            self._states.append((end, self._cache.copy_state(self.slot)))
+            del self._states[1:-2]
 
     def append(self, segment: Segment) -> None:
         """Add a segment at the tail."""
@@ -73,10 +137,10 @@ class Sequence:
             self.renumber()
 
     def renumber(self) -> None:
-        """Close the holes, by moving the cells, or else by reading all again from position 0."""
+        """Close the holes, by moving the cells, or else by reading again from the first one on."""
         self.ledger.n_renumbered += 1
         if not self._cache.can_shift:
-            self.forget_cache()
+            self._forget_from(self.ledger.first_hole)
             return
         moves = self.ledger.close_holes()
         if self.slot is None:
@@ -85,13 +149,63 @@ class Sequence:
         for first, last, by in moves:
             self._cache.shift(self.slot, first, last, by)
 
+    # -- reading again what a recurrent state has read -----------------------------------------
+
+    def read_again(self) -> None:
+        """Make all behind the persona pending again; `give_up_reading_again` undoes it."""
+        if self.slot is None:
+            return
+        cells = [(s, s.start, s.tokens[: s.n_cached]) for s in self.ledger.segments if s.n_cached]
+        payload = self._cache.export(self.slot)
+        aside = _Aside(payload, list(self._states), self.ledger.next_pos, cells)
+        self._roll_back(self.ledger.n_persona)
+        self._aside = aside
+
+    def read_again_is_over(self) -> None:
+        """Let go of the cache as it was before."""
+        self._aside = None
+
+    def give_up_reading_again(self) -> None:
+        """Go back to the cache as it was before; what has left the ledger since leaves it now."""
+        aside, self._aside = self._aside, None
+        if aside is None or self.slot is None:
+            return
+        slot = self.slot
+        self.forget_cache()
+        if not self._cache.restore(slot, aside.payload):
+            return
+        self._states = aside.states
+        self._remove(self.ledger.recache(aside.cells, aside.next_pos))
+
     def forget_cache(self) -> None:
         """Empty the slot (or the parked copy): all tokens are pending again."""
-        self.ledger.forget_cache()
+        self._aside = None
+        self.ledger.uncache(0)
         self.parked = None
         self._owed.clear()
+        self._states.clear()
         if self.slot is not None:
             self._cache.remove(self.slot, 0, -1)
+
+    def _forget_from(self, first: int) -> None:
+        """Make all from a position on pending again."""
+        if self.slot is None or not first:
+            self.forget_cache()
+        elif self._cache.remove(self.slot, first, -1):
+            self.ledger.uncache(first)
+        else:
+            self._roll_back(first)
+
+    def _roll_back(self, first: int) -> None:
+        """Go back to the last kept state from before position `first`; without one, to nothing."""
+        while self._states and self.slot is not None:
+            end, state = self._states[-1]
+            tail = self._cache.put_state(self.slot, state, end) if end <= first else -1
+            if tail >= 0:
+                self.ledger.uncache(end, tail)
+                return
+            self._states.pop()
+        self.forget_cache()
 
     def seat(self, slot: int) -> None:
         """Move into a free slot. A copy that does not fit any more costs a new prefill."""
@@ -100,7 +214,7 @@ class Sequence:
         payload, self.parked = self.parked, None
         owed, self._owed = self._owed, []
         if payload is None:
-            self.ledger.forget_cache()
+            self.forget_cache()
         elif self._cache.restore(slot, payload):
             self._settle(owed)
         else:
@@ -110,13 +224,14 @@ class Sequence:
         for first, last, by in owed:
             if by is not None:
                 self._cache.shift(self.slot or 0, first, last, by)
-            elif not self._drop_cells(first, last):
-                return
+            else:
+                self._drop_cells(first, last)
 
     def park(self) -> None:
         """Move out of the slot into memory."""
         if self.slot is None:
             return
+        self.give_up_reading_again()
         slot, self.slot = self.slot, None
         self.parked = (self._cache.export(slot) or None) if self.ledger.n_cells else None
         self._cache.remove(slot, 0, -1)
@@ -146,11 +261,8 @@ class Sequence:
             self._owed += [(first, last, None) for first, last in ranges]
             return
         for first, last in ranges:
-            if not self._drop_cells(first, last):
-                return
+            self._drop_cells(first, last)
 
-    def _drop_cells(self, first: int, last: int) -> bool:
-        done = self._cache.remove(self.slot or 0, first, last)
-        if not done:
-            self.forget_cache()
-        return done
+    def _drop_cells(self, first: int, last: int) -> None:
+        if not self._cache.remove(self.slot or 0, first, last):
+            self._roll_back(first)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from npc_engine import messages as m
 from npc_engine.card import Card
 from npc_engine.character import Character, Mouth, Send, Why
-from npc_engine.config import Sampling, Settings
+from npc_engine.config import DEFAULT_WINDOW, Sampling, Settings
 from npc_engine.errors import (
     BadMessage,
     Busy,
@@ -25,6 +25,7 @@ from npc_engine.scheduler import Claim
 from npc_engine.seats import Seats
 from npc_engine.sequence import Cache
 from npc_engine.voice import Voice
+from npc_engine.window import info_of, window_of
 
 __all__ = ["Room", "Stage"]
 
@@ -59,7 +60,7 @@ class Stage:
         self.room = room
         self.voice = voice
         self.settings = settings
-        self.window = min(settings.window, room.n_cells, room.n_pos)
+        self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
         self.characters: dict[str, Character] = {}
         self._seats = Seats(room.n_slots)
         self._send = send
@@ -193,7 +194,11 @@ class Stage:
 
     def list(self, _client: bytes, request: m.List) -> m.Reply:
         """Return what there is to know of every character."""
-        return m.Npcs(id=request.id, npcs=[_info(c) for c in self.characters.values()])
+        return m.Npcs(id=request.id, npcs=[info_of(c) for c in self.characters.values()])
+
+    def show_window(self, _client: bytes, request: m.Window) -> m.Reply:
+        """Return what a character's window holds."""
+        return window_of(self.find(request.npc), request.id)
 
     def counts(self) -> dict[str, Any]:
         """Return queue lengths and sizes, for `stats`."""
@@ -205,21 +210,9 @@ class Stage:
             "n_waiting_says": sum(len(c.waiting(m.Say)) for c in all_),
             "n_waiting_events": sum(len(c.waiting(m.Event)) for c in all_),
             "n_pending_tokens": sum(c.npc.sequence.n_pending for c in all_),
+            "n_reread": sum(c.drift.n_reread for c in all_ if c.drift),
             "parked_bytes": sum(c.npc.sequence.n_parked_bytes for c in all_),
         }
-
-
-def _info(character: Character) -> m.NpcInfo:
-    npc, ledger = character.npc, character.npc.ledger
-    return m.NpcInfo(
-        npc=npc.name,
-        name=npc.card.char,
-        state="resident" if npc.sequence.slot is not None else "parked",
-        n_tokens=ledger.n_tokens,
-        n_pinned=ledger.n_pinned,
-        n_window=ledger.window,
-        speaking=character.speaking is not None,
-    )
 
 
 def _sampling(values: Mapping[str, Any] | None) -> Sampling:

@@ -15,8 +15,9 @@ from rich.live import Live
 from rich.padding import Padding
 from rich.text import Text
 
+from npc_engine import window_bars, window_picture
 from npc_engine.errors import NpcError
-from npc_engine.messages import Done, NpcInfo
+from npc_engine.messages import Done, NpcInfo, WindowReply
 
 __all__ = ["Screen", "open_screen"]
 
@@ -25,6 +26,20 @@ BAR_CELLS = 12
 INDENT = 2
 FANCY = ("▓", "░", " · ", "…")
 PLAIN = ("#", ".", " | ", "...")
+WINDOW_STYLES = {
+    "persona": "yellow",
+    "pin": "magenta",
+    "even": "blue",
+    "odd": "cyan",
+    "open": "green",
+    "free": "dim",
+    "hole": "dim",
+    "used": "green",
+    "unused": "dim",
+    "mark": "bold red",
+    "head": "bold",
+    "note": "dim",
+}
 
 
 class Screen:
@@ -33,8 +48,9 @@ class Screen:
     def __init__(self, console: Console, ask: Callable[[str], str] = input) -> None:
         self._console = console
         self._ask = ask
-        fits = _encodable("".join(FANCY), console.encoding)
+        fits = _encodable("".join((*FANCY, *window_bars.FANCY)), console.encoding)
         self._full, self._empty, self._dot, self._more = FANCY if fits else PLAIN
+        self._glyphs = window_bars.FANCY if fits else window_bars.PLAIN
 
     @property
     def is_live(self) -> bool:
@@ -108,6 +124,19 @@ class Screen:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             self._show(Text("  ".join(cells).rstrip()))
 
+    def windows(self, windows: Sequence[tuple[WindowReply, str]]) -> None:
+        """Draw what characters have in their windows, each with its name."""
+        self._console.print(self._pictures(windows))
+
+    @contextmanager
+    def watching(self) -> Iterator[Callable[[Sequence[tuple[WindowReply, str]]], None]]:
+        """Give a function that draws windows, in the place of those before where that can be."""
+        if not self.is_live:
+            yield self.windows
+            return
+        with Live(console=self._console, auto_refresh=False) as live:
+            yield lambda windows: live.update(self._pictures(windows), refresh=True)
+
     def problem(self, error: NpcError) -> None:
         """Show an error and what to do about it."""
         self._show(Text(str(error), style="red"), indent=0)
@@ -121,6 +150,15 @@ class Screen:
             return
         with self._console.status(Text(text, style="dim")):
             yield
+
+    def _pictures(self, windows: Sequence[tuple[WindowReply, str]]) -> Text:
+        width = self._console.width
+        rows: list[window_bars.Row] = [] if windows else [[("note", "Nobody is there.")]]
+        for window, name in windows:
+            picture = window_picture.draw(window, width, name=name, glyphs=self._glyphs)
+            rows += [[], *picture] if rows else picture
+        pieces = [[(text, WINDOW_STYLES.get(style, "")) for style, text in row] for row in rows]
+        return Text("\n", no_wrap=True, overflow="crop").join(Text.assemble(*row) for row in pieces)
 
     def _bar(self, used: int, window: int) -> str:
         full = min(BAR_CELLS, round(BAR_CELLS * used / max(window, 1)))

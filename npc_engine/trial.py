@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from npc_engine.calibrate import Row, measured
-from npc_engine.config import Settings
+from npc_engine.config import DEFAULT_WINDOW
 from npc_engine.llama import Llama, Span
 from npc_engine.llama_model import Layout, Model
 from npc_engine.prompt import probe
 from npc_engine.quantization import name_of
+from npc_engine.rope import resolve
 
 __all__ = ["try_model"]
 
@@ -45,7 +46,7 @@ def try_model(model: Model, n_threads: int) -> dict[str, Any]:
     """
     rows = measured(model, n_threads, fresh=True)
     chosen = next((row for row in rows if row.chosen), None)
-    window = min(Settings().window, model.n_ctx_train)
+    window = min(DEFAULT_WINDOW, resolve(model.rope, "auto", None, DEFAULT_WINDOW).n_pos)
     llama = Llama(
         model,
         n_cells=N_LINE + N_PREFILL + N_DECODE + 32,
@@ -53,6 +54,7 @@ def try_model(model: Model, n_threads: int) -> dict[str, Any]:
         n_threads=n_threads,
         layout=chosen.layout if chosen else Layout(),
     )
+    renumbering = _renumbering(llama)
     try:
         speed = _speed(llama)
         state = len(llama.export(0)) - _kv_bytes(chosen) * (llama.positions(0)[1] + 1)
@@ -61,6 +63,8 @@ def try_model(model: Model, n_threads: int) -> dict[str, Any]:
     per_character = _kv_bytes(chosen) * window + max(0, state)
     return {
         **_facts(model),
+        "positions": str(llama.rope) if model.policy != "recurrent" else "without limit",
+        "renumbering": renumbering,
         "kv": [_kv_row(row) for row in rows],
         "speed": speed,
         "window": window,
@@ -82,6 +86,18 @@ def _facts(model: Model) -> dict[str, Any]:
         "policy": model.policy,
         "policy_means": POLICIES[model.policy],
     }
+
+
+def _renumbering(llama: Llama) -> str:
+    """What happens when the positions run out, in words."""
+    if llama.model.policy == "recurrent":
+        return "None: a recurrent state has no positions."
+    if llama.can_shift:
+        return "By moving the cached keys, in a pause once 75 % of the positions are used."
+    return (
+        "By reading persona and window again, in a pause once 75 % of the positions are used: "
+        f"the cached keys cannot be moved ({llama.why_no_shift})."
+    )
 
 
 def _kv_row(row: Row) -> dict[str, Any]:

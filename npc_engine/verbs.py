@@ -1,4 +1,4 @@
-"""The user's verbs: spawn, say, hear, event, pin, unpin, save, load, despawn, list, stats, ping.
+"""The user's verbs: spawn, say, hear, event, pin, save, load, despawn, list, window, stats, ping.
 
 Owns their arguments and defaults. It knows no socket and no engine: `client.Client` (ZeroMQ) and
 `engine.Engine` (in process) supply `_send` and `_receive`, and are used alike.
@@ -35,6 +35,8 @@ from npc_engine.messages import (
     Stats,
     StatsReply,
     Unpin,
+    Window,
+    WindowReply,
 )
 from npc_engine.speech import Mailbox, Speech
 
@@ -183,6 +185,10 @@ class Verbs(Mailbox):
     def list_npcs(self, *, timeout: float = TIMEOUT_S) -> list[NpcInfo]:
         """Return every character, with how full its window is."""
         return self._ask(List(id=self._new_id()), Npcs, timeout).npcs
+
+    def window(self, npc: str, *, timeout: float = TIMEOUT_S) -> WindowReply:
+        """Return what a character's window holds: segments, cells, positions."""
+        return self._ask(Window(id=self._new_id(), npc=npc), WindowReply, timeout)
 
     def stats(self, *, timeout: float = TIMEOUT_S) -> dict[str, Any]:
         """Return the engine's counters."""

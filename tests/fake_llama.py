@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from npc_engine.config import Sampling
 from npc_engine.errors import BackendError, NoRoom
 from npc_engine.prompt import probe
@@ -55,6 +57,7 @@ class FakeLlama:
     batches: list[list[tuple[int, int, list[int], bool]]] = field(default_factory=list)
     n_failures: int = 0  # decodes that are to fail
     can_shift: bool = True
+    keeps_states: bool = False  # a recurrent state: what was read last cannot be taken back
     closed: bool = False
 
     def __post_init__(self) -> None:
@@ -125,12 +128,38 @@ class FakeLlama:
         token = self.mind(self.held(self._rows[row]))  # KeyError: logits were not asked for
         return ord("m") if token in self.eog and not may_end else token
 
+    def logits(self, row: int) -> Any:
+        logits = np.zeros(END + 1, np.float32)
+        logits[self.mind(self.held(self._rows[row]))] = 9.0
+        return logits
+
     def remove(self, slot: int, first: int, last: int) -> bool:
         assert 0 <= slot < self.n_slots and first >= 0
         cells = self.slots[slot]
+        if (
+            self.keeps_states
+            and cells
+            and 0 < first <= max(cells)
+            and (last < 0 or last > max(cells))
+        ):
+            return False
         for position in [p for p in cells if p >= first and (last == -1 or p < last)]:
             del cells[position]
         return True
+
+    def copy_state(self, slot: int) -> bytes:
+        assert self.keeps_states
+        return json.dumps(sorted(self.slots[slot].items())).encode()
+
+    def put_state(self, slot: int, state: bytes, end: int) -> int:
+        """What has left since the copy was made stays away, as the KV cache of a hybrid does."""
+        assert self.keeps_states
+        held = {int(p): t for p, t in json.loads(state)}
+        assert max(held) == end - 1
+        cells = self.slots[slot]
+        assert all(held[p] == t for p, t in cells.items() if p < end), "a state of another past"
+        self.slots[slot] = {p: t for p, t in cells.items() if p < end}
+        return max(self.slots[slot], default=-1) + 1
 
     def shift(self, slot: int, first: int, last: int, by: int) -> None:
         assert self.can_shift and 0 <= first < last and first + by >= 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from npc_engine import demo
@@ -15,6 +16,7 @@ from npc_engine.chat import COMMANDS, Talk
 from npc_engine.errors import Busy, ConnectionLost, SnapshotError, UnknownNpc
 from npc_engine.terminal import Screen
 from npc_engine.verbs import Verbs
+from tests.windows import segment, window
 
 WINDOWS = {"mara": 2048, "bram": 512}
 CAST = {
@@ -113,6 +115,13 @@ class FakeEngine(Verbs):
             for npc, n_tokens in self.n_tokens.items()
         ]
         return [m.Npcs(id=r.id, npcs=npcs)]
+
+    def _on_window(self, r: m.Window) -> list[m.Reply]:
+        if r.npc not in self.n_tokens:
+            return [m.error_reply(UnknownNpc(f"No {r.npc!r}.", "Spawn it."), r.id)]
+        said = segment("said", 1, self.n_tokens[r.npc] - 100, 100, text="Good evening.")
+        segments = [segment("persona", 0, 100), said]
+        return [structs.replace(window(segments, n_window=WINDOWS[r.npc]), id=r.id, npc=r.npc)]
 
     def _on_stats(self, r: m.Stats) -> list[m.Reply]:
         self.n_unread = max(0, self.n_unread - 150)
@@ -246,6 +255,42 @@ def test_a_save_tells_where_it_is() -> None:
     it.saves = Path("demo-saves")
     it.run("mara")
     assert f"It is in {Path('demo-saves', 'inn')}" in out.getvalue()
+
+
+def test_the_window_is_drawn() -> None:
+    shown = play(FakeEngine(), "Good evening.", "/window", "/window Bram", "Hello.")
+    rows = shown.splitlines()
+    assert "Mara · turn 1 · resident" in rows
+    at = next(i for i, row in enumerate(rows) if row.startswith("cells  "))
+    assert rows[at][11:15] == "███░"
+    assert "120 of 2,048 tokens. When it is full, old turns" in rows[at + 1]
+    assert "No 'bram'. Spawn it." in shown
+    assert [row.startswith("  31 tok/s") for row in rows].count(True) == 2
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_the_window_in_a_terminal(colour: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    if not colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    it, out = talk(FakeEngine(), terminal=True)
+    it.meet("mara")
+    it.window()
+    assert ("\x1b[33m████" in out.getvalue()) == colour
+    assert "████" in out.getvalue()
+
+
+def test_a_window_that_is_watched_takes_the_place_of_the_one_before() -> None:
+    engine = FakeEngine()
+    for terminal in (True, False):
+        it, out = talk(engine, terminal=terminal)
+        it.meet("mara")
+        out.seek(0)
+        with it.screen.watching() as draw:
+            for _ in range(2):
+                draw([(engine.window("mara"), "Mara")])
+        assert ("\x1b[2K" in out.getvalue()) == terminal
+        assert out.getvalue().count("Mara · turn 1") == 2 + terminal
 
 
 def test_who_lists_those_here_and_those_who_may_come() -> None:
@@ -395,6 +440,15 @@ def test_an_old_code_page_gets_plain_glyphs() -> None:
         assert b"window 120/2048 #..........." in raw.getvalue()
 
 
+def test_an_old_code_page_gets_a_plain_window() -> None:
+    raw = io.BytesIO()
+    with io.TextIOWrapper(raw, encoding="ascii") as file:
+        screen = Screen(Console(file=file, highlight=False))
+        screen.windows([(window([segment("persona", 0, 100)]), "Mara")])
+        file.flush()
+        assert raw.getvalue().startswith(b"Mara | turn 1 | resident")
+
+
 def test_the_demo_plays_its_script() -> None:
     engine = FakeEngine()
     it, out = talk(engine)
@@ -408,6 +462,7 @@ def test_the_demo_plays_its_script() -> None:
     order = [type(r) for r in engine.sent if isinstance(r, m.Say | m.Event | m.Save | m.Load)]
     kinds = [kind.__name__ for kind, _ in itertools.groupby(order)]
     assert kinds == ["Say", "Event", "Say", "Save", "Say", "Load", "Say"]
+    assert "> /window\nMara · turn 1 · resident\n" in shown
 
 
 def test_the_demo_fails_when_the_load_restores_nothing() -> None:

@@ -64,7 +64,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("command", ["serve", "chat", "demo"])
 def test_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = helped(capsys, command)
-    for unit in ("tokens", "default: 2048 tokens", "ms"):
+    for unit in ("tokens", "(auto: 2048, or", "ms"):
         assert unit in shown
     assert f"examples:\n  npc-engine {command}" in shown
     assert "\nmodel and memory:\n" in shown
@@ -144,7 +144,7 @@ def test_flags_and_back() -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--window", "many"], "window is 'many'. Give a whole number from 128"),
+        (["--window", "many"], "window is 'many'. Give auto, or a whole number from 128"),
         (["--window", "1"], "window is '1'. It must be from 128"),
         (["--kv-type", "f17"], "kv_type is 'f17'. It must be one of auto, f16"),
         (["--config", "no/such.toml"], "cannot be read"),

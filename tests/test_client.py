@@ -1,5 +1,6 @@
 """The Python client against a ROUTER with a script: every reply, every way to lose an engine."""
 
+import json
 import queue
 import re
 import threading
@@ -15,6 +16,7 @@ from npc_engine import errors
 from npc_engine.client import Client
 from npc_engine.errors import ConnectionLost, Internal, ProtocolVersion, Unauthorized
 
+VECTORS = Path(__file__).parent / "vectors"
 WAIT_S = 10.0
 STATS = dict.fromkeys(("n_prompt", "n_cached", "n_decoded", "n_evicted"), 0) | dict.fromkeys(
     ("queue_ms", "ttft_ms", "decode_tps", "total_ms"), 0.0
@@ -98,7 +100,7 @@ def _answers(request: Map) -> list[Map | bytes]:
             return [{"type": "ok", "id": i, "cancelled": True}, _done(target, "cancelled")]
         case {"type": "hello"}:
             return [_welcome(request)]
-    return [{"id": i} | ANSWERS[request["type"]]]
+    return [ANSWERS[request["type"]] | {"id": i}]
 
 
 ANSWERS: dict[str, Map] = {
@@ -121,6 +123,7 @@ ANSWERS: dict[str, Map] = {
     },
     "despawn": {"type": "ok"},
     "list": {"type": "npcs", "npcs": []},
+    "window": json.loads((VECTORS / "reply-window.json").read_text("utf-8")),
     "stats": {"type": "stats", "stats": {"n_steps": 5}},
     "ping": {"type": "pong"},
 }
@@ -156,6 +159,9 @@ def test_every_verb(client: Client, engine: FakeEngine) -> None:
     loaded = client.load("one", ["mara"])
     assert (loaded.npcs[0].source, loaded.npcs[0].notice) == ("tokens", "Another model.")
     assert client.list_npcs() == []
+    window = client.window("mara")
+    assert (window.next_pos, window.segments[-1].start) == (871, None)
+    assert engine.request("window")["npc"] == "mara"
     assert client.stats() == {"n_steps": 5}
     client.despawn("mara")
     client.ping()

@@ -82,8 +82,8 @@ def test_ranges_hold_at_both_ends(cls: Any, name: str, low: int, high: int) -> N
 
 @pytest.mark.parametrize("bad", [True, "12.5", 12.5, "", "many", "0x10", math.inf, "nan", None])
 def test_what_is_no_whole_number(bad: object) -> None:
-    with pytest.raises(ConfigError, match="window"):
-        Settings.parse({"window": bad})
+    with pytest.raises(ConfigError, match="slots"):
+        Settings.parse({"slots": bad})
 
 
 @pytest.mark.parametrize("bad", [True, 2.5, "2.5"])

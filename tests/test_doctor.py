@@ -47,6 +47,8 @@ MODEL = {
     "template_notice": None,
     "policy": "full",
     "policy_means": "Full attention: all is kept.",
+    "positions": "RoPE without scaling, 8,192 positions",
+    "renumbering": "By moving the cached keys.",
     "kv": [
         {"layout": "f16, flash attention off", "ms": 9.81, "bytes_per_token": 23040,
          "chosen": False},

@@ -192,12 +192,17 @@ class LedgerMachine(RuleBasedStateMachine):
                 s.pinned or (s.turn == turn and s.kind is not Kind.EVENT) for s in self.told
             ), "something could still have left"
 
-    @rule()
-    def forget_cache(self) -> None:
-        self.ledger.forget_cache()
-        self.cache.clear()
+    @rule(first=st.integers(0, 300))
+    def uncache(self, first: int) -> None:
+        self.ledger.uncache(first)
+        self.cache = {p: t for p, t in self.cache.items() if p < first}
         for s in self.told:
-            s.places = [None] * len(s.tokens)
+            s.places = [p if p is not None and p < first else None for p in s.places]
+
+    @invariant()
+    def the_first_hole(self) -> None:
+        n = next(n for n in itertools.count() if n not in self.cache)
+        assert self.ledger.first_hole == n
 
     @invariant()
     def same_segments(self) -> None:
@@ -351,11 +356,22 @@ def test_renumbering_is_due_when_the_last_position_would_be_passed() -> None:
 def test_a_forgotten_cache_is_read_again_from_position_0() -> None:
     ledger = make((Kind.SAID, 1, 30), (Kind.SAID, 2, 30))
     ledger.drop([ledger.segments[1]])
-    ledger.forget_cache()
+    ledger.uncache(0)
     assert (ledger.next_pos, ledger.n_cells) == (0, 0)
     assert ledger.pending(99) == ledger.tokens()
     ledger.commit(40)
     assert [(s.start, s.end) for s in ledger.segments] == [(0, 10), (10, 40)]
+
+
+def test_reading_goes_on_where_a_recurrent_state_says() -> None:
+    ledger = make((Kind.SAID, 1, 30), (Kind.SAID, 2, 30))
+    ledger.drop([ledger.segments[1]])
+    ledger.uncache(40, tail=40)
+    assert (ledger.next_pos, ledger.n_cells) == (40, 10)
+    ledger.commit(5)
+    assert (ledger.segments[-1].start, ledger.next_pos) == (40, 45)
+    ledger.uncache(0)
+    assert ledger.next_pos == 0
 
 
 def test_renumbering_is_wanted_where_it_wins_positions() -> None:

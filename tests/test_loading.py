@@ -10,13 +10,14 @@ import psutil
 import pytest
 
 from npc_engine import loading
-from npc_engine.config import Settings
+from npc_engine.config import DEFAULT_WINDOW, Settings
 from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
 from npc_engine.governor import MIN_CHUNK
 from npc_engine.llama import Llama
 from npc_engine.llama_model import Model
 from npc_engine.loading import RESERVE_BYTES, load_engine, n_auto_threads, voice_of, window_of
+from npc_engine.rope import RopeFacts, resolve
 
 GIB = 1 << 30
 PLAIN: dict[str, Any] = {
@@ -33,38 +34,50 @@ Open = Callable[..., Engine]
 # The window
 
 
-def trained(n_ctx_train: int) -> Any:
-    return SimpleNamespace(n_ctx_train=n_ctx_train)
+def window_for(settings: Settings, n_ctx_train: int) -> int:
+    facts = RopeFacts(2, "", 1.0, n_ctx_train, n_ctx_train)
+    rope = resolve(
+        facts, settings.rope_scaling, settings.rope_freq_scale, settings.window or DEFAULT_WINDOW
+    )
+    return window_of(settings, rope, facts)
 
 
 def test_the_window_is_what_is_asked() -> None:
-    assert window_of(Settings(window=2048, slots=8), trained(8192)) == 2048
-    assert window_of(Settings(window=2048, slots=8, n_ctx=8 * 2048), trained(8192)) == 2048
-    assert window_of(Settings(window=2048, slots=8, n_ctx=1 << 20), trained(8192)) == 2048
+    assert window_for(Settings(window=2048, slots=8), 8192) == 2048
+    assert window_for(Settings(window=2048, slots=8, n_ctx=8 * 2048), 8192) == 2048
+    assert window_for(Settings(window=2048, slots=8, n_ctx=1 << 20), 8192) == 2048
 
 
-@pytest.mark.parametrize("n_ctx", [None, 8 * 2048])
-def test_a_window_above_the_models_is_lowered(
-    n_ctx: int | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert window_of(Settings(window=2048, n_ctx=n_ctx), trained(512)) == 512
-    assert "The window is 512 tokens" in caplog.text
-    assert "trained for no more" in caplog.text
-    assert "--n-ctx" not in caplog.text
+def test_a_window_that_is_not_asked_for_is_within_the_models() -> None:
+    assert window_for(Settings(), 8192) == DEFAULT_WINDOW
+    assert window_for(Settings(), 512) == 512
+    assert window_for(Settings(n_ctx=8 * 2048), 512) == 512
+
+
+def test_a_window_above_the_models_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(ConfigError) as caught:
+        window_for(Settings(window=5000), 2048)
+    assert "5000 tokens, persona and pins included; this model can do 2048" in caught.value.message
+    assert "--window 2048" in caught.value.help
+    assert "--rope-scaling linear --rope-freq-scale 0.409" in caught.value.help
+    assert window_for(Settings(window=5000, rope_scaling="linear", rope_freq_scale=0.409), 2048)
+    assert window_for(Settings(window=5000, rope_scaling="linear"), 2048) == 5000
+    with pytest.raises(ConfigError, match="can do 4096"):
+        window_for(Settings(window=5000, rope_freq_scale=0.5), 2048)
 
 
 def test_too_few_cells_for_the_window_lower_it(caplog: pytest.LogCaptureFixture) -> None:
-    assert window_of(Settings(window=2048, slots=8, n_ctx=8 * 500 + 7), trained(8192)) == 500
+    assert window_for(Settings(window=2048, slots=8, n_ctx=8 * 500 + 7), 8192) == 500
     assert "The window is 500 tokens: --n-ctx" in caplog.text
 
 
 def test_too_few_cells_to_talk_are_refused() -> None:
-    assert window_of(Settings(window=2048, slots=8, n_ctx=8 * 128), trained(8192)) == 128
+    assert window_for(Settings(window=2048, slots=8, n_ctx=8 * 128), 8192) == 128
     with pytest.raises(ConfigError) as caught:
-        window_of(Settings(window=2048, slots=8, n_ctx=8 * 128 - 1), trained(8192))
+        window_for(Settings(window=2048, slots=8, n_ctx=8 * 128 - 1), 8192)
     assert "n_ctx is 1023: 8 slots get 127 cells" in caught.value.message
     assert "--n-ctx 16384" in caught.value.help
-    assert window_of(Settings(window=2048, slots=8, n_ctx=8 * 64), trained(64)) == 64
+    assert window_for(Settings(slots=8, n_ctx=8 * 64), 64) == 64
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,8 @@ def test_the_document_names_every_key_of_a_reply(cls: type[Any]) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     tag = cls.__struct_config__.tag
     assert f"`{tag}`" in text or f"`{tag}{{" in text
-    for record in (cls, messages.DoneStats, messages.NpcInfo, messages.LoadedNpc):
+    parts = (messages.DoneStats, messages.NpcInfo, messages.LoadedNpc, messages.WindowSegment)
+    for record in (cls, *parts):
         for field in msgspec.structs.fields(record):
             assert re.search(rf"[`{{ ]{field.encode_name}\b", text), field.encode_name
 

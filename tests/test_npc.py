@@ -625,7 +625,7 @@ def test_positions_are_won_back_behind_a_line_not_amid_one(can_shift: bool) -> N
         npc.finish(f"Answer {i}.", len(f"Answer {i}."), interrupted=False)
         if npc.ledger.n_renumbered > before:
             assert npc.ledger.next_pos == npc.ledger.n_cells
-            assert bool(npc.ledger.n_cells) == can_shift
+            assert (npc.ledger.n_cells == npc.ledger.n_persona) != can_shift
         assert told(npc).startswith(BEGINNING)
         assert told(npc).endswith(f"Answer {i}.<|im_end|>\n")
     assert npc.ledger.n_renumbered > 0

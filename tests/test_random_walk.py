@@ -25,11 +25,13 @@ N_REQUESTS = 2_000
 
 
 class Walk:
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, kind: str) -> None:
         self.random = random.Random(seed)
-        self.fake = TimedLlama(n_slots=3, n_cells=240, n_batch=48, n_pos=700)
+        self.fake = TimedLlama(n_slots=3, n_cells=400, n_batch=48, n_pos=1100)
+        self.fake.can_shift = kind == "shifts"
+        self.fake.keeps_states = kind == "recurrent"
         self.fake.seconds = 0.001
-        self.rig = Rig(folder, fake=self.fake, window=240, max_tokens=24, max_queue=2)
+        self.rig = Rig(folder, fake=self.fake, window=400, max_tokens=24, max_queue=2)
         self.rig.check_every = 5
         self.told: dict[str, set[str]] = {}
         self.saved: dict[str, dict[str, set[str]]] = {}
@@ -37,13 +39,14 @@ class Walk:
         self.saving: dict[str, tuple[m.Save, dict[str, set[str]]]] = {}
         self.n_canaries = 0
         self.n_checked = 0
+        self.n_reread = 0
         self.counts: dict[str, int] = {}
 
     def run(self, n: int) -> None:
         moves: list[tuple[Callable[[], None], int]] = [
             (self.spawn, 8), (self.say, 30), (self.event, 15), (self.hear, 10), (self.cancel, 10),
             (self.save, 2), (self.load, 2), (self.despawn, 2), (self.drop, 1), (self.fail, 1),
-            (self.look, 5),
+            (self.look, 5), (self.pin, 4), (self.unpin, 3),
         ]  # fmt: skip
         for _ in range(n):
             move = self.random.choices([m for m, _ in moves], [w for _, w in moves])[0]
@@ -62,12 +65,14 @@ class Walk:
                 name = reply.code
                 assert reply.help
                 assert name in {"busy", "internal", "unknown_target", "unknown_npc", "npc_exists",
-                                "unknown_slot"}, reply  # fmt: skip
+                                "unknown_slot", "too_large"}, reply  # fmt: skip
             self.counts[name] = self.counts.get(name, 0) + 1
             if isinstance(reply, m.Saved):
                 self.note_saved(reply)
         if self.rig.n_steps % 20 == 0:
             self.check_canaries()
+            drifts = [c.drift for c in self.rig.engine.stage.characters.values() if c.drift]
+            self.n_reread = max(self.n_reread, *[d.n_reread for d in drifts], 0)
 
     def note_saved(self, reply: m.Saved) -> None:
         request, told = self.saving.pop(reply.id or "")
@@ -164,6 +169,15 @@ class Walk:
     def despawn(self) -> None:
         self.send(m.Despawn(id=self.rig.id(), npc=self.name))
 
+    def pin(self) -> None:
+        name = self.name
+        fact = self.words(name).strip() if self.random.random() < 0.7 else None
+        turn = self.random.randint(1, 30) if fact is None else None
+        self.send(m.Pin(id=self.rig.id(), npc=name, text=fact, turn=turn))
+
+    def unpin(self) -> None:
+        self.send(m.Unpin(id=self.rig.id(), npc=self.name, turn=self.random.randint(1, 30)))
+
     def drop(self) -> None:
         why: Any = self.random.choice(["cancelled", "slow_client"])
         self.rig.engine.drop(self.random.choice(CLIENTS), why)
@@ -175,12 +189,12 @@ class Walk:
         self.send(self.random.choice([m.List, m.Stats, m.Ping])(id=self.rig.id()))
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("kind", ["shifts", "rereads", "recurrent"])
 def test_nobody_knows_what_it_was_not_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr("os.fsync", lambda fd: None)
-    walk = Walk(tmp_path, seed)
+    walk = Walk(tmp_path, 1, kind)
     walk.run(N_REQUESTS)
     walk.rig.close()
     counts = walk.counts
@@ -191,6 +205,8 @@ def test_nobody_knows_what_it_was_not_told(
     assert walk.n_checked > 1_000, "the canaries must have something to say"
     assert any(s.n_parked_bytes for s in _sequences(walk)), "nobody was ever parked"
     assert walk.fake.closed
+    assert counts["Pinned"] > 10
+    assert (walk.n_reread > 0) == (kind == "recurrent")
 
 
 def _sequences(walk: Walk) -> list[Any]:

@@ -37,6 +37,17 @@ STATS = {
     "decode_tps": 61.75,
     "total_ms": 550.125,
 }
+
+
+def _segment(
+    kind: str, turn: int, start: int | None, n_tokens: int, n_cached: int | None = None, **keys: Any
+) -> dict[str, Any]:
+    where = {"kind": kind, "turn": turn, "start": start, "n_tokens": n_tokens}
+    n_cached = n_tokens if n_cached is None else n_cached
+    rest = {"n_cached": n_cached, "pinned": False, "importance": 0.5, "text": ""}
+    return where | rest | keys
+
+
 UNICODE = "Grüß Gott, 旅人。 Ça va ? 🐉 e\u0301 \u200d\U0001f469\u200d\U0001f680"
 
 VALID: dict[str, dict[str, Any]] = {
@@ -119,6 +130,7 @@ VALID: dict[str, dict[str, Any]] = {
     "request-load-full": {"type": "load", "id": "8", "slot": "slot-1", "npcs": ["mara"]},
     "request-despawn": {"type": "despawn", "id": "9", "npc": "mara"},
     "request-list": {"type": "list", "id": "10"},
+    "request-window": {"type": "window", "id": "13", "npc": "mara"},
     "request-stats": {"type": "stats", "id": "11"},
     "request-ping": {"type": "ping", "id": "12"},
     "request-ping-long-id": {"type": "ping", "id": "é" * 64},
@@ -238,6 +250,35 @@ VALID: dict[str, dict[str, Any]] = {
         ],
     },
     "reply-npcs-empty": {"type": "npcs", "id": "10", "npcs": []},
+    "reply-window": {
+        "type": "window",
+        "id": "13",
+        "npc": "mara",
+        "state": "resident",
+        "speaking": False,
+        "turn": 9,
+        "n_window": 512,
+        "n_tokens": 270,
+        "n_cells": 259,
+        "n_pinned": 208,
+        "next_pos": 871,
+        "n_pos": 8192,
+        "renumber_at": 6144,
+        "n_evicted": 610,
+        "n_renumbered": 0,
+        "segments": [
+            _segment("persona", 0, 0, 187, text="You are Mara.", pinned=True),
+            _segment("event", 3, 240, 21, text="*Tom pays.*", pinned=True, importance=0.875),
+            _segment("open", 8, 820, 4),
+            _segment("said", 8, 824, 5, text="Grüß Gott, 旅人。"),
+            _segment("close", 8, 829, 6),
+            _segment("reply", 8, 835, 11, text="*nods* Come in."),
+            _segment("end", 8, 846, 2),
+            _segment("open", 9, 848, 4),
+            _segment("event", 9, 852, 22, 19, text="*A bell.*", importance=0.25),
+            _segment("said", 9, None, 8, 0, text="Who is"),
+        ],
+    },
     "reply-stats": {
         "type": "stats",
         "id": "11",
