@@ -37,13 +37,13 @@ def _rows(report: Mapping[str, Any]) -> list[list[str]]:
         if "skipped" in f:
             rows.append([f["title"], *["-"] * 9, f"not run: {f['skipped']}"])
             continue
-        quarters = f["quarters"] or [None] * 4
+        quarters = [] if f["ended"] else f["quarters"]
         rows.append(
             [
                 f["title"],
                 f"{f['n_scored']:,}",
                 f"{f['perplexity']:.2f}",
-                *(f"{q:.2f}" if q else "-" for q in (quarters[1], quarters[3])),
+                *([f"{quarters[i]:.2f}" for i in (1, 3)] if quarters else ["-", "-"]),
                 f"{f['read_ms']:.2f}",
                 f"{f['token_ms']:.1f}",
                 f"{f['evict_ms']:.1f}",
@@ -60,7 +60,7 @@ def _end(f: Figures) -> str:
     if f["broke_at"]:
         parts.append(f"perplexity x {BROKEN:g} by {f['broke_at']:,}")
     if f["ended"]:
-        parts.append(f"{f['n_read']:,}: {f['ended']}")
+        parts.append(f"{f['ended']} at {f['n_read']:,}")
     return "; ".join(parts) or "goes on"
 
 
