@@ -27,7 +27,9 @@ _SINKS = ("#9ecae1", "#6baed6", "#3182bd", "#08519c")
 
 def text_table(report: Mapping[str, Any]) -> str:
     """Return the table of a report, aligned for a terminal."""
-    return table(_rows(report))
+    rows = _rows(report)
+    width = max(len(row[-1]) for row in rows)
+    return table([[*row[:-1], row[-1].ljust(width)] for row in rows])  # the only words
 
 
 def _rows(report: Mapping[str, Any]) -> list[list[str]]:

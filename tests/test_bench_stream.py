@@ -106,7 +106,7 @@ def test_a_sliding_window_model_runs_what_it_can(
     sinks, ours = stream(tiny_swa, novel, tmp_path, *flags)["policies"]
     assert "cannot be moved" in sinks["skipped"]
     assert ours["n_scored"] == 300
-    assert "not run: the cached keys" in (tmp_path / "stream.md").read_text("utf-8")
+    assert "not run: its cached keys" in (tmp_path / "stream.md").read_text("utf-8")
 
 
 @pytest.fixture
