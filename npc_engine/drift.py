@@ -8,8 +8,6 @@ again. Owns that decision for one sequence; it knows no turns and no batch.
 
 from typing import Any
 
-import numpy as np
-
 from npc_engine.sequence import Sequence
 
 __all__ = ["Drift", "divergence"]
@@ -62,5 +60,7 @@ class Drift:
 
 def divergence(p_logits: Any, q_logits: Any) -> float:
     """Return the Kullback-Leibler divergence of q from p, in nats."""
+    import numpy as np  # not before it is needed: `import npc_engine` is to be quick
+
     p, q = (x - x.max() - np.log(np.exp(x - x.max()).sum()) for x in (p_logits, q_logits))
     return float((np.exp(p) * (p - q)).sum())

@@ -5,6 +5,7 @@ matplotlib and progress bars rich: the extra `[bench]`.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 from npc_engine.errors import SetupError
 
 __all__ = [
+    "log_axis",
     "need_plots",
     "new_figure",
     "progress",
@@ -28,6 +30,9 @@ __all__ = [
 COLOURS = ("#1f6fb4", "#d1495b", "#2e8b57", "#e09f3e", "#7b5ea7", "#4a4a4a", "#00a6a6", "#b56576")
 
 
+_NUMBERS = re.compile(r"\[\n[-+.,eE\d\s]+\]")  # a list of hundreds belongs into one row
+
+
 def need_plots() -> None:
     """Raise SetupError where matplotlib is not installed: better before an hour than after it."""
     if find_spec("matplotlib") is None:
@@ -39,11 +44,12 @@ def need_plots() -> None:
 
 def write_json(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report whole or not at all; its folder is made. Raises SetupError."""
-    write_text(path, json.dumps(report, indent=1) + "\n")
+    text = json.dumps(report, indent=1)
+    write_text(path, _NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text whole or not at all; its folder is made. Raises SetupError."""
+    """Write a file whole or not at all; its folder is made. Raises SetupError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".new")
@@ -91,6 +97,19 @@ def new_figure(n_rows: int, title: str) -> tuple[Any, list[Any]]:
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_prop_cycle(color=COLOURS)
     return figure, axes
+
+
+def log_axis(ax: Any, label: str) -> None:
+    """Make an axis logarithmic, with plain numbers; over decades, at 1, 2 and 5 of each."""
+
+    def plain(value: float, _position: int) -> str:
+        low, high = ax.get_ylim()
+        return f"{value:,g}" if high < 10 * low or f"{value:e}"[0] in "125" else ""
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(plain)
+    ax.yaxis.set_minor_formatter(plain)
+    ax.set_ylabel(label)
 
 
 def save_figure(figure: Any, path: Path) -> None:

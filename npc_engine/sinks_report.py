@@ -8,10 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from npc_engine.report import new_figure, save_figure, table
+from npc_engine.stream_figures import difference
 
 __all__ = ["Row", "advice", "compare", "plot", "text_table"]
 
@@ -39,13 +40,7 @@ class Row:
 def compare(blocks: Mapping[int, Sequence[float]]) -> list[Row]:
     """Return a row for each number of sinks; the last of `blocks` is the whole persona."""
     whole = list(blocks.values())[-1]
-    rows = []
-    for k, nll in blocks.items():
-        differences = [a - b for a, b in zip(nll, whole, strict=True)]
-        error = stdev(differences) / math.sqrt(len(differences))
-        more = math.expm1(mean(differences))
-        rows.append(Row(k, math.exp(mean(nll)), more, math.exp(mean(differences)) * 2 * error))
-    return rows
+    return [Row(k, math.exp(mean(nll)), *difference(nll, whole)) for k, nll in blocks.items()]
 
 
 def advice(rows: Sequence[Row]) -> str:
@@ -69,7 +64,7 @@ def advice(rows: Sequence[Row]) -> str:
     else:
         said.append(
             f"Set nothing: the engine pins the whole persona. Its {persona.n_sinks} tokens cost "
-            f"{-100 * best.more:.1f} % here, since they leave less of the window to the text; a "
+            f"{_percent(persona, best)} here, since they leave less of the window to the text; a "
             "larger --window wins that back."
         )
     return " ".join(said)
@@ -105,11 +100,11 @@ def plot(report: Mapping[str, Any], blocks: Mapping[int, Sequence[float]], path:
     bars.set_ylim(bottom=0.9 * min(heights))
     bars.set_xlabel("first tokens kept (bars: noise of the difference to the persona)")
     bars.set_ylabel("perplexity")
-    for (k, nll), name in zip(blocks.items(), names, strict=True):
+    for nll, name in zip(blocks.values(), names, strict=True):
         at = [report["window"] + report["n_block"] * (i + 1) for i in range(len(nll))]
-        lines.plot(at, [math.exp(x) for x in nll], lw=1.2, label=name.replace("\n", " "), zorder=k)
-    lines.set_yscale("log")
+        so_far = [math.exp(mean(nll[: i + 1])) for i in range(len(nll))]
+        lines.plot(at, so_far, lw=1.4, label=name.replace("\n", " "))
+    lines.set_ylabel("perplexity so far")
     lines.set_xlabel("tokens read")
-    lines.set_ylabel("perplexity")
     lines.legend(ncols=4, fontsize="small", title="first tokens kept")
     save_figure(figure, path)

@@ -104,7 +104,7 @@ def open_reader(model: Model, name: str, setup: Setup) -> Reader | str:
     )
     if _n_sinks(name) is not None and not llama.can_shift:
         llama.close()
-        return "the cached keys of this model cannot be moved exactly"
+        return "its cached keys cannot be moved exactly"
     plan = _plan(name, setup, llama)
     return Reader(llama, plan, setup.n_chunk, setup.sample)
 

@@ -121,7 +121,7 @@ class Reader:
         began = time.perf_counter()
         room = self.plan.make_room(len(tokens))
         if room is None:
-            self.ended = f"no room: all {self.plan.n_cells:,} cells are taken"
+            self.ended = "no room"
             return None
         self._apply(room)
         times = []

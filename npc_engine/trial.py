@@ -30,12 +30,13 @@ POLICIES = {
     "is read twice.",
     "swa": "Sliding-window attention: whole old turns leave the window; the cache keeps all of it, "
     "so that a reply can be cut back to what the player heard.",
-    "recurrent": "Recurrent: a state of constant size however long the talk; it cannot be rolled "
-    "back, so taking words back means reading the window again. What has left the window, notes "
-    "and expired events too, leaves a trace in it.",
-    "hybrid": "Hybrid: a KV cache beside a recurrent state; the state cannot be rolled back, so "
-    "taking words back means reading the window again. What has left the window, notes and expired "
-    "events too, leaves a trace in it.",
+    "recurrent": "Recurrent: a state of constant size however long the talk. It is copied at each "
+    "turn, so that taking words back reads that turn alone again. What has left the window leaves "
+    "a trace in it, until it goes back to the persona's own state in a pause: as often as "
+    "measured drift needs.",
+    "hybrid": "Hybrid: a KV cache beside a recurrent state, which is copied at each turn, so that "
+    "taking words back reads that turn alone again. What has left the window leaves a trace in it, "
+    "until it goes back to the persona's own state in a pause: as often as measured drift needs.",
 }
 
 

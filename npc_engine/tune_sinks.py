@@ -36,7 +36,7 @@ on your model.
 EXAMPLES = """\
 examples:
   npc-engine tune sinks --model q4.gguf --text novel.txt
-  npc-engine tune sinks --model q4.gguf --text novel.txt --card bram.toml --window 1024
+  npc-engine tune sinks --model q4.gguf --text novel.txt --card bram.toml --window 2048
 
 A minute or three with a model of 100 M parameters. It prints a table and writes sinks.json and
 sinks.png.
@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", metavar="FILE", required=True, help="the GGUF model to measure")
     add("--text", metavar="FILE", required=True, help="a long text, UTF-8")
     add("--card", metavar="FILE|NAME", default=CARD, help=f"whose persona (default: {CARD})")
-    add("--window", metavar="N", type=int, default=512, help="cells (default: 512)")
-    add("--tokens", metavar="N", type=int, default=3072, help="tokens scored (default: 3072)")
+    add("--window", metavar="N", type=int, default=1024, help="cells (default: 1024)")
+    add("--tokens", metavar="N", type=int, default=2048, help="tokens scored (default: 2048)")
     add("--threads", metavar="N", type=int, help="CPU threads (default: physical cores less one)")
     add("--out", metavar="DIR", default=".", help="where to write the report (default: here)")
     add("--no-plot", action="store_true", help="no sinks.png, which needs matplotlib")
@@ -145,7 +145,7 @@ def _report(
     args: argparse.Namespace, model: str, char: str, rows: Sequence[Row], sentence: str
 ) -> dict[str, Any]:
     return {
-        "title": f"Sinks of {model}, window {args.window}",
+        "title": f"Sinks of {Path(args.model).stem}, window {args.window}",
         "model": model,
         "text": Path(args.text).name,
         "character": char,

@@ -35,6 +35,15 @@ def smollm2() -> Path:
 
 
 @pytest.fixture(scope="session")
+def gemma() -> Path:
+    """A real model with a sliding window: Gemma-3-270m. It is large: CI fetches it."""
+    path = MODELS / "gemma-3-270m-q4_k_m.gguf"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not here: `python models/fetch.py gemma` fetches it (253 MB)")
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_llama() -> Path:
     """A tiny float32 model with random weights."""
     return _model("tiny/tiny-llama.gguf")

@@ -39,6 +39,13 @@ def model(tiny_model: Path) -> Iterator[Model]:
     model.close()
 
 
+@pytest.fixture(params=["smollm2", "gemma"])
+def real_model(request: pytest.FixtureRequest) -> Iterator[Model]:
+    model = Model(request.getfixturevalue(request.param))
+    yield model
+    model.close()
+
+
 class Walk:
     """Sends whatever comes to mind, and checks after each step what must always hold."""
 
@@ -171,6 +178,17 @@ def test_a_random_walk(model: Model, tmp_path: Path) -> None:
     assert walk.n_parked > 0
 
 
+def test_a_random_walk_with_a_real_model(real_model: Model, tmp_path: Path) -> None:
+    engine, backend = make_engine(real_model, tmp_path, n_slots=N_SLOTS, n_batch=128, window=WINDOW)
+    walk = Walk(engine, backend, seed=3)
+    try:
+        walk.run(N_TURNS // 2)
+    finally:
+        engine.close()
+    assert walk.errors == []
+    assert walk.n_replies[m.Done] == N_TURNS // 2
+
+
 def _next_distribution(engine: Engine, backend: Twin, name: str) -> tuple[list[int], Any]:
     """Say something; return all that the character had read when it began to speak, and with
     which distribution it did.
@@ -215,6 +233,36 @@ def test_a_reply_that_is_cut_late_leaves_what_a_fresh_reading_makes(
         speech.cancel(heard=2)
         tokens, logits = _next_distribution(engine, backend, "a")
     assert kl(_read_afresh(model, tokens), logits) < MOST_KL
+
+
+def test_taking_words_back_reads_one_turn_again(model: Model, tmp_path: Path) -> None:
+    """Not the window: a recurrent state has a copy from where the reply began."""
+    engine, backend = make_engine(model, tmp_path, n_slots=1, window=WINDOW)
+    with engine:
+        engine.spawn("a", INNKEEPER, sampling=GREEDY)
+        for _ in range(6):
+            engine.say("a", "Tell me about the inn.", max_tokens=24).wait()
+        ledger = engine.stage.characters["a"].npc.ledger
+        assert ledger.n_evicted > 0
+        decode, n_read = backend.decode, 0
+
+        def count(spans: Any, every: bool = False) -> list[int]:
+            nonlocal n_read
+            n_read += sum(
+                len(span.tokens if hasattr(span, "tokens") else span[2]) for span in spans
+            )
+            return decode(spans, every)
+
+        backend.decode = count  # type: ignore[method-assign]
+        speech = engine.say("a", "And the cellar?", max_tokens=40)
+        for _ in range(20):
+            engine.poll()
+        speech.cancel(heard=3)
+        while engine.patience() == 0:
+            engine.step()
+        n_turn = len(engine.stage.characters["a"].npc.voice.words("And the cellar?"))
+        assert n_read < n_turn + 20 + 40, "the line, what was said of it, and what of that was kept"
+        assert ledger.n_pending == 0
 
 
 def test_the_measure_notices_a_missing_token(model: Model) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from npc_engine import bench_stream
+from npc_engine import stream_run
 from npc_engine.bench import bench
 from npc_engine.errors import ConfigError, ModelError, NpcError, SetupError
 from npc_engine.stream_policies import POLICIES
@@ -79,7 +79,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
             raise KeyboardInterrupt
         read(self, text, last)
 
-    monkeypatch.setattr(bench_stream, "MIN_BETWEEN_S", 0.0)
+    monkeypatch.setattr(stream_run, "MIN_BETWEEN_S", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(Reader, "read", stop)
         with pytest.raises(KeyboardInterrupt):
@@ -106,7 +106,7 @@ def test_a_sliding_window_model_runs_what_it_can(
     sinks, ours = stream(tiny_swa, novel, tmp_path, *flags)["policies"]
     assert "cannot be moved" in sinks["skipped"]
     assert ours["n_scored"] == 300
-    assert "not run: the cached keys" in (tmp_path / "stream.md").read_text("utf-8")
+    assert "not run: its cached keys" in (tmp_path / "stream.md").read_text("utf-8")
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""A character is saved, its engine is killed, and another one goes on with the very same words."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from npc_engine.client import Client
+from npc_engine.sidecar import Sidecar
+from tests.real import GREEDY, INNKEEPER
+
+pytestmark = pytest.mark.model
+
+QUESTIONS = ["Who was here last night?", "And then?", "What did he leave?", "Where is it now?"]
+# Floats as they are, so that one layout says the same words each time.
+FLAGS = ("--window", "256", "--slots", "1", "--kv-type", "f32", "--flash-attn", "off")
+WAIT_S = 60.0
+
+
+def talk(client: Client, questions: list[str]) -> list[str]:
+    return [client.say("mara", q, max_tokens=24, timeout=WAIT_S).wait().text for q in questions]
+
+
+def test_it_goes_on_word_for_word(tiny_model: Path, tmp_path: Path) -> None:
+    saves = ("--saves", str(tmp_path))
+    with Sidecar(tiny_model, *FLAGS, *saves) as first, first.client() as client:
+        client.spawn("mara", INNKEEPER, sampling=GREEDY)
+        talk(client, QUESTIONS * 3)  # the window has overflowed
+        client.event("A dog barks.")
+        fact = client.pin("mara", "The key is under the third stair.")
+        client.save("slot")
+        continued = talk(client, QUESTIONS)
+        assert sum(map(bool, continued)) == len(QUESTIONS)
+        psutil.Process(first.pid).kill()
+    with Sidecar(tiny_model, *FLAGS, *saves) as second, second.client() as client:
+        spawned = client.spawn("mara", INNKEEPER, sampling=GREEDY, restore="slot")
+        assert spawned.restored
+        assert spawned.notice is None, "the payload was not taken"
+        assert spawned.n_pinned == fact.n_pinned
+        assert talk(client, QUESTIONS) == continued
