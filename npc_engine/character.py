@@ -13,7 +13,6 @@ from typing import Any, Literal, Protocol
 
 from npc_engine import pins
 from npc_engine.config import N_RECENT, Sampling
-from npc_engine.drift import Drift
 from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
 from npc_engine.ledger import Kind
 from npc_engine.messages import (
@@ -72,7 +71,6 @@ class Character:
     ) -> None:
         self.npc = npc
         self.claim = Claim(npc.name, npc.sequence, Priority.IDLE, 0)
-        self.drift = Drift(npc.sequence) if npc.sequence.keeps_states else None
         self.speaking: Speaking | None = None
         self._said: Speaking | None = None
         self._inbox: deque[_Waiting] = deque()
@@ -118,7 +116,7 @@ class Character:
 
     def advance(self) -> None:
         """Serve the inbox in order, up to the next line that it has to answer."""
-        self.claim.watched = self.drift is not None and self.drift.wants_to_look
+        self.claim.watched = self.npc.wants_to_look
         while self._inbox and self.speaking is None:
             waiting = self._inbox.popleft()
             try:
@@ -164,8 +162,8 @@ class Character:
     def _begin(self, waiting: _Waiting, request: Say) -> None:
         now = self._clock()
         npc = self.npc
-        if self.drift is not None:
-            self.drift.give_up()
+        if npc.drift is not None:
+            npc.drift.give_up()
         npc.expire(now)
         sampler = self._mouth.sampler(npc.sampling, self._seed(), self._recent())
         speaking = Speaking(
@@ -210,8 +208,8 @@ class Character:
 
     def look(self, logits: Any) -> None:
         """Take in what it would say next, behind all it has read, in a pause."""
-        if self.drift is not None:
-            self.drift.look(logits)
+        if self.npc.drift is not None:
+            self.npc.drift.look(logits)
 
     def speak(self, row: int) -> None:
         """Sample the next token from a row of the last batch, and stream what it completes."""

@@ -17,21 +17,24 @@ MOST_WINDOWS = 32  # evicted between two looks, when nothing ever drifts
 
 
 class Drift:
-    """Looks at a sequence in its pauses. `nats`: what was measured last, None before that."""
+    """Looks at a sequence in its pauses. `nats`: what was measured last, None before that.
+
+    `interval`: tokens evicted between two looks; the next is due when `next_look` were in all.
+    """
 
     def __init__(self, sequence: Sequence) -> None:
         self.interval = sequence.ledger.window
+        self.next_look = self.interval
         self.nats: float | None = None
         self.n_reread = 0
         self._sequence = sequence
-        self._next = sequence.ledger.n_evicted + self.interval
         self._before: Any = None
         self._n_tokens = 0
 
     @property
     def wants_to_look(self) -> bool:
         """Whether `look` is to be called behind the next token that is read in a pause."""
-        return self._before is not None or self._sequence.ledger.n_evicted >= self._next
+        return self._before is not None or self._sequence.ledger.n_evicted >= self.next_look
 
     def look(self, logits: Any) -> None:
         """Take in the distribution, float32 (n_vocab,), behind all that a character has read."""
@@ -48,14 +51,14 @@ class Drift:
             factor = 0.5 if self.nats > MUCH else 2.0 if self.nats < LITTLE else 1.0
             window = ledger.window
             self.interval = int(min(max(self.interval * factor, window / 2), MOST_WINDOWS * window))
-        self._next = ledger.n_evicted + self.interval
+        self.next_look = ledger.n_evicted + self.interval
 
     def give_up(self) -> None:
         """Somebody speaks to it: go back to the state from before `look`, and try again later."""
         if self._before is not None:
             self._before = None
             self._sequence.give_up_reading_again()
-            self._next = self._sequence.ledger.n_evicted + self.interval // 4
+            self.next_look = self._sequence.ledger.n_evicted + self.interval // 4
 
 
 def divergence(p_logits: Any, q_logits: Any) -> float:

@@ -55,6 +55,8 @@ class SavedNpc(Struct, kw_only=True):
     segments: list[SavedSegment]
     holes: list[tuple[int, int]]
     events: list[tuple[str, float]]
+    look_interval: int = 0
+    next_look: int = 0
 
 
 def freeze(npc: Npc, events: list[tuple[str, float]]) -> tuple[dict[str, Any], bytes | None]:
@@ -77,6 +79,8 @@ def freeze(npc: Npc, events: list[tuple[str, float]]) -> tuple[dict[str, Any], b
         segments=[_saved(s) for s in stable],
         holes=holes,
         events=events,
+        look_interval=npc.drift.interval if npc.drift else 0,
+        next_look=npc.drift.next_look if npc.drift else 0,
     )
     return msgspec.to_builtins(state), npc.sequence.payload()
 
@@ -126,6 +130,8 @@ def thaw(
     if payload is not None and _claim_cells(ledger, saved.segments):
         sequence.adopt(payload, [_range(hole) for hole in saved.holes])
     npc = Npc(name, _card(saved), voice, sequence, _sampling(saved), saved.turn)
+    if npc.drift is not None and saved.look_interval:
+        npc.drift.interval, npc.drift.next_look = saved.look_interval, saved.next_look
     _fit_pins(npc)
     _hear_again(npc, saved)
     return npc
@@ -201,7 +207,8 @@ def _parse(state: dict[str, Any]) -> SavedNpc:
 def _check_counts(saved: SavedNpc) -> None:
     if not 0 < saved.window <= MAX_TOKENS or not 0 < saved.turn <= MAX_TOKENS:
         raise _invalid("a count out of range")
-    if not 0 <= saved.n_evicted <= MAX_COUNT or not 0 <= saved.n_renumbered <= MAX_COUNT:
+    counts = (saved.n_evicted, saved.n_renumbered, saved.look_interval, saved.next_look)
+    if not all(0 <= count <= MAX_COUNT for count in counts):
         raise _invalid("a count out of range")
     if len(saved.segments) > 2 * saved.window + MAX_MARKUP:
         raise _invalid(f"{len(saved.segments)} segments for a window of {saved.window}")

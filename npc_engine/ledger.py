@@ -91,6 +91,7 @@ class Ledger:
     """The segments of one sequence. Counts are in tokens.
 
     `window`: most tokens it may hold. `n_pos`: positions the model can do. `joined`: rule 7.
+    `tail`: where reading goes on when that is behind a gap (see `uncache`), else 0.
     """
 
     window: int
@@ -102,7 +103,7 @@ class Ledger:
     n_cells: int = 0
     n_evicted: int = 0
     n_renumbered: int = 0
-    _tail: int = 0
+    tail: int = 0
 
     @property
     def n_pending(self) -> int:
@@ -124,8 +125,8 @@ class Ledger:
         """The position of the next token to be decoded (rule 3)."""
         for segment in reversed(self.segments):
             if segment.n_cached:
-                return max(segment.end, self._tail)
-        return self._tail
+                return max(segment.end, self.tail)
+        return self.tail
 
     @property
     def renumber_at(self) -> int:
@@ -172,7 +173,7 @@ class Ledger:
     def commit(self, n: int) -> None:
         """Note that the next `n` pending tokens are in the cache now."""
         position = self.next_pos
-        self._tail = 0
+        self.tail = 0
         self.n_cells += n
         for segment in self._uncached():
             take = min(n, len(segment.tokens) - segment.n_cached)
@@ -311,12 +312,13 @@ class Ledger:
         `tail`: the next position where that is not the end of the last cached token: a recurrent
         state counts what it has read, also what has left since.
         """
-        self._tail = tail
+        self.tail = 0
         for segment in self.segments:
             if segment.n_cached:
                 n_keep = min(segment.n_cached, max(0, first - segment.start))
                 self.n_cells -= segment.n_cached - n_keep
                 segment.n_cached = n_keep
+        self.tail = tail if tail > self.next_pos else 0
 
     def recache(self, cells: list[Cells], next_pos: int) -> list[Range]:
         """Undo `uncache(0)`: the cache holds `cells` again, and `next_pos` is what it was then.
@@ -335,7 +337,7 @@ class Ledger:
             complete = complete and n == len(segment.tokens)
             gone.append((start + n, start + len(tokens)))
         gone += [(start, start + len(tokens)) for start, tokens in was.values()]
-        self._tail = next_pos
+        self.tail = next_pos if next_pos > self.next_pos else 0
         return _merge([(first, last) for first, last in gone if first < last])
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from npc_engine.card import Card
 from npc_engine.config import Sampling
+from npc_engine.drift import Drift
 from npc_engine.errors import TooLarge
 from npc_engine.ledger import Kind, Ledger, Segment
 from npc_engine.sequence import Cache, Sequence
@@ -46,7 +47,17 @@ class Npc:
     sequence: Sequence
     sampling: Sampling
     turn: int = 1
+    drift: Drift | None = None
     _draft: Segment | None = None
+
+    def __post_init__(self) -> None:
+        if self.sequence.keeps_states:
+            self.drift = Drift(self.sequence)
+
+    @property
+    def wants_to_look(self) -> bool:
+        """Whether to look what it would say next behind the next token that it reads in a pause."""
+        return self.drift is not None and self.drift.wants_to_look
 
     @classmethod
     def create(

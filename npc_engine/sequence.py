@@ -247,6 +247,8 @@ class Sequence:
         A parked copy may hold cells that have left the ledger since: `holes` names them. One whose
         cells have moved since is of no use to a save.
         """
+        if self.ledger.tail:  # a save does not say that reading goes on behind a gap
+            return None
         if self.slot is not None:
             return (self._cache.export(self.slot) or None) if self.ledger.n_cells else None
         return None if any(by is not None for _, _, by in self._owed) else self.parked

@@ -210,7 +210,7 @@ class Stage:
             "n_waiting_says": sum(len(c.waiting(m.Say)) for c in all_),
             "n_waiting_events": sum(len(c.waiting(m.Event)) for c in all_),
             "n_pending_tokens": sum(c.npc.sequence.n_pending for c in all_),
-            "n_reread": sum(c.drift.n_reread for c in all_ if c.drift),
+            "n_reread": sum(c.npc.drift.n_reread for c in all_ if c.npc.drift),
             "parked_bytes": sum(c.npc.sequence.n_parked_bytes for c in all_),
         }
 

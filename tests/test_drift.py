@@ -54,7 +54,7 @@ def cache() -> FakeLlama:
 
 
 def evict_a_window(drift: Drift, sequence: Sequence) -> None:
-    sequence.ledger.n_evicted += drift.interval
+    sequence.ledger.n_evicted = drift.next_look
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_an_engine_goes_back_in_pauses(rig: Rig) -> None:
     for i in range(30):
         rig.talk("mara", f"Day {i} is like the day before it.", max_tokens=20)
         rig.rest()
-    drift = rig["mara"].drift
+    drift = rig["mara"].npc.drift
     assert drift is not None
     assert drift.n_reread > 0
     assert rig.ask(m.Stats(id=rig.id())).stats["n_reread"] == drift.n_reread
@@ -190,14 +190,15 @@ def test_a_real_state_is_as_if_read_afresh(tiny_model: Path, tmp_path: Path) -> 
     with engine:
         engine.spawn("mara", INNKEEPER, sampling=GREEDY)
         character = engine.stage.characters["mara"]
-        assert character.drift is not None
+        drift = character.npc.drift
+        assert drift is not None
         for turn in range(60):
             engine.say("mara", f"And on day {turn}?", max_tokens=24).wait()
             while engine.patience() == 0:
                 engine.step()
-            if character.drift.n_reread:
+            if drift.n_reread:
                 break
-        assert character.drift.nats is not None, "nothing was measured"
+        assert drift.nats is not None, "nothing was measured"
         ledger, slot = character.npc.ledger, character.npc.sequence.slot
         assert slot is not None
         again = read_on(llama, slot, ledger.next_pos)

@@ -1,5 +1,6 @@
 """A character is saved, its engine is killed, and another one goes on with the very same words."""
 
+import time
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,18 @@ WAIT_S = 60.0
 
 
 def talk(client: Client, questions: list[str]) -> list[str]:
-    return [client.say("mara", q, max_tokens=24, timeout=WAIT_S).wait().text for q in questions]
+    """With a pause behind each line: a recurrent state may go back to its persona there."""
+    answers = []
+    for question in questions:
+        answers.append(client.say("mara", question, max_tokens=24, timeout=WAIT_S).wait().text)
+        pause(client)
+    return answers
+
+
+def pause(client: Client) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while client.stats()["n_pending_tokens"]:
+        assert time.monotonic() < deadline
 
 
 def test_it_goes_on_word_for_word(tiny_model: Path, tmp_path: Path) -> None:
@@ -28,6 +40,7 @@ def test_it_goes_on_word_for_word(tiny_model: Path, tmp_path: Path) -> None:
         talk(client, QUESTIONS * 3)  # the window has overflowed
         client.event("A dog barks.")
         fact = client.pin("mara", "The key is under the third stair.")
+        pause(client)
         client.save("slot")
         continued = talk(client, QUESTIONS)
         assert sum(map(bool, continued)) == len(QUESTIONS)

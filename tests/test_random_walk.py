@@ -71,8 +71,8 @@ class Walk:
                 self.note_saved(reply)
         if self.rig.n_steps % 20 == 0:
             self.check_canaries()
-            drifts = [c.drift for c in self.rig.engine.stage.characters.values() if c.drift]
-            self.n_reread = max(self.n_reread, *[d.n_reread for d in drifts], 0)
+            drifts = [c.npc.drift for c in self.rig.engine.stage.characters.values()]
+            self.n_reread = max(self.n_reread, *[d.n_reread for d in drifts if d], 0)
 
     def note_saved(self, reply: m.Saved) -> None:
         request, told = self.saving.pop(reply.id or "")

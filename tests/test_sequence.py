@@ -196,8 +196,12 @@ class SequenceMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_cached_can_be_saved(self) -> None:
-        """But for a parked copy whose cells have moved: those tokens are read again."""
-        has_moved = any(by is not None for _, _, by in self.sequence._owed)
+        """But for cells that have moved since they were parked, or that end with a gap: those
+        tokens are read again.
+        """
+        has_moved = self.sequence.ledger.tail or any(
+            by is not None for _, _, by in self.sequence._owed
+        )
         assert has_moved or self.sequence.payload() is not None or not self.sequence.ledger.n_cells
 
 
