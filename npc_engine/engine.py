@@ -157,6 +157,7 @@ class Engine(Verbs):
         return out
 
     def _work(self) -> None:
+        self.stage.tidy()
         claims = self.stage.claims()
         chunk = self._governor.chunk(any(claim.speaking for claim in claims))
         runs = schedule(claims, self.backend.n_batch, chunk)

@@ -372,22 +372,23 @@ class Llama:
 
     def export(self, slot: int) -> bytes:
         """Return a slot's cells as bytes; none when they cannot be had now."""
-        if self._shifted and not self._settle(slot):
+        # Copied out before its cells are rotated, it would have keys of other positions.
+        if self._shifted and not self.settle(slot):
             return b""
         size = C.llama_state_seq_get_size(self._ctx, slot)
         buf = (ctypes.c_uint8 * size)()
         n = C.llama_state_seq_get_data(self._ctx, buf, size, slot)
         return bytes(memoryview(buf)[:n])
 
-    def _settle(self, slot: int) -> bool:
+    def settle(self, slot: int) -> bool:
         """Carry out what `shift` announced, by reading one token and taking it back.
 
-        A state that is copied out before has keys that belong to other positions.
+        False when there is no room for it, or it fails. Rows of the batch before cannot be sampled any more.
         """
         end = self.positions(slot)[1] + 1
         try:
             self.decode([Span(slot, end, [0], False)])
-        except NoRoom:
+        except (NoRoom, BackendError):
             return False
         return self.remove(slot, end, -1)
 

@@ -306,9 +306,6 @@ class Npc:
         self.sequence.keep_state()
         self._add(Kind.END, list(self.voice.end))
         self.turn += 1
-        # In the pause behind a line, where idle time reads it again, not amid the next one.
-        if self.ledger.wants_renumbering:
-            self.sequence.renumber()
 
     def cut_back(self, turn: int, text: str, n_bytes: int) -> bool:
         """Cut the reply of the turn that has just ended to its first `n_bytes` bytes.

@@ -42,6 +42,9 @@ class Cache(Protocol):
     def shift(self, slot: int, first: int, last: int, by: int) -> None:
         """Move the cells at positions [first, last) by `by` positions."""
 
+    def settle(self, slot: int) -> bool:
+        """Carry out now what `shift` left to the next decode; False when there is no room to."""
+
     def export(self, slot: int) -> bytes:
         """Return the slot's cells as bytes; none when they cannot be had."""
 
@@ -135,6 +138,15 @@ class Sequence:
         self._remove(self.ledger.make_room(n_new, turn))
         if self.ledger.needs_renumbering(n_new):
             self.renumber()
+
+    def tidy(self) -> bool:
+        """In a pause: close the holes while it is time for it; whether it was."""
+        if self.slot is None or not self.ledger.wants_renumbering:
+            return False
+        self.renumber()
+        if self._cache.can_shift:
+            self._cache.settle(self.slot)
+        return True
 
     def renumber(self) -> None:
         """Close the holes, by moving the cells, or else by reading again from the first one on."""

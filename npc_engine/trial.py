@@ -96,7 +96,8 @@ def _renumbering(llama: Llama) -> str:
     if llama.can_shift:
         return "By moving the cached keys, in a pause once 75 % of the positions are used."
     return (
-        "By reading persona and window again, in a pause once 75 % of the positions are used: "
+        "By reading again what stands behind the first hole, in a pause once 75 % of the positions "
+        "are used: "
         f"the cached keys cannot be moved ({llama.why_no_shift})."
     )
 

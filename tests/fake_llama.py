@@ -168,6 +168,10 @@ class FakeLlama:
         assert moved and not cells.keys() & {p + by for p in moved}, "two cells of one position"
         cells.update({p + by: token for p, token in moved.items()})
 
+    def settle(self, slot: int) -> bool:
+        self._rows = {}
+        return len(self.slots[slot]) < self.n_cells
+
     def export(self, slot: int) -> bytes:
         return json.dumps([self.layout, sorted(self.slots[slot].items())]).encode()
 

@@ -623,7 +623,9 @@ def test_positions_are_won_back_behind_a_line_not_amid_one(can_shift: bool) -> N
         speak(npc, f"Answer {i}.")
         assert npc.ledger.n_renumbered == before, "amid a line"
         npc.finish(f"Answer {i}.", len(f"Answer {i}."), interrupted=False)
-        if npc.ledger.n_renumbered > before:
+        assert npc.ledger.n_renumbered == before, "before there is a pause"
+        if npc.sequence.tidy():
+            assert npc.ledger.n_renumbered == before + 1
             assert npc.ledger.next_pos == npc.ledger.n_cells
             assert (npc.ledger.n_cells == npc.ledger.n_persona) != can_shift
         assert told(npc).startswith(BEGINNING)
