@@ -383,12 +383,13 @@ class Llama:
     def settle(self, slot: int) -> bool:
         """Carry out what `shift` announced, by reading one token and taking it back.
 
-        False when there is no room for it, or it fails. Rows of the batch before cannot be sampled any more.
+        False when there is no room for it, or it fails. Rows of the batch before cannot be
+        sampled any more.
         """
         end = self.positions(slot)[1] + 1
         try:
             self.decode([Span(slot, end, [0], False)])
-        except (NoRoom, BackendError):
+        except BackendError:
             return False
         return self.remove(slot, end, -1)
 
