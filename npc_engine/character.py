@@ -162,8 +162,7 @@ class Character:
     def _begin(self, waiting: _Waiting, request: Say) -> None:
         now = self._clock()
         npc = self.npc
-        if npc.drift is not None:
-            npc.drift.give_up()
+        npc.stop_reading_again()
         npc.expire(now)
         sampler = self._mouth.sampler(npc.sampling, self._seed(), self._recent())
         speaking = Speaking(

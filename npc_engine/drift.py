@@ -44,7 +44,6 @@ class Drift:
             self._sequence.read_again()
             return
         before, self._before = self._before, None
-        self._sequence.read_again_is_over()
         self.n_reread += 1
         if ledger.n_tokens == self._n_tokens:  # else something was heard meanwhile
             self.nats = divergence(logits, before)

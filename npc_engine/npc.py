@@ -89,6 +89,12 @@ class Npc:
         ledger.append(Segment(Kind.PERSONA, tokens, persona, pinned=True))
         return cls(name, card, voice, Sequence(ledger, cache), sampling)
 
+    def stop_reading_again(self) -> None:
+        """Somebody speaks to it: go on from the cache as it was before this pause."""
+        if self.drift is not None:
+            self.drift.give_up()
+        self.sequence.give_up_reading_again()
+
     @property
     def ledger(self) -> Ledger:
         """The ledger of its sequence."""

@@ -8,6 +8,7 @@ of the last turn's end, and of where the reply began. Taking words back restores
 before them, and reads on from there.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +60,7 @@ class _Aside:
     payload: bytes
     states: list[tuple[int, bytes]]
     next_pos: int
+    n_renumbered: int
     cells: list[Cells]
 
 
@@ -108,6 +110,8 @@ class Sequence:
     def commit(self, n: int) -> None:
         """Note that `n` more tokens were read."""
         self.ledger.commit(n)
+        if not self.n_pending:
+            self._aside = None
         if not self._states and self.ledger.n_cells == self.ledger.n_persona:
             self.keep_state()
 
@@ -140,12 +144,17 @@ class Sequence:
             self.renumber()
 
     def tidy(self) -> bool:
-        """In a pause: close the holes while it is time for it; whether it was."""
-        if self.slot is None or not self.ledger.wants_renumbering:
+        """In a pause: close the holes when it is time for it; whether it was.
+
+        What has to be read again for that can be given up when the pause is over.
+        """
+        if self.slot is None or self._aside is not None or not self.ledger.wants_renumbering:
             return False
-        self.renumber()
         if self._cache.can_shift:
+            self.renumber()
             self._cache.settle(self.slot)
+        else:
+            self._again(self.renumber)
         return True
 
     def renumber(self) -> None:
@@ -161,33 +170,38 @@ class Sequence:
         for first, last, by in moves:
             self._cache.shift(self.slot, first, last, by)
 
-    # -- reading again what a recurrent state has read -----------------------------------------
+    # -- reading again, in a pause ---------------------------------------------------------------
 
     def read_again(self) -> None:
-        """Make all behind the persona pending again; `give_up_reading_again` undoes it."""
-        if self.slot is None:
-            return
-        cells = [(s, s.start, s.tokens[: s.n_cached]) for s in self.ledger.segments if s.n_cached]
-        payload = self._cache.export(self.slot)
-        aside = _Aside(payload, list(self._states), self.ledger.next_pos, cells)
-        self._roll_back(self.ledger.n_persona)
-        self._aside = aside
-
-    def read_again_is_over(self) -> None:
-        """Let go of the cache as it was before."""
-        self._aside = None
+        """Make all behind the persona pending again: a recurrent state has echoes of the past."""
+        self._again(lambda: self._roll_back(self.ledger.n_persona))
 
     def give_up_reading_again(self) -> None:
         """Go back to the cache as it was before; what has left the ledger since leaves it now."""
         aside, self._aside = self._aside, None
         if aside is None or self.slot is None:
             return
-        slot = self.slot
         self.forget_cache()
-        if not self._cache.restore(slot, aside.payload):
+        if not self._cache.restore(self.slot, aside.payload):
             return
         self._states = aside.states
+        self.ledger.n_renumbered = aside.n_renumbered
         self._remove(self.ledger.recache(aside.cells, aside.next_pos))
+
+    def _again(self, forget: Callable[[], None]) -> None:
+        """Put the cache aside, and let `forget` make tokens pending."""
+        if self.slot is None:
+            return
+        ledger = self.ledger
+        aside = _Aside(
+            self._cache.export(self.slot),
+            list(self._states),
+            ledger.next_pos,
+            ledger.n_renumbered,
+            [(s, s.start, s.tokens[: s.n_cached]) for s in ledger.segments if s.n_cached],
+        )
+        forget()
+        self._aside = aside
 
     def forget_cache(self) -> None:
         """Empty the slot (or the parked copy): all tokens are pending again."""

@@ -866,6 +866,27 @@ def test_positions_are_won_back_in_the_pause_behind_a_line(make_rig: MakeRig) ->
     assert ledger.n_renumbered > 0
 
 
+@pytest.mark.parametrize("kind", ["rereads", "recurrent"])
+def test_no_line_waits_for_positions_to_be_won_back(make_rig: MakeRig, kind: str) -> None:
+    """A pause too short to read all again is given up, and the next one tries."""
+    fake = TimedLlama(n_slots=1, n_cells=300, n_batch=32, n_pos=2400, can_shift=False)
+    fake.keeps_states = kind == "recurrent"
+    rig = make_rig(fake=fake, window=300)
+    rig.spawn("mara")
+    ledger = rig["mara"].npc.ledger
+    n_read: list[int] = []
+    for i in range(150):
+        n_batches = len(fake.batches)
+        rig.talk("mara", f"And what of day {i:3}?", max_tokens=16)
+        n_read.append(sum(len(ts) for b in fake.batches[n_batches:] for _, _, ts, _ in b))
+        rig.steps(2 if i % 12 else 30)
+    assert ledger.n_renumbered > 1
+    assert max(n_read) < min(n_read) + 40, "tokens decoded in a turn"
+    rig.rest()
+    sequence = rig["mara"].npc.sequence
+    assert sequence.n_parked_bytes == sum(len(state) for _, state in sequence._states)
+
+
 # Bugs of our own
 
 

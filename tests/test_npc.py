@@ -61,7 +61,7 @@ def read(npc: Npc) -> None:
     fake, ledger = fake_of(npc), npc.ledger
     while tokens := ledger.pending(fake.n_batch):
         fake.decode([(npc.sequence.slot, ledger.next_pos, tokens, True)])
-        ledger.commit(len(tokens))
+        npc.sequence.commit(len(tokens))
     assert ledger.n_pending == 0
 
 
