@@ -1,6 +1,6 @@
 """llama.cpp's model half: weights, vocabulary and metadata of one GGUF file.
 
-With `llama` (the context half) the only file that knows ctypes and llama_cpp. Loading says in one
+With `llama` and `llama_sampler` the only files that know ctypes and llama_cpp. Loading says in one
 sentence why a file cannot be used. It knows no KV cache and no characters.
 """
 

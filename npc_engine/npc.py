@@ -12,7 +12,6 @@ event 15 %, the notes of a turn 10 %; a reply gets what then remains. So a turn 
 the past has left.
 """
 
-import codecs
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
@@ -333,32 +332,11 @@ class Npc:
 
     def _cut_reply(self, n_bytes: int, interrupted: bool) -> None:
         reply = self.reply
-        pieces = [self.voice.vocabulary.piece(token) for token in reply.tokens]
-        heard = _whole_characters(b"".join(pieces)[:n_bytes])
-        n_keep, n_kept = _whole_tokens(pieces, heard)
+        n_keep, rest = self.voice.beginning_of(reply.tokens, n_bytes)
         self.sequence.cut(reply, n_keep)
-        rest = heard[n_kept:].decode("utf-8", "ignore") + (CUT_OFF if interrupted else "")
+        rest += CUT_OFF if interrupted else ""
         for token in self.voice.words(rest) if rest else []:
             self.ledger.append_token(token)
-
-
-def _whole_characters(raw: bytes) -> bytes:
-    """Without the beginning of a character at the end, if there is one."""
-    decoder = codecs.getincrementaldecoder("utf-8")("ignore")
-    decoder.decode(raw)
-    return raw.removesuffix(decoder.getstate()[0])
-
-
-def _whole_tokens(pieces: Seq[bytes], raw: bytes) -> tuple[int, int]:
-    """Return how many tokens, and bytes of them, can stay so that no character is cut."""
-    n_tokens = n_bytes = at = 0
-    for n, piece in enumerate(pieces, 1):
-        at += len(piece)
-        if at > len(raw) or n_bytes == len(raw):
-            break
-        if at == len(raw) or raw[at] & 0xC0 != 0x80:  # not within a character
-            n_tokens, n_bytes = n, at
-    return n_tokens, n_bytes
 
 
 def most_pinned(window: int, voice: Voice) -> int:

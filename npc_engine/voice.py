@@ -4,8 +4,9 @@ Owns the way from words to segments' tokens, and cutting a text that is too long
 vocabulary and the template, but no positions and no KV cache.
 """
 
+import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from npc_engine.prompt import Pieces, Text
@@ -72,6 +73,13 @@ class Voice:
             tokens += vocabulary.tokenize(run.text, run.markup)
         return tokens, is_open
 
+    def beginning_of(self, tokens: Sequence[int], n_bytes: int) -> tuple[int, str]:
+        """Return what the first `n_bytes` bytes of a reply are: whole tokens, and a rest as text."""
+        pieces = [self.vocabulary.piece(token) for token in tokens]
+        heard = _whole_characters(b"".join(pieces)[:n_bytes])
+        n_tokens, n_kept = _whole_tokens(pieces, heard)
+        return n_tokens, heard[n_kept:].decode("utf-8", "ignore")
+
     def fit(self, text: str, n_tokens: int) -> tuple[str, bool]:
         """Return a text of at most `n_tokens` tokens, and whether it had to be cut."""
         return shorten(text, n_tokens, lambda t: len(self.words(t)))
@@ -130,3 +138,22 @@ def _whole(sentences: list[str], room: int) -> list[str]:
 def _cut_words(text: str, room: int) -> str:
     cut = text[:room]
     return cut.rpartition(" ")[0] or cut
+
+
+def _whole_characters(raw: bytes) -> bytes:
+    """Without the beginning of a character at the end, if there is one."""
+    decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+    decoder.decode(raw)
+    return raw.removesuffix(decoder.getstate()[0])
+
+
+def _whole_tokens(pieces: Sequence[bytes], raw: bytes) -> tuple[int, int]:
+    """Return how many tokens, and bytes of them, can stay so that no character is cut."""
+    n_tokens = n_bytes = at = 0
+    for n, piece in enumerate(pieces, 1):
+        at += len(piece)
+        if at > len(raw) or n_bytes == len(raw):
+            break
+        if at == len(raw) or raw[at] & 0xC0 != 0x80:  # not within a character
+            n_tokens, n_bytes = n, at
+    return n_tokens, n_bytes

@@ -8,8 +8,9 @@ import numpy as np
 
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
-from npc_engine.llama import Llama, Sampler
+from npc_engine.llama import Llama
 from npc_engine.llama_model import Layout, Model
+from npc_engine.llama_sampler import Sampler
 from npc_engine.loading import voice_of
 
 GREEDY = {"temperature": 0.0, "repeat_penalty": 1.0}
