@@ -74,7 +74,7 @@ class Voice:
         return tokens, is_open
 
     def beginning_of(self, tokens: Sequence[int], n_bytes: int) -> tuple[int, str]:
-        """Return what the first `n_bytes` bytes of a reply are: whole tokens, and a rest as text."""
+        """Return what the first `n_bytes` bytes of a reply are: n whole tokens, a rest as text."""
         pieces = [self.vocabulary.piece(token) for token in tokens]
         heard = _whole_characters(b"".join(pieces)[:n_bytes])
         n_tokens, n_kept = _whole_tokens(pieces, heard)
