@@ -176,6 +176,7 @@ class Character:
             sampler=sampler,
             received=waiting.received,
         )
+        speaking.turn = npc.turn
         speaking.n_evicted_before = npc.ledger.n_evicted
         try:
             n_prompt, n_cached, truncated = npc.say(request.speaker, request.text, request.notes)
@@ -274,7 +275,7 @@ class Character:
 
     def _send_done(self, speaking: Speaking, why: Why, text: str) -> None:
         done = speaking.done(why, text, self._clock())
-        done.turn = self.npc.turn
+        done.turn = speaking.turn
         self._send(speaking.client, done)
 
     def forget_unheard(self, client: bytes, request_id: str, heard: int) -> bool:
@@ -290,7 +291,7 @@ class Character:
         if text == words.text:
             return True
         self._said = None
-        return self.npc.cut_back(self.npc.turn - 1, text, words.raw_offset(len(text)))
+        return self.npc.cut_back(said.turn, text, words.raw_offset(len(text)))
 
     def cancel(self, client: bytes, request_id: str, heard: int | None) -> bool:
         """Cut a `say` short, or take it out of the inbox; False when there is none such."""
