@@ -26,6 +26,7 @@ log = logging.getLogger("npc_engine")
 
 MAX_TOKENS = 1 << 24
 MAX_COUNT = 1 << 53
+MAX_POS = (1 << 31) - 1  # llama.h: llama_pos is an int32_t; a recurrent state counts far
 MAX_MARKUP = 16  # tokens that open a turn
 
 
@@ -265,7 +266,7 @@ def _claim_cells(ledger: Ledger, records: list[SavedSegment]) -> bool:
 
 def _range(hole: tuple[int, int]) -> Range:
     first, last = hole
-    if not 0 <= first < MAX_TOKENS or not (last == -1 or first <= last < MAX_TOKENS):
+    if not 0 <= first <= MAX_POS or not (last == -1 or first <= last <= MAX_POS):
         raise _invalid(f"a hole at {hole!r}")
     return first, last
 

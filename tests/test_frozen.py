@@ -203,6 +203,17 @@ def test_holes_that_cannot_be(hole: tuple[int, int]) -> None:
         thawed({**state, "holes": [hole]}, FakeLlama(), payload)
 
 
+def test_a_recurrent_state_that_has_read_twenty_million_tokens_is_kept() -> None:
+    cache = FakeLlama(n_pos=1 << 30, keeps_states=True, can_shift=False)
+    state, payload = copy.deepcopy(saved())
+    for record in state["segments"][1:]:
+        record["start"] += 20_000_000
+    state["holes"] = [(first + 20_000_000, last) for first, last in state["holes"]]
+    npc = thawed(state, cache, payload)
+    assert npc.sequence.parked is not None
+    assert npc.ledger.next_pos > 20_000_000
+
+
 def test_a_flood_of_empty_segments_is_refused() -> None:
     state = copy.deepcopy(saved()[0])
     state["segments"][2:2] = [{**state["segments"][2], "tokens": [], "text": ""}] * 100_000
