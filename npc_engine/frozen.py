@@ -6,10 +6,10 @@ another vocabulary, everything is told anew from the texts. It knows no file and
 """
 
 import logging
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from npc_engine.card import Card
 from npc_engine.config import Sampling
@@ -29,6 +29,8 @@ MAX_COUNT = 1 << 53
 MAX_POS = (1 << 31) - 1  # llama.h: llama_pos is an int32_t; a recurrent state counts far
 MAX_MARKUP = 16  # tokens that open a turn
 
+Importance = Annotated[float, Meta(ge=0, le=1)]  # as `event` takes it
+
 
 class SavedSegment(Struct, kw_only=True):
     """One segment. `start` and `n_cached` say where its cells are in the payload."""
@@ -38,7 +40,7 @@ class SavedSegment(Struct, kw_only=True):
     text: str
     turn: int
     pinned: bool
-    importance: float
+    importance: Importance
     start: int
     n_cached: int
 
@@ -55,7 +57,7 @@ class SavedNpc(Struct, kw_only=True):
     n_renumbered: int
     segments: list[SavedSegment]
     holes: list[tuple[int, int]]
-    events: list[tuple[str, float]]
+    events: list[tuple[str, Importance]]
 
 
 def freeze(npc: Npc, events: list[tuple[str, float]]) -> tuple[dict[str, Any], bytes | None]:

@@ -130,6 +130,7 @@ def test_retold_it_has_the_same_texts(tmp_path: Path) -> None:
         ({"sampling": {"top_k": -1}}, "top_k"),
         ({"sampling": {"magic": 1}}, "magic"),
         ({"turn": 2}, "turn"),
+        ({"events": [("Rain.", -1000.0)]}, "events"),
         ({"window": 64}, "window"),
         ({"window": 80}, "window"),
     ],
@@ -166,6 +167,8 @@ def segment(**change: Any) -> dict[str, Any]:
         (-1, {"kind": "open", "tokens": [65] * 250}),
         (-1, {"kind": "reply", "tokens": []}),
         (-1, {"turn": 1}),
+        (-1, {"importance": -1000.0}),
+        (3, {"importance": math.nan}),
         (1, {"turn": 99}),
     ],
 )
