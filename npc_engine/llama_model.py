@@ -258,6 +258,7 @@ class Model:
             n_ctx_orig=min(self.n_ctx_train, original)
             if original > 1
             else max(1, int(self.n_ctx_train / factor)),
+            attn_factor=_number(self.meta(f"{prefix}.attn_factor")),
         )
 
     def fingerprint(self) -> str:

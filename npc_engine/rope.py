@@ -30,6 +30,7 @@ class RopeFacts:
     """What a GGUF says. `type`: of llama.h's enum llama_rope_type. `factor`: of its stretching.
 
     `n_ctx_train`, `n_ctx_orig`: positions with the GGUF's own scaling, and without any.
+    `attn_factor`: what each key is scaled by (Phi-3's longrope is told by it alone).
     """
 
     type: int
@@ -37,6 +38,7 @@ class RopeFacts:
     factor: float
     n_ctx_train: int
     n_ctx_orig: int
+    attn_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -87,4 +89,5 @@ def resolve(facts: RopeFacts, scaling: str, freq_scale: float | None, window: in
 
 
 def _rotates_only(facts: RopeFacts, scaling: str) -> bool:
-    return facts.type in _ROTATIONS and scaling in ("none", "linear")
+    scales = scaling not in ("none", "linear") or facts.attn_factor != 1.0
+    return facts.type in _ROTATIONS and not scales

@@ -8,6 +8,7 @@ from npc_engine.rope import RopeFacts, resolve
 PLAIN = RopeFacts(type=2, scaling="", factor=1.0, n_ctx_train=8192, n_ctx_orig=8192)
 YARN = RopeFacts(type=2, scaling="yarn", factor=4.0, n_ctx_train=131072, n_ctx_orig=32768)
 LONG = RopeFacts(type=2, scaling="longrope", factor=32.0, n_ctx_train=131072, n_ctx_orig=4096)
+PHI = RopeFacts(2, "", factor=1.0, n_ctx_train=131072, n_ctx_orig=4096, attn_factor=1.19)
 MROPE = RopeFacts(type=8, scaling="", factor=1.0, n_ctx_train=32768, n_ctx_orig=32768)
 NONE = RopeFacts(type=-1, scaling="", factor=1.0, n_ctx_train=2048, n_ctx_orig=2048)
 
@@ -18,6 +19,7 @@ NONE = RopeFacts(type=-1, scaling="", factor=1.0, n_ctx_train=2048, n_ctx_orig=2
         (PLAIN, 8192, "none", True),
         (YARN, 131072, "yarn", False),
         (LONG, 131072, "longrope", False),
+        (PHI, 131072, "none", False),
         (MROPE, 32768, "none", False),
         (NONE, 2048, "none", False),
     ],
