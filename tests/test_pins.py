@@ -275,7 +275,7 @@ def test_a_late_cancel_cuts_the_line_and_not_a_fact_that_was_pinned_since(rig: R
     rig.spawn("mara")
     done = rig.talk("mara", "Who are you?", max_tokens=20)
     fact = pin(rig, FACT)
-    reply = rig.ask(m.Cancel(id=rig.id(), target=done.id, heard=3))
+    reply = rig.ask(m.Cancel(id=rig.id(), target=done.id or "", heard=3))
     assert reply == m.Ok(id=reply.id, cancelled=False)
     rig.rest()
     replies = {s.turn: s.text for s in rig["mara"].npc.ledger.segments if s.kind is Kind.REPLY}
