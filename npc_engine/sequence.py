@@ -201,7 +201,9 @@ class Sequence:
         while self._states and self.slot is not None:
             end, state = self._states[-1]
             tail = self._cache.put_state(self.slot, state, end) if end <= first else -1
-            if tail >= 0:
+            # Where the last cells before it have left, the cache would read on from before the
+            # state's end: the same positions twice.
+            if tail == end:
                 self.ledger.uncache(end, tail)
                 return
             self._states.pop()
