@@ -176,6 +176,8 @@ class Sequence:
             return
         self._states = aside.states
         self._remove(self.ledger.recache(aside.cells, aside.next_pos))
+        if self.ledger.needs_renumbering(0):  # what came since had room behind what was read again
+            self.renumber()
 
     def forget_cache(self) -> None:
         """Empty the slot (or the parked copy): all tokens are pending again."""
