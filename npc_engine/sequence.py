@@ -161,6 +161,11 @@ class Sequence:
         self._roll_back(self.ledger.n_persona)
         self._aside = aside
 
+    @property
+    def is_reading_again(self) -> bool:
+        """Whether `read_again` was called, and neither ended nor given up."""
+        return self._aside is not None
+
     def read_again_is_over(self) -> None:
         """Let go of the cache as it was before."""
         self._aside = None
