@@ -173,6 +173,7 @@ class Character:
             sampler=sampler,
             received=waiting.received,
         )
+        speaking.turn = npc.turn
         speaking.n_evicted_before = npc.ledger.n_evicted
         try:
             n_prompt, n_cached, truncated = npc.say(request.speaker, request.text, request.notes)
@@ -271,7 +272,7 @@ class Character:
 
     def _send_done(self, speaking: Speaking, why: Why, text: str) -> None:
         done = speaking.done(why, text, self._clock())
-        done.turn = self.npc.turn
+        done.turn = speaking.turn
         self._send(speaking.client, done)
 
     def forget_unheard(self, client: bytes, request_id: str, heard: int) -> bool:
@@ -287,7 +288,7 @@ class Character:
         if text == words.text:
             return True
         self._said = None
-        return self.npc.cut_back(self.npc.turn - 1, text, words.raw_offset(len(text)))
+        return self.npc.cut_back(said.turn, text, words.raw_offset(len(text)))
 
     def cancel(self, client: bytes, request_id: str, heard: int | None) -> bool:
         """Cut a `say` short, or take it out of the inbox; False when there is none such."""
@@ -310,7 +311,9 @@ class Character:
             self._inbox.remove(waiting)
             self._send_unsaid(waiting, why)
         if client is None:
-            gone = UnknownNpc(f"{self.npc.name!r} has left.", "Spawn it again.")
+            gone = UnknownNpc(
+                f"{self.npc.name!r} has left, or the engine ends.", "Pin it when it is there again."
+            )
             for waiting in [w for w in self._inbox if isinstance(w.request, Pin | Unpin)]:
                 self._inbox.remove(waiting)
                 self._refuse(waiting, gone)

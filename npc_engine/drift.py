@@ -39,11 +39,12 @@ class Drift:
     def look(self, logits: Any) -> None:
         """Take in the distribution, float32 (n_vocab,), behind all that a character has read."""
         ledger = self._sequence.ledger
-        if self._before is None:
+        if self._before is None or not self._sequence.is_reading_again:  # it was parked meanwhile
             self._before, self._n_tokens = logits, ledger.n_tokens
             self._sequence.read_again()
             return
         before, self._before = self._before, None
+        self._sequence.read_again_is_over()
         self.n_reread += 1
         if ledger.n_tokens == self._n_tokens:  # else something was heard meanwhile
             self.nats = divergence(logits, before)

@@ -195,11 +195,18 @@ class Engine(Verbs):
             if run.last and run.claim.urgent:
                 self._speak(character, row)
             elif run.last and run.claim.watched:
-                character.look(self.backend.logits(row))
+                self._look(character, row)
         self._n_steps += 1
         self._n_decoded += n_rows
         self._n_prefilled += n_prefilled
         self._governor.note(n_prefilled, self._clock() - began, n_rows)
+
+    def _look(self, character: Character, row: int) -> None:
+        try:
+            character.look(self.backend.logits(row))
+        except Exception:  # it was only a look; what is read is read again
+            log.exception("%r cannot be looked at", character.npc.name)
+            character.npc.sequence.forget_cache()
 
     def _speak(self, character: Character, row: int) -> None:
         try:

@@ -6,10 +6,10 @@ another vocabulary, everything is told anew from the texts. It knows no file and
 """
 
 import logging
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from npc_engine.card import Card
 from npc_engine.config import Sampling
@@ -26,7 +26,10 @@ log = logging.getLogger("npc_engine")
 
 MAX_TOKENS = 1 << 24
 MAX_COUNT = 1 << 53
-MAX_MARKUP = 16  # tokens that open a turn
+MAX_POS = (1 << 31) - 1  # llama.h: llama_pos is an int32_t; a recurrent state counts far
+MAX_MARKUP = 64  # tokens that open a turn; byte vocabularies take many
+
+Importance = Annotated[float, Meta(ge=0, le=1)]  # as `event` takes it
 
 
 class SavedSegment(Struct, kw_only=True):
@@ -37,7 +40,7 @@ class SavedSegment(Struct, kw_only=True):
     text: str
     turn: int
     pinned: bool
-    importance: float
+    importance: Importance
     start: int
     n_cached: int
 
@@ -54,7 +57,7 @@ class SavedNpc(Struct, kw_only=True):
     n_renumbered: int
     segments: list[SavedSegment]
     holes: list[tuple[int, int]]
-    events: list[tuple[str, float]]
+    events: list[tuple[str, Importance]]
     look_interval: int = 0
     next_look: int = 0
 
@@ -65,6 +68,7 @@ def freeze(npc: Npc, events: list[tuple[str, float]]) -> tuple[dict[str, Any], b
     `events`: (text, importance) of those that wait to be perceived. A line being spoken, and what
     the player said to cause it, is left out: it will be as if not yet said.
     """
+    npc.stop_reading_again()  # half of it would be saved
     stable = npc.settled()
     tail = Ledger(0, 0, segments=stable).next_pos
     holes = [*npc.sequence.holes, (tail, -1)]
@@ -272,7 +276,7 @@ def _claim_cells(ledger: Ledger, records: list[SavedSegment]) -> bool:
 
 def _range(hole: tuple[int, int]) -> Range:
     first, last = hole
-    if not 0 <= first < MAX_TOKENS or not (last == -1 or first <= last < MAX_TOKENS):
+    if not 0 <= first <= MAX_POS or not (last == -1 or first <= last <= MAX_POS):
         raise _invalid(f"a hole at {hole!r}")
     return first, last
 

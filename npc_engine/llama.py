@@ -275,9 +275,10 @@ class Llama:
         if self.model.policy != "full":
             return f"{self.model.policy} memory"
         if not self.rope.rotates_only:
-            return (
-                f"{self.rope.scaling} positions" if self.rope.scaling != "none" else "no plain RoPE"
-            )
+            if self.model.rope.attn_factor != 1:
+                return "scaled keys"
+            own = self.rope.scaling
+            return f"{own} positions" if own != "none" else "no plain RoPE"
         if self.layout.type_k not in _SHIFTABLE:
             return f"keys in {self.layout.type_k}"
         return "" if C.llama_memory_can_shift(self._memory) else "this kind of model"

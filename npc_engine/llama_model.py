@@ -258,6 +258,7 @@ class Model:
             n_ctx_orig=min(self.n_ctx_train, original)
             if original > 1
             else max(1, int(self.n_ctx_train / factor)),
+            attn_factor=_number(self.meta(f"{prefix}.attn_factor")),
         )
 
     def fingerprint(self) -> str:
@@ -301,7 +302,12 @@ class Model:
         )
 
     def kv_bytes_per_token(self, layout: Layout) -> int:
-        """Estimate the KV cache's bytes for one token of one sequence (full attention)."""
+        """Estimate the KV cache's bytes for one token of one sequence (full attention).
+
+        0 for a recurrent model: its state is the same for any number of tokens.
+        """
+        if self.policy == "recurrent":
+            return 0
         # Of the first layer. A hybrid's first may have no attention: then as if all had all heads.
         per_layer = C.llama_model_n_head_kv(self.handle) or self.n_head
         n_k, n_v = (per_layer * n for n in self.head_sizes)

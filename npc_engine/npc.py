@@ -313,15 +313,16 @@ class Npc:
         self.turn += 1
 
     def cut_back(self, turn: int, text: str, n_bytes: int) -> bool:
-        """Cut the reply of the turn that has just ended to its first `n_bytes` bytes.
+        """Cut the reply of the turn that was spoken last to its first `n_bytes` bytes.
 
-        What was heard since keeps its place behind it. False when that turn is not the last.
+        What was heard and pinned since keeps its place behind it. False when it has left, or when
+        something was said since.
         """
         segments = self.ledger.segments
         replies = [i for i, s in enumerate(segments) if s.kind is Kind.REPLY and s.turn == turn]
-        if not replies or turn != self.turn - 1:
+        since = segments[replies[0] + 1 :] if replies else []
+        if not replies or any(s.kind is Kind.SAID and s.turn < self.turn for s in since):
             return False
-        since = segments[replies[0] + 1 :]
         self.sequence.drop(since)
         self._cut_reply(n_bytes, interrupted=True)
         self.reply.text = text

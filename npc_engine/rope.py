@@ -30,6 +30,7 @@ class RopeFacts:
     """What a GGUF says. `type`: of llama.h's enum llama_rope_type. `factor`: of its stretching.
 
     `n_ctx_train`, `n_ctx_orig`: positions with the GGUF's own scaling, and without any.
+    `attn_factor`: what each key is scaled by (Phi-3's longrope is told by it alone).
     """
 
     type: int
@@ -37,6 +38,7 @@ class RopeFacts:
     factor: float
     n_ctx_train: int
     n_ctx_orig: int
+    attn_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def resolve(facts: RopeFacts, scaling: str, freq_scale: float | None, window: in
     `window`: tokens that must fit, for a scale that is not given. Raises ConfigError for what this
     model cannot do.
     """
-    if scaling == "auto" and freq_scale is None:
-        own = facts.scaling or "none"
+    own = facts.scaling or "none"
+    if (scaling in ("auto", own) and freq_scale is None) or (own == "none" and freq_scale == 1):
         return Rope(own, 1 / facts.factor, facts.n_ctx_train, True, _rotates_only(facts, own))
     if facts.type not in (*_ROTATIONS, 8, 40):
         raise ConfigError(
@@ -87,4 +89,5 @@ def resolve(facts: RopeFacts, scaling: str, freq_scale: float | None, window: in
 
 
 def _rotates_only(facts: RopeFacts, scaling: str) -> bool:
-    return facts.type in _ROTATIONS and scaling in ("none", "linear")
+    scales = scaling not in ("none", "linear") or facts.attn_factor != 1.0
+    return facts.type in _ROTATIONS and not scales

@@ -62,6 +62,7 @@ class _Aside:
     next_pos: int
     n_renumbered: int
     cells: list[Cells]
+    to_compare: bool
 
 
 class Sequence:
@@ -110,7 +111,7 @@ class Sequence:
     def commit(self, n: int) -> None:
         """Note that `n` more tokens were read."""
         self.ledger.commit(n)
-        if not self.n_pending:
+        if self._aside is not None and not self._aside.to_compare and not self.n_pending:
             self._aside = None
         if not self._states and self.ledger.n_cells == self.ledger.n_persona:
             self.keep_state()
@@ -173,8 +174,20 @@ class Sequence:
     # -- reading again, in a pause ---------------------------------------------------------------
 
     def read_again(self) -> None:
-        """Make all behind the persona pending again: a recurrent state has echoes of the past."""
-        self._again(lambda: self._roll_back(self.ledger.n_persona))
+        """Make all behind the persona pending again: a recurrent state has echoes of the past.
+
+        `give_up_reading_again` undoes it until `read_again_is_over` is called.
+        """
+        self._again(lambda: self._roll_back(self.ledger.n_persona), to_compare=True)
+
+    @property
+    def is_reading_again(self) -> bool:
+        """Whether the cache is put aside, while it is read again or until that is over."""
+        return self._aside is not None
+
+    def read_again_is_over(self) -> None:
+        """Let go of the cache as it was before."""
+        self._aside = None
 
     def give_up_reading_again(self) -> None:
         """Go back to the cache as it was before; what has left the ledger since leaves it now."""
@@ -187,9 +200,14 @@ class Sequence:
         self._states = aside.states
         self.ledger.n_renumbered = aside.n_renumbered
         self._remove(self.ledger.recache(aside.cells, aside.next_pos))
+        if self.ledger.needs_renumbering(0):  # what came since had room behind what was read again
+            self.renumber()
 
-    def _again(self, forget: Callable[[], None]) -> None:
-        """Put the cache aside, and let `forget` make tokens pending."""
+    def _again(self, forget: Callable[[], None], to_compare: bool = False) -> None:
+        """Put the cache aside, and let `forget` make tokens pending.
+
+        It is let go of when they are read, or, `to_compare`, when somebody says so.
+        """
         if self.slot is None:
             return
         ledger = self.ledger
@@ -199,6 +217,7 @@ class Sequence:
             ledger.next_pos,
             ledger.n_renumbered,
             [(s, s.start, s.tokens[: s.n_cached]) for s in ledger.segments if s.n_cached],
+            to_compare,
         )
         forget()
         self._aside = aside
@@ -227,7 +246,9 @@ class Sequence:
         while self._states and self.slot is not None:
             end, state = self._states[-1]
             tail = self._cache.put_state(self.slot, state, end) if end <= first else -1
-            if tail >= 0:
+            # Where the last cells before it have left, the cache would read on from before the
+            # state's end: the same positions twice.
+            if tail == end:
                 self.ledger.uncache(end, tail)
                 return
             self._states.pop()

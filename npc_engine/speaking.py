@@ -32,6 +32,7 @@ class Speaking:
         self.client = client
         self.sampler = sampler
         self.detokenizer = Detokenizer(names=names, stop=stop)
+        self.turn = 0
         self.limit = 0
         self.truncated = False
         self.n_evicted_before = 0

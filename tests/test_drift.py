@@ -110,6 +110,23 @@ def test_what_came_meanwhile_is_not_lost(cache: FakeLlama) -> None:
     assert cache.held(0) == sequence.ledger.tokens() == [1] * 10 + [30] * 20 + [7] * 5
 
 
+def test_what_came_meanwhile_has_positions_also_after_going_back(cache: FakeLlama) -> None:
+    sequence = sequence_of(cache)
+    sequence.ledger.n_pos = cache.n_pos = 75
+    drift = Drift(sequence)
+    evict_a_window(drift, sequence)
+    drift.look(SAME)
+    read(sequence, cache, 5)
+    sequence.make_room(10, turn=4)
+    sequence.append(Segment(Kind.EVENT, [7] * 10, turn=4))
+    sequence.park()
+    sequence.seat(1)
+    while tokens := sequence.ledger.pending(1000):
+        cache.decode([(1, sequence.ledger.next_pos, tokens, False)])
+        sequence.commit(len(tokens))
+    assert cache.held(1) == sequence.ledger.tokens()
+
+
 def test_words_that_changed_meanwhile_are_read_again(cache: FakeLlama) -> None:
     sequence = sequence_of(cache)
     drift = Drift(sequence)
@@ -131,9 +148,8 @@ def test_parking_gives_up_too(cache: FakeLlama) -> None:
     sequence.park()
     sequence.seat(1)
     assert (sequence.n_pending, cache.held(1)) == (0, sequence.ledger.tokens())
-    read(sequence, cache)
-    drift.look(SAME)  # what was asked for before it was parked
-    assert drift.nats == 0
+    drift.look(SAME)  # nothing was read again: no drift was measured, and it begins anew
+    assert (drift.nats, drift.n_reread, cache.held(1)) == (None, 0, [1] * 10)
 
 
 def test_what_was_heard_meanwhile_is_no_drift(cache: FakeLlama) -> None:

@@ -130,6 +130,7 @@ def test_retold_it_has_the_same_texts(tmp_path: Path) -> None:
         ({"sampling": {"top_k": -1}}, "top_k"),
         ({"sampling": {"magic": 1}}, "magic"),
         ({"turn": 2}, "turn"),
+        ({"events": [("Rain.", -1000.0)]}, "events"),
         ({"window": 64}, "window"),
         ({"window": 80}, "window"),
     ],
@@ -166,6 +167,8 @@ def segment(**change: Any) -> dict[str, Any]:
         (-1, {"kind": "open", "tokens": [65] * 250}),
         (-1, {"kind": "reply", "tokens": []}),
         (-1, {"turn": 1}),
+        (-1, {"importance": -1000.0}),
+        (3, {"importance": math.nan}),
         (1, {"turn": 99}),
     ],
 )
@@ -201,6 +204,17 @@ def test_holes_that_cannot_be(hole: tuple[int, int]) -> None:
     state, payload = saved()
     with pytest.raises(SnapshotError, match="hole"):
         thawed({**state, "holes": [hole]}, FakeLlama(), payload)
+
+
+def test_a_recurrent_state_that_has_read_twenty_million_tokens_is_kept() -> None:
+    cache = FakeLlama(n_pos=1 << 30, keeps_states=True, can_shift=False)
+    state, payload = copy.deepcopy(saved())
+    for record in state["segments"][1:]:
+        record["start"] += 20_000_000
+    state["holes"] = [(first + 20_000_000, last) for first, last in state["holes"]]
+    npc = thawed(state, cache, payload)
+    assert npc.sequence.parked is not None
+    assert npc.ledger.next_pos > 20_000_000
 
 
 def test_a_flood_of_empty_segments_is_refused() -> None:

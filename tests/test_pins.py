@@ -269,3 +269,16 @@ def test_a_chat_with_pins_is_well_formed(joined: bool, moves: list[str]) -> None
         assert all(fact in rig.heard("mara") for fact in facts.values())
         assert npc.ledger.n_pinned <= npc.ledger.window
     rig.close()
+
+
+def test_a_late_cancel_cuts_the_line_and_not_a_fact_that_was_pinned_since(rig: Rig) -> None:
+    rig.spawn("mara")
+    done = rig.talk("mara", "Who are you?", max_tokens=20)
+    fact = pin(rig, FACT)
+    reply = rig.ask(m.Cancel(id=rig.id(), target=done.id or "", heard=3))
+    assert reply == m.Ok(id=reply.id, cancelled=False)
+    rig.rest()
+    replies = {s.turn: s.text for s in rig["mara"].npc.ledger.segments if s.kind is Kind.REPLY}
+    assert replies == {done.turn: done.text[:3].rstrip(), fact.turn: TAKEN}
+    assert f"*{FACT}*" in rig.heard("mara")
+    assert TAKEN in rig.heard("mara")

@@ -8,6 +8,7 @@ from npc_engine.rope import RopeFacts, resolve
 PLAIN = RopeFacts(type=2, scaling="", factor=1.0, n_ctx_train=8192, n_ctx_orig=8192)
 YARN = RopeFacts(type=2, scaling="yarn", factor=4.0, n_ctx_train=131072, n_ctx_orig=32768)
 LONG = RopeFacts(type=2, scaling="longrope", factor=32.0, n_ctx_train=131072, n_ctx_orig=4096)
+PHI = RopeFacts(2, "", factor=1.0, n_ctx_train=131072, n_ctx_orig=4096, attn_factor=1.19)
 MROPE = RopeFacts(type=8, scaling="", factor=1.0, n_ctx_train=32768, n_ctx_orig=32768)
 NONE = RopeFacts(type=-1, scaling="", factor=1.0, n_ctx_train=2048, n_ctx_orig=2048)
 
@@ -18,6 +19,7 @@ NONE = RopeFacts(type=-1, scaling="", factor=1.0, n_ctx_train=2048, n_ctx_orig=2
         (PLAIN, 8192, "none", True),
         (YARN, 131072, "yarn", False),
         (LONG, 131072, "longrope", False),
+        (PHI, 131072, "none", False),
         (MROPE, 32768, "none", False),
         (NONE, 2048, "none", False),
     ],
@@ -38,7 +40,6 @@ def test_auto_is_what_the_file_says(
         ("linear", None, 2048, (1.0, 8192)),
         ("auto", 0.25, 2048, (0.25, 32768)),
         ("yarn", 0.125, 2048, (0.125, 65536)),
-        ("none", None, 2048, (1.0, 8192)),
     ],
 )
 def test_a_scaling_that_is_asked_for(
@@ -48,6 +49,12 @@ def test_a_scaling_that_is_asked_for(
     assert (rope.freq_scale, rope.n_pos) == expected
     assert not rope.is_own
     assert rope.rotates_only == (scaling != "yarn")
+
+
+@pytest.mark.parametrize(("scaling", "freq_scale"), [("none", None), ("none", 1.0), ("auto", 1.0)])
+def test_what_is_so_anyway_is_no_change(scaling: str, freq_scale: float | None) -> None:
+    """Saves of the one are saves of the other."""
+    assert resolve(PLAIN, scaling, freq_scale, 2048) == resolve(PLAIN, "auto", None, 2048)
 
 
 def test_a_scaled_model_can_be_had_without_its_scaling() -> None:

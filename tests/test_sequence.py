@@ -269,6 +269,23 @@ def test_a_recurrent_state_goes_back_to_the_last_copy_before_the_cut() -> None:
     assert (sequence.n_pending, cache.held(0)) == (10, list(range(10))), "the persona's state"
 
 
+def test_a_state_whose_last_cells_have_left_is_not_gone_back_to() -> None:
+    """Its positions would be used again, and the next cut restore it over what stands there."""
+    cache = FakeLlama(keeps_states=True, can_shift=False)
+    sequence = make(cache)
+    sequence.keep_state()
+    sequence.append(Segment(Kind.REPLY, [40] * 10, turn=4))
+    read(sequence, cache, 100)
+    sequence.drop([sequence.ledger.segments[-2]])
+    sequence.cut(sequence.ledger.segments[-1], 0)
+    for turn in (5, 6):
+        sequence.append(Segment(Kind.SAID, [turn * 10] * 15, turn=turn))
+        read(sequence, cache, 100)
+    sequence.drop([sequence.ledger.segments[-1]])
+    read(sequence, cache, 100)
+    assert cache.held(0) == sequence.ledger.tokens()
+
+
 def test_a_long_persona_is_read_by_itself_so_that_its_state_can_be_kept() -> None:
     cache = FakeLlama(keeps_states=True, can_shift=False)
     sequence = Sequence(Ledger(100, 1000), cache)

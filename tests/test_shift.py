@@ -112,6 +112,19 @@ def test_yarn_is_damaged_by_a_move_and_is_not_moved(model: Model) -> None:
     llama.close()
 
 
+def test_keys_that_the_model_file_scales_are_not_moved(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GGUF of Phi-3.5 names no type of scaling, only the factor that its longrope needs."""
+    meta = Model.meta
+    scaled = {"llama.rope.scaling.attn_factor": "1.190238"}
+    monkeypatch.setattr(Model, "meta", lambda self, key: scaled.get(key) or meta(self, key))
+    llama = open_llama(model)
+    assert model.rope.attn_factor == 1.190238
+    assert llama.why_no_shift == "scaled keys"
+    llama.close()
+
+
 @pytest.mark.parametrize("layout", [Layout("bf16", "bf16"), Layout("q4_0", "q4_0", True)], ids=str)
 def test_types_that_drift_or_end_the_process_are_not_moved(smollm2: Path, layout: Layout) -> None:
     model = Model(smollm2)
