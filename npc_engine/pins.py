@@ -95,13 +95,19 @@ def _pin_turn(npc: Npc, turn: int) -> int:
 def _check(npc: Npc, n_more: int) -> None:
     pins, most = _pins(npc), budget(npc)
     if _n_tokens(pins) + n_more > most:
-        turns = _listed({s.turn for s in pins})
+        fits = n_more <= most
         raise TooLarge(
             f"A pin of {n_more} tokens is too much: {_n_tokens(pins)} of {most} tokens for pins of "
             f"{npc.name!r} are taken.",
-            (f"Unpin one of the turns {turns}" if turns else "Say it shorter")
-            + ", or give the character a larger window.",
+            f"{_shorter({s.turn for s in pins} if fits else set())}, or give the character a "
+            "larger window.",
         )
+
+
+def _shorter(turns: set[int]) -> str:
+    if not turns:
+        return "Say it shorter"
+    return f"Unpin {'turn' if len(turns) == 1 else 'one of the turns'} {_listed(turns)}"
 
 
 def _pins(npc: Npc) -> list[Segment]:
