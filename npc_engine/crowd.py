@@ -52,9 +52,11 @@ class Endless:
 
 @dataclass
 class Spoken:
-    """All speak at once: ms to each one's first token, ms of the steps in which all speak, of these
-    ms outside of llama.cpp; tokens of all, and the seconds from the asking to the end. `depth`:
-    tokens in a window when all speak.
+    """What came of asking all: ms to each one's first token, tokens of all together, and the
+    seconds from the asking to the end.
+
+    Where they speak at once: ms of each step in which all do, of these the ms beside decoding and
+    sampling, and how many tokens a window held at the first such step (`depth`).
     """
 
     first_ms: list[float] = field(default_factory=list)
@@ -87,7 +89,9 @@ class Crowd:
             model, n_slots=n_slots, n_cells=window, n_threads=n_threads, layout=layout
         )
         try:
-            settings = Settings(window=window, slots=n_slots, max_tokens=MOST_TOKENS)
+            settings = Settings(
+                window=window, slots=n_slots, threads=n_threads, max_tokens=MOST_TOKENS
+            )
             voice = Voice(Endless(model), voice_of(model).pieces)
             self.engine = Engine(self.llama, voice, settings)
             self.past = Past(self.llama, self._past())

@@ -25,7 +25,7 @@ class Round:
     """One round of all ways to serve n speakers, asked at once.
 
     `step_ms`: a step in which all speak, the median of the round, by way (engine, bare, defaults).
-    `python_ms`: of the engine's, outside of llama.cpp. `first_ms`: from the asking to each
+    `python_ms`: of the engine's, beside decoding and sampling. `first_ms`: from the asking to each
     speaker's first token, in ms. `tps`: tokens/s with reading included, by way (engine, serial).
     """
 
@@ -154,11 +154,11 @@ def judge(found: Mapping[str, Any]) -> dict[str, bool | None]:
     fair, parking = found.get("fair"), found.get("parking")
     is_full = fair is not None and fair["n_speakers"] == N_FAIR
     return {
-        f"{N_JUDGED} speakers of bare": _least(row and row["of"].get("bare"), LEAST_OF_BARE),
-        f"{N_JUDGED} speakers of defaults": _least(
+        f"{N_JUDGED} speakers against bare": _least(row and row["of"].get("bare"), LEAST_OF_BARE),
+        f"{N_JUDGED} speakers against defaults": _least(
             row and row["of"].get("defaults"), LEAST_OF_DEFAULTS
         ),
-        f"{N_JUDGED} speakers first token": row and row["wait"] <= MOST_WAIT,
+        f"{N_JUDGED} speakers' first tokens": row and row["wait"] <= MOST_WAIT,
         f"{N_FAIR} speakers fair": fair["share"] >= LEAST_SHARE if fair and is_full else None,
         "call-in": parking and parking["ms"]["call_in"]["median"] < MOST_CALL_IN_MS,
     }

@@ -93,9 +93,10 @@ class Timed(Llama):
 
 
 class Past:
-    """The first tokens of one long past, ready for any empty slot. Each token is read once.
+    """The first tokens of one long past, ready for any empty slot.
 
-    It reads in slot 0, which must be empty when there is something to read.
+    It reads in slot 0, which must be empty when there is something to read: from nothing the first
+    time, and what is more than that behind it. Kept are the shortest and the last payload.
     """
 
     def __init__(self, llama: Llama, tokens: Sequence[int]) -> None:
@@ -106,7 +107,9 @@ class Past:
     def payload(self, n: int) -> bytes:
         """Return the cells of the first n tokens as bytes. Raises BackendError."""
         if n not in self._payloads:
-            self._payloads[n] = self._read(n)
+            payload = self._read(n)
+            kept = min([n, *self._payloads])
+            self._payloads = {k: p for k, p in self._payloads.items() if k == kept} | {n: payload}
         return self._payloads[n]
 
     def _read(self, n: int) -> bytes:

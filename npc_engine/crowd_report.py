@@ -99,7 +99,7 @@ _ABOUT = {
     "loop of llama_decode and sampling on the same context, and nothing else; `defaults`: the same "
     "with a unified cache in f16 and flash attention. `of`: the engine's speed against theirs, the "
     "median of the rounds' ratios. `overhead`: the engine's step less the bare one; `Python`: what "
-    "of a step is spent outside of llama.cpp. `served`: tok/s from the asking on, reading "
+    "a step takes beside decoding and sampling. `served`: tok/s from the asking on, reading "
     "included; `one by one`: the same where each character is served after the other.",
     _WAITING: "From the asking to the first token, medians of the rounds: the first who answers, "
     "the median and the last.",

@@ -44,7 +44,7 @@ def test_a_way_that_could_not_be_measured_is_left_out() -> None:
     found = of_speakers(8, [round_of(10.0, step_ms=only), round_of(10.0)])
     assert set(found["decode_tps"]) == {"engine", "bare"}
     assert "defaults" not in found["of"]
-    assert judge({"speakers": [found]})["8 speakers of defaults"] is None
+    assert judge({"speakers": [found]})["8 speakers against defaults"] is None
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_what_passes() -> None:
 @pytest.mark.parametrize(
     ("keys", "failed"),
     [
-        ({"engine": 10.1}, "8 speakers of bare"),
-        ({"engine": 12.6}, "8 speakers of defaults"),
-        ({"wait": 31.0}, "8 speakers first token"),
+        ({"engine": 10.1}, "8 speakers against bare"),
+        ({"engine": 12.6}, "8 speakers against defaults"),
+        ({"wait": 31.0}, "8 speakers' first tokens"),
         ({"least": 89}, "16 speakers fair"),
         ({"in_ms": 20.0}, "call-in"),
     ],

@@ -58,14 +58,14 @@ def test_what_could_not_be_measured_is_a_dash() -> None:
     whole = as_json(FACTS, measured(defaults=False))
     row = next(row.split() for row in as_tables(whole).splitlines() if row.startswith("8 "))
     assert row[5:7] == ["-", "-"]
-    assert "8 speakers of defaults: not measured" in verdicts(whole)
+    assert "8 speakers against defaults: not measured" in verdicts(whole)
     assert passed(whole)
 
 
 def test_failures_and_interruptions_do_not_pass() -> None:
     slow = as_json(FACTS, measured(slow=11.0))
     assert not passed(slow)
-    assert "8 speakers of bare: FAILED" in verdicts(slow)
+    assert "8 speakers against bare: FAILED" in verdicts(slow)
     found = measured()
     found.interrupted = True
     whole = as_json(FACTS, found)

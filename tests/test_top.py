@@ -1,5 +1,6 @@
 """`npc-engine top` against a bridge with an engine over FakeLlama, with a terminal and without."""
 
+import io
 import json
 import os
 import select
@@ -10,10 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from npc_engine import cli, top
 from npc_engine.errors import ConnectionLost
 from npc_engine.flags import TOKEN_VARIABLE
+from npc_engine.terminal import Screen
 from npc_engine.top import GIVE_UP_S, watch
 from npc_engine.top_sample import Rates, Sample
 from tests.test_inspect_live import TOKEN, WAIT_S, Served
@@ -182,6 +185,16 @@ def test_leaving_while_it_is_away() -> None:
     engine = Engine("." + 99 * "x", keys="   q")
     engine.watch()
     assert engine.shown[-1][2]
+
+
+def test_where_nothing_can_be_drawn_over_frames_follow_each_other() -> None:
+    out = io.StringIO()
+    screen = Screen(Console(file=out, width=30, height=9))
+    assert screen.size == (30, 9)
+    with screen.frames() as put:
+        put([[("head", "First"), ("", " look")]])
+        put([[("unheard-of style", "Second " * 9)]])
+    assert out.getvalue() == "First look\n" + ("Second " * 9)[:30] + "\n"
 
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo terminals")
