@@ -35,7 +35,7 @@ format: setup ## Put the code into the project's format
 	$(BIN)/ruff format
 
 bench: setup ## Measure the decode loop against a bare one
-	$(BIN)/python benchmarks/decode_loop.py
+	$(BIN)/npc-engine bench crowd --model models/SmolLM2-135M-Instruct.Q4_1.gguf --parts speakers --speakers 1,8 --out build/crowd.json
 
 clean: ## Remove .venv and everything generated (keeps the fetched models and the wheel cache)
 	rm -rf .venv build dist models/tiny .mypy_cache .pytest_cache .ruff_cache .hypothesis

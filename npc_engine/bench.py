@@ -51,6 +51,12 @@ def _talk() -> Measurement:
     return bench_talk
 
 
+def _crowd() -> Measurement:
+    from npc_engine import bench_crowd
+
+    return bench_crowd
+
+
 def _stream() -> Measurement:
     import npc_engine.bench_stream as stream
 
@@ -63,7 +69,7 @@ def _sinks() -> Measurement:
     return sinks
 
 
-BENCH: Mapping[str, Find] = {"stream": _stream, "talk": _talk, "soak": _soak}
+BENCH: Mapping[str, Find] = {"stream": _stream, "talk": _talk, "crowd": _crowd, "soak": _soak}
 TUNE: Mapping[str, Find] = {"sinks": _sinks}
 
 

@@ -215,6 +215,15 @@ def _inspect(argv: Sequence[str]) -> int:
     return inspect(argv)
 
 
+def _top(argv: Sequence[str]) -> int:
+    is_live = sys.stdout is not None and sys.stdout.isatty()
+    if is_live and not {"--once", "--json", "--help", "-h"} & {*argv}:
+        _need_rich()
+    from npc_engine.top import main as top
+
+    return top(argv)
+
+
 def _bench(argv: Sequence[str]) -> int:
     from npc_engine.bench import bench
 
@@ -232,6 +241,7 @@ def _tune(argv: Sequence[str]) -> int:
 _WITH_OWN_PARSER: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "doctor": ("check this machine and a model", _doctor),
     "inspect": ("draw what the characters of a running engine have in mind", _inspect),
+    "top": ("watch a running engine: who speaks, who waits, speeds, memory", _top),
     "bench": ("measure the engine and a model: how they do over time", _bench),
     "tune": ("find out what suits a model", _tune),
     "selftest": ("", _selftest),

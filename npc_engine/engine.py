@@ -177,6 +177,9 @@ class Engine(Verbs):
     def _run(self, runs: list[Run]) -> None:
         """Decode one batch, then let everyone whose line is read say their next token."""
         began = self._clock()
+        # llama.cpp decodes rows together only where their slots follow each other (split KV
+        # cache): shuffled, the same batch took a quarter longer (benchmarks/kv_unified.py).
+        runs.sort(key=lambda run: run.claim.sequence.slot or 0)
         batch = [self.stage.characters[run.claim.name] for run in runs]
         try:
             rows = self.backend.decode([_span(run) for run in runs])

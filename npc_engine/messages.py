@@ -307,8 +307,8 @@ class Loaded(Reply, tag="loaded"):
     ms: float
 
 
-class NpcInfo(Struct, kw_only=True):
-    """One character in an `npcs` answer."""
+class NpcInfo(Struct, kw_only=True, omit_defaults=True):
+    """One character in an `npcs` answer. What an older engine does not tell is None."""
 
     npc: str
     name: str
@@ -317,6 +317,11 @@ class NpcInfo(Struct, kw_only=True):
     n_pinned: int
     n_window: int
     speaking: bool
+    # A text, not a Priority: a client need not know all that there may be one day.
+    priority: str | None = None
+    n_waiting: int | None = None
+    n_events: int | None = None
+    n_pending: int | None = None
 
 
 class Npcs(Reply, tag="npcs"):

@@ -39,6 +39,10 @@ WINDOW_STYLES = {
     "mark": "bold red",
     "head": "bold",
     "note": "dim",
+    "speaks": "bold green",
+    "waits": "yellow",
+    "parked": "dim",
+    "frozen": "dim",
 }
 
 
@@ -137,6 +141,25 @@ class Screen:
         with Live(console=self._console, auto_refresh=False) as live:
             yield lambda windows: live.update(self._pictures(windows), refresh=True)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        return self._console.width, self._console.height
+
+    @property
+    def glyphs(self) -> window_bars.Glyphs:
+        """What pictures are drawn with here."""
+        return self._glyphs
+
+    @contextmanager
+    def frames(self) -> Iterator[Callable[[Sequence[window_bars.Row]], None]]:
+        """Give a function that fills the whole screen with a picture; after it all is as before."""
+        if not self.is_live:
+            yield lambda rows: self._console.print(_picture(rows))
+            return
+        with Live(console=self._console, auto_refresh=False, screen=True) as live:
+            yield lambda rows: live.update(_picture(rows), refresh=True)
+
     def problem(self, error: NpcError) -> None:
         """Show an error and what to do about it."""
         self._show(Text(str(error), style="red"), indent=0)
@@ -157,8 +180,7 @@ class Screen:
         for window, name in windows:
             picture = window_picture.draw(window, width, name=name, glyphs=self._glyphs)
             rows += [[], *picture] if rows else picture
-        pieces = [[(text, WINDOW_STYLES.get(style, "")) for style, text in row] for row in rows]
-        return Text("\n", no_wrap=True, overflow="crop").join(Text.assemble(*row) for row in pieces)
+        return _picture(rows)
 
     def _bar(self, used: int, window: int) -> str:
         full = min(BAR_CELLS, round(BAR_CELLS * used / max(window, 1)))
@@ -172,6 +194,11 @@ class Screen:
             self._console.print(Padding.indent(text, indent) if indent else text)
         else:  # no width to wrap to: programs and logs read this
             self._console.print(Text(" " * indent) + text, soft_wrap=True)
+
+
+def _picture(rows: Sequence[window_bars.Row]) -> Text:
+    pieces = [[(text, WINDOW_STYLES.get(style, "")) for style, text in row] for row in rows]
+    return Text("\n", no_wrap=True, overflow="crop").join(Text.assemble(*row) for row in pieces)
 
 
 def open_screen() -> Screen:

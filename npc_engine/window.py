@@ -6,7 +6,7 @@ that is `window_picture`.
 
 from npc_engine.character import Character
 from npc_engine.ledger import Kind, Segment
-from npc_engine.messages import NpcInfo, State, WindowReply, WindowSegment
+from npc_engine.messages import Event, NpcInfo, Say, State, WindowReply, WindowSegment
 from npc_engine.npc import Npc
 from npc_engine.voice import Vocabulary
 
@@ -18,6 +18,9 @@ MAX_TEXT = 80  # characters of each segment
 def info_of(character: Character) -> NpcInfo:
     """Return one character of a `list`: how full its window is."""
     npc, ledger = character.npc, character.npc.ledger
+    says = character.waiting(Say)
+    if character.speaking is not None:
+        says.insert(0, character.speaking.request)
     return NpcInfo(
         npc=npc.name,
         name=npc.card.char,
@@ -26,6 +29,10 @@ def info_of(character: Character) -> NpcInfo:
         n_pinned=ledger.n_pinned,
         n_window=ledger.window,
         speaking=character.speaking is not None,
+        priority=says[0].priority if says else None,
+        n_waiting=len(character.waiting(Say)),
+        n_events=len(character.waiting(Event)),
+        n_pending=npc.sequence.n_pending,
     )
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from npc_engine.messages import WindowReply, WindowSegment
 
-__all__ = ["FANCY", "PLAIN", "Glyphs", "Part", "Row", "draw_bars", "parts_of"]
+__all__ = ["FANCY", "PLAIN", "Glyphs", "Part", "Row", "draw_bars", "glyphs_for", "parts_of"]
 
 Row = list[tuple[str, str]]
 """Pieces of one row, each (style, text). A style is a field of Glyphs, `head`, `note` or ""."""
@@ -75,6 +75,15 @@ PLAIN = Glyphs(
     answer=" > ",
     more="...",
 )
+
+
+def glyphs_for(encoding: str | None) -> Glyphs:
+    """Return the glyphs that text of this encoding can have."""
+    try:
+        "".join(FANCY).encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return PLAIN
+    return FANCY
 
 
 @dataclass(frozen=True)

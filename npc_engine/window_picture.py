@@ -11,7 +11,7 @@ from unicodedata import category, east_asian_width
 from npc_engine.messages import WindowReply
 from npc_engine.window_bars import FANCY, Glyphs, Part, Row, draw_bars, parts_of
 
-__all__ = ["MIN_WIDTH", "draw", "n_columns"]
+__all__ = ["MIN_WIDTH", "cut", "draw", "n_columns"]
 
 MIN_WIDTH = 40
 MOST_TURNS = 12  # in the table, beside those that are pinned
@@ -38,7 +38,7 @@ def draw(
     parts = parts_of(window)
     doing = "speaking" if window.speaking else window.state
     head = glyphs.dot.join((name or window.npc, f"turn {window.turn}", doing))
-    rows: list[Row] = [[("head", _cut(head, width, glyphs.more))]]
+    rows: list[Row] = [[("head", cut(head, width, glyphs.more))]]
     rows += draw_bars(window, parts, width, glyphs)
     table = _Table(window, parts, width, glyphs)
     return [*rows, [], *table.rows(most_turns)]
@@ -107,7 +107,7 @@ class _Table:
     ) -> Row:
         swatch = 2 * getattr(self.glyphs, style, " ")
         text = self.columns.format(name, f"{n_tokens:,}", *facts, words).rstrip()
-        return [(style, swatch), ("", _cut(text, self.width, self.glyphs.more))]
+        return [(style, swatch), ("", cut(text, self.width, self.glyphs.more))]
 
     def _words(self, part: Part) -> str:
         """What is special about a part, then how it begins: what was heard, and the answer."""
@@ -127,7 +127,7 @@ class _Table:
             room = self.width - len(self.columns.format(*5 * [""])) - len(note)
             least = room - n_columns(self.glyphs.answer + reply)
             share = room if part.style == "pin" else room // 2  # a fact's answer tells nothing
-            heard = _cut(heard, max(share, least), self.glyphs.more) + self.glyphs.answer
+            heard = cut(heard, max(share, least), self.glyphs.more) + self.glyphs.answer
         return note + heard + reply
 
 
@@ -136,7 +136,7 @@ def n_columns(text: str) -> int:
     return sum(2 if east_asian_width(c) in "WF" else category(c) not in ("Mn", "Me") for c in text)
 
 
-def _cut(text: str, room: int, more: str) -> str:
+def cut(text: str, room: int, more: str) -> str:
     """Return a text, or its beginning and `more`, in at most `room` columns."""
     if n_columns(text) <= room:
         return text

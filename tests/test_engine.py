@@ -395,6 +395,20 @@ def test_several_speak_in_one_batch(make_rig: MakeRig) -> None:
     assert len(rows) >= 20
 
 
+def test_the_rows_of_a_batch_stand_in_the_order_of_their_slots(make_rig: MakeRig) -> None:
+    rig = make_rig(fake=TimedLlama(mind=scripted("All at once, my friend.")))
+    for name in "abcd":
+        rig.spawn(name)
+    rig.rest()
+    replies = {name: rig.say(name) for name in "dbca"}  # in the order of their arrival
+    rig.rest()
+    assert any(len(batch) == 4 for batch in rig.fake.batches)
+    for batch in rig.fake.batches:
+        assert [slot for slot, *_ in batch] == sorted(slot for slot, *_ in batch)
+    for request_id in replies.values():
+        assert rig.records(request_id)[-1].text == "All at once, my friend."
+
+
 def test_idle_reading_ends_and_then_the_loop_rests(make_rig: MakeRig) -> None:
     rig = make_rig()
     for name in "abc":

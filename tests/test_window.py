@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from npc_engine import messages as m
@@ -148,3 +149,36 @@ def test_nobody_of_that_name(rig: Rig) -> None:
 
 def test_asking_in_process(rig: Rig) -> None:
     assert rig.engine.window("mara").n_pinned == rig.engine.list_npcs()[0].n_pinned
+
+
+def listed(rig: Rig, npc: str = "mara") -> m.NpcInfo:
+    """The character in a `list`, as it comes over the wire."""
+    reply = rig.engine.stage.list(b"", m.List(id="l"))
+    got = m.unpack_reply(m.pack(reply))
+    assert isinstance(got, m.Npcs)
+    return next(info for info in got.npcs if info.npc == npc)
+
+
+def test_a_list_tells_who_waits(rig: Rig) -> None:
+    rig.rest()
+    quiet = listed(rig)
+    assert (quiet.priority, quiet.n_waiting, quiet.n_events, quiet.n_pending) == (None, 0, 0, 0)
+    rig.say("mara", "Hello.", priority="ambient")
+    rig.say("mara", "Hello again.", priority="player")
+    waiting = listed(rig)
+    assert (waiting.speaking, waiting.priority, waiting.n_waiting) == (False, "ambient", 2)
+    rig.step()
+    rig.event("The bell rings.")
+    spoken_to = listed(rig)
+    assert (spoken_to.speaking, spoken_to.priority) == (True, "ambient")
+    assert (spoken_to.n_waiting, spoken_to.n_events) == (1, 1)
+    assert spoken_to.n_pending == rig["mara"].npc.sequence.n_pending
+    rig.rest()
+    assert listed(rig).priority is None
+
+
+def test_an_older_engine_does_not_tell_who_waits() -> None:
+    old = {"npc": "mara", "name": "Mara", "state": "parked", "speaking": False}
+    counts = {"n_tokens": 1, "n_pinned": 1, "n_window": 9}
+    info = msgspec.convert(old | counts, m.NpcInfo)
+    assert (info.priority, info.n_waiting, info.n_events, info.n_pending) == (None,) * 4

@@ -1,11 +1,12 @@
 """The bars: to scale, in the glyphs of their parts, with true captions."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from npc_engine.messages import WindowReply
 from npc_engine.terminal import WINDOW_STYLES
-from npc_engine.window_bars import FANCY, LABEL, PLAIN, Glyphs, draw_bars, parts_of
+from npc_engine.window_bars import FANCY, LABEL, PLAIN, Glyphs, draw_bars, glyphs_for, parts_of
 from tests.windows import segment, window, windows
 
 WIDTHS = st.integers(40, 200)
@@ -129,3 +130,12 @@ def test_glyphs() -> None:
         assert {len(g) for g in single} == {1}
         assert len(set(single[:8])) == 8
     assert {"head", "note"} | {*Glyphs._fields[:11]} - {"pending"} == {*WINDOW_STYLES}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "glyphs"),
+    [("utf-8", FANCY), ("UTF8", FANCY), ("ascii", PLAIN), ("cp1252", PLAIN), (None, PLAIN)]
+    + [("no-such-encoding", PLAIN)],
+)
+def test_glyphs_that_an_encoding_has(encoding: str | None, glyphs: Glyphs) -> None:
+    assert glyphs_for(encoding) == glyphs

@@ -1,0 +1,125 @@
+"""The command: flags, parts, files and exit status. Times of so small a model are noise."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from npc_engine import bench_crowd, cli, crowd_parts
+from npc_engine.crowd_figures import Measured
+from npc_engine.crowd_parts import Part, Setup
+
+pytestmark = pytest.mark.model
+
+SHORT = ["--rounds=2", "--tokens=4", "--depth=256", "--park-depth=256", "--fair-seconds=0.2"]
+
+
+def bench(model: Path, out: Path, *flags: str) -> int:
+    return cli.main(["bench", "crowd", "--model", str(model), "--out", str(out), *flags])
+
+
+def test_all_parts(tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "far" / "crowd.json"
+    flags = ["--speakers=1,3", "--characters=5", "--slots=2", "--swaps=4", *SHORT]
+    assert bench(tiny_llama, out, *flags) in (0, 1)
+    whole = json.loads(out.read_text("utf-8"))
+    assert [row["n_speakers"] for row in whole["speakers"]] == [1, 3]
+    for row in whole["speakers"]:
+        assert row["n_rounds"] == 2
+        assert set(row["step_ms"]) == {"engine", "bare", "defaults"}
+        assert 0 < row["python_ms"] < row["step_ms"]["engine"]
+        for wait in row["first_ms"].values():
+            assert 0 < wait["best"] <= wait["median"] <= wait["worst"]
+    assert whole["fair"]["n_speakers"] == 16 and whole["fair"]["least"] > 0
+    parking = whole["parking"]
+    assert (parking["n_characters"], parking["n_slots"]) == (5, 2)
+    assert parking["ms"]["call_in"]["n"] == parking["ms"]["park"]["n"] == 4
+    assert parking["ms"]["reread"]["n"] == 3
+    assert parking["of_reread"] > 1
+    assert parking["ram"]["rss_bytes"] > parking["ram"]["parked_bytes"] > 0
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert out.with_suffix(".md").read_text("utf-8").startswith("# A crowd: tiny-llama\n")
+    assert "call-in: passed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["mamba", "gemma3-swa", "lfm2-hybrid"])
+def test_every_kind_of_memory(tiny_llama: Path, tmp_path: Path, kind: str) -> None:
+    model = tiny_llama.with_name(f"tiny-{kind}.gguf")
+    flags = ["--speakers=2", "--characters=4", "--slots=2", "--swaps=2", "--no-plot", *SHORT]
+    out = tmp_path / "crowd.json"
+    assert bench(model, out, *flags) in (0, 1)
+    whole = json.loads(out.read_text("utf-8"))
+    assert whole["speakers"][0]["n_rounds"] == 2
+    assert whole["parking"]["ms"]["call_in"]["n"] == 2
+    assert not out.with_suffix(".png").exists()
+
+
+def test_one_part_alone(tiny_llama: Path, tmp_path: Path) -> None:
+    out = tmp_path / "crowd.json"
+    assert bench(tiny_llama, out, "--parts=speakers", "--speakers=2", *SHORT) == 0
+    whole = json.loads(out.read_text("utf-8"))
+    assert (whole["fair"], whole["parking"]) == (None, None)
+    assert set(whole["verdicts"].values()) == {None}
+
+
+def test_ctrl_c_keeps_what_there_is(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(setup: Setup, found: Measured) -> Iterator[str]:
+        for i, now in enumerate(crowd_parts.speakers(setup, found)):
+            yield now
+            if i == 2:
+                raise KeyboardInterrupt
+
+    part = Part("", lambda _s: 4, interrupted)
+    monkeypatch.setattr(bench_crowd, "PARTS", {**crowd_parts.PARTS, "speakers": part})
+    out = tmp_path / "crowd.json"
+    assert bench(tiny_llama, out, "--speakers=1,2", *SHORT) == 1
+    whole = json.loads(out.read_text("utf-8"))
+    assert whole["interrupted"] is True
+    assert [row["n_rounds"] for row in whole["speakers"]] == [1, 1]
+    assert whole["parking"] is None
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("--parts=speakers,dance", "--parts has 'dance'. There are: speakers, fair, parking."),
+        ("--speakers=1,many", "--speakers is '1,many'. Give numbers by comma"),
+        ("--speakers=0", "--speakers has 0. Each must be from 1 to 64."),
+        ("--speakers=", "--speakers is ''."),
+        ("--depth=9", "--depth is 9. It must be from 256"),
+        ("--tokens=1", "--tokens is 1. It must be from 2 to 128."),
+        ("--rounds=0", "--rounds is 0."),
+        ("--fair-seconds=nan", "--fair-seconds is nan."),
+        ("--slots=65", "--slots is 65."),
+        ("--threads=0", "--threads is 0."),
+        ("--depth=2000", "beyond this model's 2048 positions. Give 1792 tokens or less."),
+    ],
+)
+def test_bad_values(
+    tiny_llama: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, flag: str, says: str
+) -> None:
+    assert bench(tiny_llama, tmp_path / "crowd.json", flag) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_no_memory_for_it(
+    tiny_llama: Path,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Full:
+        available = 1 << 20
+        total = 1 << 20
+
+    def full() -> Any:
+        return Full()
+
+    monkeypatch.setattr(psutil, "virtual_memory", full)
+    assert bench(tiny_llama, tmp_path / "crowd.json") == 2
+    assert "16 slots x 1156 tokens need" in capsys.readouterr().err

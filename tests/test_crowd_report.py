@@ -1,0 +1,87 @@
+"""The report in its four forms, from numbers that are made up."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from npc_engine import report
+from npc_engine.crowd_figures import Measured, Parking, Round
+from npc_engine.crowd_report import as_json, as_markdown, as_tables, figure, passed, verdicts
+
+FACTS = {
+    "command": "npc-engine bench crowd --model q4.gguf",
+    "model": "q4",
+    "n_threads": 1,
+    "layout": "f16, no flash attention",
+    "depth": 900,
+}
+
+
+def measured(slow: float = 10.0, defaults: bool = True) -> Measured:
+    rounds = {}
+    for n in (1, 8):
+        step_ms = {"engine": slow, "bare": 9.8} | ({"defaults": 25.0} if defaults else {})
+        first = {"engine": [20.0] * n, "serial": [500.0 * i for i in range(n)]}
+        rounds[n] = [Round(step_ms, 0.25, first, {"engine": 700.0, "serial": 90.0})]
+    ram = {"model_bytes": 98 << 20, "kv_bytes": 190 << 20, "rss_bytes": 1 << 30}
+    parking = Parking(200, 200, 8, 1000, [7.0], [4.0], [12.0], [4000.0], [99.0], [80.0], ram)
+    return Measured(rounds, [100] * 15 + [96], parking)
+
+
+def test_json_has_numbers_and_verdicts() -> None:
+    whole = as_json(FACTS, measured())
+    assert (whole["benchmark"], whole["model"], whole["interrupted"]) == ("crowd", "q4", False)
+    assert [row["n_speakers"] for row in whole["speakers"]] == [1, 8]
+    assert whole["fair"]["share"] == pytest.approx(0.96)
+    assert whole["parking"]["of_reread"] == pytest.approx(1000)
+    assert set(whole["verdicts"].values()) == {True}
+    assert passed(whole)
+
+
+def test_tables_and_markdown_tell_the_same() -> None:
+    whole = as_json(FACTS, measured())
+    tables, page = as_tables(whole), as_markdown(whole, "crowd.png")
+    eight = ["8", "10.0", "800", "816", "98.0%", "320", "2.50", "0.20", "0.25", "700", "90"]
+    assert eight == next(row.split() for row in tables.splitlines() if row.startswith("8 "))
+    assert "| " + " | ".join(eight) + " |" in page
+    assert "| 8 | 20 | 20 | 20 | 1.00 | 0 | 1750 | 3500 |" in page
+    assert "| call in: copy in | 4.0 | 4.0 | 4.0 | 1 |" in page
+    assert "| to read again takes, of calling in | 1000 x |" in page
+    assert "| kv | 190 |" in page
+    assert page.startswith("# A crowd: q4\n")
+    assert page.rstrip().endswith("(crowd.png)")
+    assert "png" not in as_markdown(whole, "")
+
+
+def test_what_could_not_be_measured_is_a_dash() -> None:
+    whole = as_json(FACTS, measured(defaults=False))
+    row = next(row.split() for row in as_tables(whole).splitlines() if row.startswith("8 "))
+    assert row[5:7] == ["-", "-"]
+    assert "8 speakers against defaults: not measured" in verdicts(whole)
+    assert passed(whole)
+
+
+def test_failures_and_interruptions_do_not_pass() -> None:
+    slow = as_json(FACTS, measured(slow=11.0))
+    assert not passed(slow)
+    assert "8 speakers against bare: FAILED" in verdicts(slow)
+    found = measured()
+    found.interrupted = True
+    whole = as_json(FACTS, found)
+    assert not passed(whole)
+    assert verdicts(whole).endswith("(interrupted)\n")
+
+
+def test_of_nothing_there_is_still_a_report() -> None:
+    whole: dict[str, Any] = as_json(FACTS, Measured())
+    assert as_tables(whole) == ""
+    assert "not measured" in as_markdown(whole, "x.png")
+    assert "x.png" not in as_markdown(whole, "x.png")
+
+
+def test_the_plot(tmp_path: Path) -> None:
+    for found in (measured(), measured(defaults=False)):
+        picture = tmp_path / "crowd.png"
+        report.save_figure(figure(as_json(FACTS, found)), picture)
+        assert picture.read_bytes().startswith(b"\x89PNG")
