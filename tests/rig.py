@@ -164,7 +164,8 @@ class Rig:
             assert patience is not None, f"the loop would block for ever; open: {self.open}"
             if patience:
                 assert time.monotonic() < deadline, "a file write takes too long"
-                time.sleep(patience)
+                time.sleep(min(patience, 0.005))
+                self.now += patience
             self.step()
         raise AssertionError(f"no end after {limit} steps; open: {self.open}")
 

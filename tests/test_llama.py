@@ -265,8 +265,12 @@ def test_about(llama: Llama) -> None:
     assert about["model"]["policy"] == "full"
     assert about["n_vocab"] == llama.model.n_vocab
     assert about["kv_bytes"] == 2 * llama.n_cells * llama.model.kv_bytes_per_token(llama.layout)
-    llama.n_threads = 7
+    before = llama.n_threads
+    llama.set_threads(7)
     assert llama.about["n_threads"] == 7
+    llama.set_threads(before)
+    with pytest.raises(BackendError, match="on 0 threads"):
+        llama.set_threads(0)
 
 
 def test_dry_keeps_a_phrase_from_being_said_again(tiny_llama: Path) -> None:
