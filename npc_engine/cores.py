@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -135,8 +136,11 @@ class OthersLoad:
         """CPU seconds so far: of everybody on the CPUs that we may use, and our own."""
         by_cpu = psutil.cpu_times(percpu=True)
         times = [by_cpu[cpu] for cpu in self._cpus if cpu < len(by_cpu)]
-        idle = sum(t.idle + getattr(t, "iowait", 0.0) for t in times)
-        # guest time is in user already
-        total = sum(sum(t) - getattr(t, "guest", 0.0) - getattr(t, "guest_nice", 0.0) for t in times)
         own = psutil.Process().cpu_times()
-        return total - idle, own.user + own.system
+        return sum(map(_busy, times)), own.user + own.system
+
+
+def _busy(times: Any) -> float:
+    """Seconds in which a CPU was not idle. Those of guests stand in Linux's user seconds too."""
+    names = ("idle", "iowait", "guest", "guest_nice")
+    return float(sum(times)) - sum(getattr(times, name, 0.0) for name in names)

@@ -42,7 +42,7 @@ class Probe:
         return statistics.median(self._ratios) if self._ratios else 1.0
 
     def note(self, n_tokens: int, seconds: float) -> bool | None:
-        """Take in a step: its tokens and its time. Return whether the other way wins, once known."""
+        """Take in a step. Return whether the other way wins, as soon as it is known."""
         if self._pair and not alike(self._pair[0][0], n_tokens):
             self._pair.clear()
             self._n_void += 1

@@ -180,7 +180,7 @@ class Threads:
         won = kind.probe.note(n_tokens, seconds)
         if won is not None:
             self._end_probe(kind, won)
-        elif (expected and seconds > TOO_SLOW * expected):
+        elif expected and seconds > TOO_SLOW * expected:
             self._end_probe(kind, False)
 
     def _note_current(self, kind: _Kind, n_tokens: int, seconds: float) -> None:
@@ -273,6 +273,7 @@ class Threads:
             kind.to_try = self._round(kind.at, upward=kind.at > kind.left)
             if not back:
                 kind.level = 0
+
 
 def _ladder(start: int, most: int | None) -> list[int]:
     """The counts that are worth a try: all small ones, then steps of a third to a half."""

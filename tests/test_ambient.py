@@ -30,7 +30,9 @@ def after(share: float, *claims: Claim, seconds: float = 0.02) -> AmbientShare:
     return ambient
 
 
-@pytest.mark.parametrize(("share", "pause"), [(0.5, 0.02), (0.25, 0.06), (0.05, 0.38), (0.8, 0.005)])
+@pytest.mark.parametrize(
+    ("share", "pause"), [(0.5, 0.02), (0.25, 0.06), (0.05, 0.38), (0.8, 0.005)]
+)
 def test_a_pause_follows_an_ambient_step(share: float, pause: float) -> None:
     ambient = after(share, AMBIENT, AMBIENT)
     assert ambient.holds([AMBIENT], 10.0)

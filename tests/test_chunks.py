@@ -12,7 +12,9 @@ from tests.machines import Machine
 STEP_S = 0.05
 
 
-def read(chunks: Chunks, machine: Machine, n_rows: int, n_threads: int, n_steps: int) -> list[float]:
+def read(
+    chunks: Chunks, machine: Machine, n_rows: int, n_threads: int, n_steps: int
+) -> list[float]:
     """Steps with rows and as much prefill as they may have; returns their exact seconds."""
     out = []
     for _ in range(n_steps):

@@ -12,7 +12,7 @@ import pytest
 from npc_engine import cores
 from npc_engine.cores import EVERY_S, OthersLoad, cpu_quota, n_usable_cores, usable_cpus
 
-Times = namedtuple("Times", "user system idle")  # noqa: PYI024 - as psutil has them
+Times = namedtuple("Times", "user system idle")
 
 
 def write(path: Path, text: str) -> None:
@@ -81,7 +81,9 @@ def test_quotas_of_version_1(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path, own) == 3.0
 
 
-@pytest.mark.parametrize("text", ["", "x", "0::/\n1:cpu", "0::/../..\n1:cpu:/../../etc\n", "0::\0\n"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "0::/\n1:cpu", "0::/../..\n1:cpu:/../../etc\n", "0::\0\n"]
+)
 @pytest.mark.parametrize("limit", ["", "max", "1", "1 0", "-5 100", "a b c"])
 def test_odd_files_are_no_quota(tmp_path: Path, text: str, limit: str) -> None:
     write(tmp_path / "own", text)
@@ -153,17 +155,17 @@ def test_it_looks_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_system_that_does_not_tell_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
     def refuse(percpu: bool) -> None:
-        nonlocal n_asked
-        n_asked += 1
+        asked.append(percpu)
         raise PermissionError
 
-    n_asked = 0
     monkeypatch.setattr(psutil, "cpu_times", refuse)
     times = iter(range(100))
     load = OthersLoad(lambda: float(next(times)))
     assert [load() for _ in range(5)] == [None] * 5
-    assert n_asked == 1
+    assert len(asked) == 1
 
 
 def test_the_real_thing() -> None:

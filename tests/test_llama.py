@@ -273,6 +273,20 @@ def test_about(llama: Llama) -> None:
         llama.set_threads(0)
 
 
+def test_the_words_are_the_same_on_any_number_of_threads(tiny_llama: Path) -> None:
+    model = Model(tiny_llama)
+    llama = Llama(model, n_cells=64)
+    found = []
+    for n in (1, 2, 3, 1):
+        llama.set_threads(n)
+        row = llama.decode([Span(0, 0, [1, 2, 3, 4, 5, 6, 7, 8], True)])[0]
+        found.append(llama.logits(row))
+        llama.remove(0, 0, -1)
+    assert all(np.allclose(logits, found[0], atol=1e-4) for logits in found)
+    llama.close()
+    model.close()
+
+
 def test_dry_keeps_a_phrase_from_being_said_again(tiny_llama: Path) -> None:
     """The likeliest token is the one that would go on with a phrase said before: not this time."""
     model = Model(tiny_llama)

@@ -97,6 +97,22 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert n_auto_threads() == 1  # its threads would spin while they wait
 
 
+@pytest.mark.model
+def test_auto_may_move_and_a_given_count_may_not(
+    open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "n_usable_cores", lambda: 2)
+    monkeypatch.setattr(loading, "system_info", lambda: "OPENMP = 1")
+    assert ladder(open_engine(threads=None)) == [1, 2]
+    assert ladder(open_engine(threads=2)) == [2]
+    monkeypatch.setattr(loading, "system_info", lambda: "AVX2 = 1")
+    assert ladder(open_engine(threads=None)) == [1]  # its threads would spin
+
+
+def ladder(engine: Engine) -> list[int]:
+    return engine._governor._threads._ladder
+
+
 # What cannot start
 
 

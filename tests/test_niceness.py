@@ -37,7 +37,9 @@ def lowered(
     return process.priority
 
 
-@pytest.mark.parametrize(("before", "nice", "after"), [(0, 5, 5), (0, 0, 0), (10, 5, 10), (19, 19, 19)])
+@pytest.mark.parametrize(
+    ("before", "nice", "after"), [(0, 5, 5), (0, 0, 0), (10, 5, 10), (19, 19, 19)]
+)
 def test_posix(monkeypatch: pytest.MonkeyPatch, before: int, nice: int, after: int) -> None:
     assert lowered(monkeypatch, Process(before), nice) == after
 

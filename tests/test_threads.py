@@ -20,7 +20,9 @@ def auto(n_cores: int) -> Threads:
 
 
 def ratios(machines: list[Machine], n_tokens: int, n_steps: int, hears: bool) -> list[float]:
-    return [ratio(m, run(m, auto(m.n_cores), [n_tokens] * n_steps, hears), n_tokens) for m in machines]
+    return [
+        ratio(m, run(m, auto(m.n_cores), [n_tokens] * n_steps, hears), n_tokens) for m in machines
+    ]
 
 
 @pytest.mark.parametrize("n_tokens", SIZES)
@@ -33,7 +35,9 @@ def test_on_a_quiet_machine_it_is_near_the_best_count(n_cores: int, n_tokens: in
 
 @pytest.mark.parametrize("n_tokens", SIZES)
 @pytest.mark.parametrize("hears", [False, True], ids=["deaf", "hears the load"])
-@pytest.mark.parametrize(("n_cores", "load"), [(2, 2), (2, 1), (4, 4), (4, 1), (4, 2), (8, 4), (8, 8)])
+@pytest.mark.parametrize(
+    ("n_cores", "load"), [(2, 2), (2, 1), (4, 4), (4, 1), (4, 2), (8, 4), (8, 8)]
+)
 def test_beside_a_game_it_is_near_the_best_count(
     n_cores: int, load: int, n_tokens: int, hears: bool
 ) -> None:
@@ -64,7 +68,9 @@ def test_two_cores_as_they_were_measured(n_tokens: int) -> None:
 
 @pytest.mark.parametrize("n_tokens", SIZES)
 @pytest.mark.parametrize("n_cores", [2, 4, 8])
-def test_a_game_that_gets_busy_is_given_way_to_within_two_steps(n_cores: int, n_tokens: int) -> None:
+def test_a_game_that_gets_busy_is_given_way_to_within_two_steps(
+    n_cores: int, n_tokens: int
+) -> None:
     machine = Machine(n_cores, noise=0.03, hiccups=0)
     threads = auto(n_cores)
     run(machine, threads, [n_tokens] * 300)
@@ -220,7 +226,9 @@ def test_a_pause_spoils_a_pair_and_nothing_else() -> None:
     st.integers(1, 32),
     st.integers(1, 32),
     st.lists(
-        st.tuples(st.integers(0, 600), st.just(0.0) | st.floats(1e-9, 1e6), st.none() | st.floats(0, 64))
+        st.tuples(
+            st.integers(0, 600), st.just(0.0) | st.floats(1e-9, 1e6), st.none() | st.floats(0, 64)
+        )
     ),
 )
 def test_whatever_happens_a_count_is_one_that_may_be_used(
