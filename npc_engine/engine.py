@@ -24,7 +24,7 @@ from npc_engine.ambient import AmbientShare
 from npc_engine.character import Character, Why
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
-from npc_engine.governor import Governor
+from npc_engine.governor import Governor, Step
 from npc_engine.npc import Npc
 from npc_engine.saving import Saving
 from npc_engine.scheduler import Claim, Run, n_rows, schedule
@@ -213,6 +213,7 @@ class Engine(Verbs):
                 character.fail(error)
             return
         decoded = self._clock()
+        n_cells = sum(_n_attended(run) for run in runs)
         n_prefilled = n_decoded = 0
         for character, run, row in zip(batch, runs, rows, strict=True):
             if run.claim.is_row:
@@ -229,7 +230,8 @@ class Engine(Verbs):
         self._n_prefilled += n_prefilled
         ended = self._clock()
         self._ambient.note(runs, began, ended)
-        self._governor.note(n_prefilled, n_decoded, ended - began, decoded - began, self._load())
+        step = Step(n_prefilled, n_decoded, ended - began, decoded - began, n_cells)
+        self._governor.note(step, self._load())
 
     def _set_threads(self, n_tokens: int) -> None:
         n_threads = self._governor.n_threads(n_tokens)
@@ -371,6 +373,11 @@ def _spawned(
         greeting=greeting,
         notice=notice,
     )
+
+
+def _n_attended(run: Run) -> int:
+    """Cells that a run attends to, its own among them, summed over its tokens: about."""
+    return run.n_tokens * (run.claim.sequence.ledger.n_cells + run.n_tokens)
 
 
 def _span(run: Run) -> tuple[int | None, int, list[int], bool]:

@@ -5,14 +5,28 @@ count, `chunks` the size. It knows no clock and no llama: whoever runs steps say
 took, and how busy other programs keep the machine.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from npc_engine.chunks import MIN_CHUNK, Chunks
 from npc_engine.threads import READING, Threads
 
-__all__ = ["Governor"]
+__all__ = ["Governor", "Step"]
 
 SMOOTHING = 0.3
+
+
+class Step(NamedTuple):
+    """One batch: its tokens of prefill, its decode rows, and the seconds it took.
+
+    `decode_s`: without sampling and bookkeeping, which threads do not speed up. `n_cells`: cells of
+    the KV cache that its tokens attended to, summed over them.
+    """
+
+    n_prefill: int
+    n_rows: int
+    seconds: float
+    decode_s: float
+    n_cells: int = 0
 
 
 class Governor:
@@ -35,25 +49,15 @@ class Governor:
         """Return on how many threads a step of so many tokens is to run."""
         return self._threads.count(n_tokens)
 
-    def note(
-        self,
-        n_prefill: int,
-        n_rows: int,
-        seconds: float,
-        decode_s: float | None = None,
-        load: float | None = None,
-    ) -> None:
-        """Take in a step: its tokens of prefill and its decode rows, and the seconds it took.
-
-        `decode_s`: without sampling and bookkeeping, which threads do not speed up. `load`: cores
-        that other programs take, where that is known.
-        """
-        n_threads = self._threads.count(n_prefill + n_rows)
-        self._chunks.note(n_prefill, n_rows, seconds, n_threads)
-        self._threads.note(n_prefill + n_rows, seconds if decode_s is None else decode_s)
+    def note(self, step: Step, load: float | None = None) -> None:
+        """Take in a step. `load`: cores that other programs take, where that is known."""
+        n_tokens = step.n_prefill + step.n_rows
+        n_threads = self._threads.count(n_tokens)
+        self._chunks.note(step.n_prefill, step.n_rows, step.seconds, n_threads)
+        self._threads.note(n_tokens, step.decode_s, step.n_cells)
         self._threads.hear(load)
         self._load = self._load if load is None else load
-        self._note_speeds(n_prefill, n_rows, seconds)
+        self._note_speeds(step.n_prefill, step.n_rows, step.seconds)
 
     def rest(self) -> None:
         """Note that there is nothing to run for now."""

@@ -14,9 +14,10 @@ Rules
     cores, one thread less is as slow as one too many. It wins with 10 % less time.
  3. After each round of probes that wins nothing the waits double. What probes have lost must be
     less than 3 % of the time since.
- 4. Alarm: two steps in a row that take 1.5 times the usual, or one that takes 4 times. A game got
-    busy: half the threads at once, for steps of every kind, and no probe needed. The way back is
-    by probes, and longer after each alarm that follows closely on another.
+ 4. Alarm: two steps in a row that take 1.5 times the usual, or one that takes 4 times and is felt.
+    A game got busy: half the threads at once, for steps of every kind, and no probe needed. The
+    way back is by probes, and longer after each alarm that follows closely on another. More
+    tokens, or more cells that they attend to, are no alarm.
  5. When steps get faster or slower for long, or other programs take more or fewer cores than
     before, probes come soon again.
 """
@@ -25,6 +26,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from npc_engine.probe import Probe
+from npc_engine.usual import SLOW, Usual
 
 __all__ = ["READING", "Threads"]
 
@@ -37,40 +39,11 @@ N_BLOCK, N_BLOCK_READING = 2, 1
 MAX_LEVEL = 4  # of backing off: each doubles the wait
 TOO_SLOW = 2.0  # a step of a probe that takes as many times the usual ends it
 MAX_COST = 0.03
-SLOW, VERY_SLOW = 1.5, 4.0
+VERY_SLOW = 4.0  # times the usual
+FELT_S = 0.25  # one slow step that is shorter may be anything: a K-shift, a page fault
 CHANGED, N_CHANGED = 1.25, 4  # so many steps in a row that differ by as much
 N_CALM = 400  # steps after which an alarm is forgotten
 LOAD_CHANGED = 0.5  # cores
-SMOOTHING = 0.1
-N_KNOWN = 4  # steps before there is a usual time
-
-
-class _Usual:
-    """What steps of one kind take on the current count."""
-
-    def __init__(self) -> None:
-        self.n = 0
-        self.seconds = self.n_tokens = 0.0
-
-    def expected(self, n_tokens: int) -> float:
-        """The seconds that a step is within, if nothing has changed; 0 when unknown.
-
-        More tokens take at most as much more time. Fewer are not expected to take less: reading
-        a few tokens costs as much as a decode.
-        """
-        return self.seconds * max(1.0, n_tokens / self.n_tokens) if self.n >= N_KNOWN else 0.0
-
-    def is_typical(self, n_tokens: int) -> bool:
-        return abs(n_tokens - self.n_tokens) <= 0.1 * self.n_tokens
-
-    def note(self, n_tokens: int, seconds: float) -> None:
-        expected = self.expected(n_tokens)
-        if expected:
-            seconds = min(seconds, SLOW * expected)  # a hiccup does not make hiccups usual
-        share = max(SMOOTHING, 1 / (self.n + 1))
-        self.seconds += share * (seconds - self.seconds)
-        self.n_tokens += share * (n_tokens - self.n_tokens)
-        self.n += 1
 
 
 @dataclass
@@ -89,7 +62,7 @@ class _Kind:
     debt: float = 0.0  # seconds that probes have lost and that are not worked off yet
     probe: Probe | None = None
     other: int = 0  # what the probe tries
-    usual: _Usual = field(default_factory=_Usual)
+    usual: Usual = field(default_factory=Usual)
     n_slow: int = 0
     n_changed: int = 0  # in a row: steps that took longer, or below 0: less time
 
@@ -105,7 +78,7 @@ class _Kind:
     def settle(self) -> None:
         """Begin anew: nothing is known of what steps take now."""
         self.probe = None
-        self.usual = _Usual()
+        self.usual = Usual()
         self.n_since = self.n_slow = self.n_changed = 0
 
 
@@ -138,17 +111,20 @@ class Threads:
         """Return the count that is chosen for such a step, whatever a probe tries just now."""
         return self._ladder[self._kind(n_tokens).at]
 
-    def note(self, n_tokens: int, seconds: float) -> None:
-        """Take in a step that ran on `count(n_tokens)` threads."""
+    def note(self, n_tokens: int, seconds: float, n_cells: int = 0) -> None:
+        """Take in a step that ran on `count(n_tokens)` threads.
+
+        `n_cells`: cells that its tokens attended to, summed over them.
+        """
         if self.is_fixed or n_tokens < 1 or seconds <= 0:
             return
         kind = self._kind(n_tokens)
         kind.n_steps += 1
         self._n_calm += 1
         if kind.probe is not None and kind.probe.tries_other:
-            self._note_other(kind, n_tokens, seconds)
+            self._note_other(kind, n_tokens, n_cells, seconds)
         else:
-            self._note_current(kind, n_tokens, seconds)
+            self._note_current(kind, n_tokens, n_cells, seconds)
 
     def hear(self, load: float | None) -> None:
         """Take in how many cores other programs take, as far as anybody knows."""
@@ -156,7 +132,10 @@ class Threads:
             return
         free = self._place(self._ladder[-1] - round(load))
         for kind in self._kinds:
-            self._stir(kind, free, upward=load < self._load)
+            # What is left of the round stays: a load that flutters must not keep it from its end.
+            rest = kind.to_try or self._round(kind.at, upward=load < self._load)
+            kind.to_try = list(dict.fromkeys([free, *rest]))
+            kind.level = 0
         self._load = load
 
     def rest(self) -> None:
@@ -173,9 +152,9 @@ class Threads:
             kind.at = self._kinds[i - 1].at
         return kind
 
-    def _note_other(self, kind: _Kind, n_tokens: int, seconds: float) -> None:
+    def _note_other(self, kind: _Kind, n_tokens: int, n_cells: int, seconds: float) -> None:
         assert kind.probe is not None
-        expected = kind.usual.expected(n_tokens)
+        expected = kind.usual.expected(n_tokens, n_cells)
         kind.debt += max(0.0, seconds - expected) if expected else 0.0
         won = kind.probe.note(n_tokens, seconds)
         if won is not None:
@@ -183,13 +162,15 @@ class Threads:
         elif expected and seconds > TOO_SLOW * expected:
             self._end_probe(kind, False)
 
-    def _note_current(self, kind: _Kind, n_tokens: int, seconds: float) -> None:
+    def _note_current(self, kind: _Kind, n_tokens: int, n_cells: int, seconds: float) -> None:
         kind.debt = max(0.0, kind.debt - MAX_COST * seconds)
-        if self._is_alarming(kind, n_tokens, seconds):
+        expected = kind.usual.expected(n_tokens, n_cells)
+        if self._is_alarming(kind, seconds, expected):
             self._alarm()
             return
-        self._note_change(kind, n_tokens, seconds)
-        kind.usual.note(n_tokens, seconds)
+        if expected and kind.usual.is_typical(n_tokens, n_cells):
+            self._note_change(kind, seconds, expected)
+        kind.usual.note(n_tokens, n_cells, seconds)
         if kind.probe is not None:
             won = kind.probe.note(n_tokens, seconds)
             if won is not None:
@@ -199,15 +180,14 @@ class Threads:
         if kind.may_probe:
             self._begin_probe(kind)
 
-    def _is_alarming(self, kind: _Kind, n_tokens: int, seconds: float) -> bool:
-        expected = kind.usual.expected(n_tokens)
+    def _is_alarming(self, kind: _Kind, seconds: float, expected: float) -> bool:
         if not expected or seconds < SLOW * expected:
             kind.n_slow = 0
             return False
         kind.n_slow += 1
         if all(k.at == 0 for k in self._kinds):
             return False  # nothing to give up
-        return kind.n_slow >= 2 or seconds > VERY_SLOW * expected
+        return kind.n_slow >= 2 or seconds > max(VERY_SLOW * expected, FELT_S)
 
     def _alarm(self) -> None:
         """Rule 4."""
@@ -222,11 +202,8 @@ class Threads:
             self._stir(kind, kind.home, upward=False)
             kind.level = min(self._n_alarms - 1, MAX_LEVEL)
 
-    def _note_change(self, kind: _Kind, n_tokens: int, seconds: float) -> None:
+    def _note_change(self, kind: _Kind, seconds: float, expected: float) -> None:
         """Rule 5, by what steps take."""
-        expected = kind.usual.expected(n_tokens)
-        if not expected or not kind.usual.is_typical(n_tokens):
-            return
         if seconds > CHANGED * expected:
             kind.n_changed = max(kind.n_changed, 0) + 1
         elif seconds * CHANGED < expected:

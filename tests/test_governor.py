@@ -2,7 +2,7 @@
 
 import pytest
 
-from npc_engine.governor import Governor
+from npc_engine.governor import Governor, Step
 from npc_engine.threads import READING, Threads
 from tests.machines import Machine
 
@@ -18,8 +18,8 @@ def test_it_says_what_it_believes() -> None:
         "n_thread_switches": 0,
         "load": 0.0,
     }
-    governor.note(100, 0, 0.1, load=1.5)
-    governor.note(0, 8, 0.04, 0.03)
+    governor.note(Step(100, 0, 0.1, 0.1), load=1.5)
+    governor.note(Step(0, 8, 0.04, 0.03))
     stats = governor.stats()
     assert stats["prefill_tps"] == pytest.approx(1000)
     assert stats["decode_tps"] == pytest.approx(200)
@@ -29,25 +29,25 @@ def test_it_says_what_it_believes() -> None:
 
 def test_decode_speed_is_that_of_steps_without_prefill() -> None:
     governor = Governor(50, 512)
-    governor.note(64, 8, 1.0)
+    governor.note(Step(64, 8, 1.0, 1.0))
     assert governor.decode_tps == 0
-    governor.note(0, 8, 0.1)
+    governor.note(Step(0, 8, 0.1, 0.1))
     assert governor.decode_tps == pytest.approx(80)
 
 
 def test_it_follows_a_machine_that_slows_down() -> None:
     governor = Governor(50, 512)
     for _ in range(20):
-        governor.note(100, 0, 0.1)
+        governor.note(Step(100, 0, 0.1, 0.1))
     for _ in range(20):
-        governor.note(50, 0, 0.5)
+        governor.note(Step(50, 0, 0.5, 0.5))
     assert governor.prefill_tps == pytest.approx(100, rel=0.05)
     assert governor.step_ms_mean == pytest.approx(500, rel=0.05)
 
 
 def test_a_clock_that_stands_still_is_harmless() -> None:
     governor = Governor(50, 512, Threads(1, 4))
-    governor.note(64, 2, 0.0, 0.0)
+    governor.note(Step(64, 2, 0.0, 0.0))
     assert governor.n_threads(2) == 1
 
 
@@ -56,7 +56,7 @@ def test_threads_are_judged_by_the_decode_alone() -> None:
     governor = Governor(50, 512, Threads(1, 2))
     for _ in range(200):
         decode_s = 0.010 / governor.n_threads(8)
-        governor.note(0, 8, decode_s + 0.09, decode_s)
+        governor.note(Step(0, 8, decode_s + 0.09, decode_s))
     assert governor.stats()["n_threads"] == 2
 
 
@@ -73,7 +73,8 @@ def test_a_village_beside_a_game_keeps_its_steps_and_its_threads() -> None:
             n_rows = 1 + i // 30 % 8
             n = governor.chunk(True, n_rows) if i % 3 else 0
             n_threads = governor.n_threads(n + n_rows)
-            governor.note(n, n_rows, machine.step(n_threads, n + n_rows), load=float(load))
+            seconds = machine.step(n_threads, n + n_rows)
+            governor.note(Step(n, n_rows, seconds, seconds), float(load))
             n_long += machine.exact(n_threads, n + n_rows) > 1.25 * 0.05
         too_long[load] = n_long
         best = 1 if load else 2

@@ -39,6 +39,7 @@ RANKS = {
     "talk_script": 0,
     "talk_turn": 0,
     "template": 0,
+    "usual": 0,
     "card_fields": 1,
     "card_file": 1,
     "durable": 1,

@@ -108,6 +108,39 @@ def test_it_comes_back_when_the_game_has_gone(hears: bool) -> None:
     assert statistics.median(found) > 0.93
 
 
+DEPTHS = (100, 900)  # tokens that a speaker's step attends to: it may take thrice as long
+
+
+def test_a_speaker_with_a_longer_past_is_no_alarm() -> None:
+    """Nor is one that reads into it, nor a shorter one that follows."""
+    threads = auto(2)
+    rng = Machine().rng
+    n_before = None
+    for i in range(2000):
+        depth = DEPTHS[i // 50 % 2]
+        n_tokens = 40 if i % 10 == 0 else 1
+        seconds = (0.006 + 0.0002 * n_tokens + 0.000015 * depth * n_tokens) / threads.count(
+            n_tokens
+        )
+        seconds *= rng.lognormvariate(0, 0.05)
+        threads.note(n_tokens, seconds, n_tokens * depth)
+        if i == 400:
+            n_before = threads.n_switches
+            assert threads.settled(1) == 2
+    assert threads.n_switches == n_before
+    assert threads._n_alarms == 0
+
+
+def test_a_single_slow_step_that_nobody_feels_is_no_alarm() -> None:
+    """A K-shift of all slots takes 0.15 s, inside the next decode."""
+    threads = auto(2)
+    run(Machine(noise=0.01, hiccups=0), threads, [1] * 100)
+    while threads.count(1) < 2:
+        run(Machine(hiccups=0), threads, [1])
+    threads.note(1, 0.15)
+    assert threads.settled(1) == 2
+
+
 @pytest.mark.parametrize("load", [0, 1, 2, 4])
 def test_it_does_not_oscillate(load: int) -> None:
     for seed in SEEDS:
