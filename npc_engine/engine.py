@@ -292,7 +292,7 @@ class Engine(Verbs):
             if replies or patience is None or self._clock() >= deadline:
                 return replies
             if patience:
-                time.sleep(min(patience, deadline - self._clock()))
+                time.sleep(max(0.0, min(patience, deadline - self._clock())))
 
     def _welcome(self, _client: bytes, request: m.Hello) -> m.Reply:
         s = self.settings
