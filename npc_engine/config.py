@@ -205,8 +205,17 @@ class Settings:
     threads: int | None = _setting(
         None,
         _written(int, 1, 256, auto=True),
-        "CPU threads (auto: physical cores less one, at least one)",
+        "CPU threads (auto: from physical cores less one, moved by what is measured while it "
+        "speaks; fewer when a game is busy)",
         "auto|N",
+    )
+    nice: int = _setting(
+        5,
+        _written(int, 0, 19),
+        "how far the server stands behind the game: 0 as any program, 19 only what is left. 5: a "
+        "frame goes first, and beside a game that takes every core a third is left for speech. "
+        "Windows has three steps: 0, 1-14, 15-19",
+        "N",
     )
     kv_type: str = _setting(
         "auto", _choice(*KV_TYPES), "KV cache type (auto: the fastest, measured once)"
@@ -256,6 +265,13 @@ class Settings:
         _written(float, 1, 10_000),
         "time a step may take while somebody speaks; prefill chunks are sized to it",
         "MS",
+    )
+    ambient_share: float = _setting(
+        0.5,
+        _written(float, 0.05, 1),
+        "most of the time that ambient speech may take while nothing else is to do; the player's "
+        "lines and those near never wait for it (1 = no limit)",
+        "X",
     )
     n_batch: int = _setting(512, _written(int, 32, 8192), "most tokens in one decode call", "N")
 

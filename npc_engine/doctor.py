@@ -133,7 +133,7 @@ def _checks(report: dict[str, Any]) -> Iterator[Check]:
 
 def _check_library(lib: dict[str, Any], n_threads: int) -> Iterator[Check]:
     if lib["openmp"]:
-        yield "ok", f"Built with OpenMP: threads wait without spinning. Auto takes {n_threads}."
+        yield "ok", f"Built with OpenMP: threads wait without spinning. Auto begins at {n_threads}."
     else:
         yield (
             "!",

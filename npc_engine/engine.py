@@ -20,14 +20,16 @@ from typing import Any, Protocol, Self
 
 from npc_engine import __version__
 from npc_engine import messages as m
+from npc_engine.ambient import AmbientShare
 from npc_engine.character import Character, Why
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
-from npc_engine.governor import Governor
+from npc_engine.governor import Governor, Step
 from npc_engine.npc import Npc
 from npc_engine.saving import Saving
-from npc_engine.scheduler import Run, schedule
+from npc_engine.scheduler import Claim, Run, n_rows, schedule
 from npc_engine.stage import Room, Stage
+from npc_engine.threads import Threads
 from npc_engine.verbs import Verbs
 from npc_engine.voice import Voice
 
@@ -57,6 +59,9 @@ class Backend(Room, Protocol):
     def decode(self, spans: Sequence[Any]) -> list[int]:
         """Decode (slot, first position, tokens, logits?) runs; return the last row of each."""
 
+    def set_threads(self, n: int) -> None:
+        """Run what is decoded from now on on so many threads."""
+
     def logits(self, row: int) -> Any:
         """Return a row's logits, float32 of shape (n_vocab,)."""
 
@@ -80,7 +85,13 @@ class Engine(Verbs):
         settings: Settings | None = None,
         *,
         clock: Callable[[], float] = time.perf_counter,
+        threads: Threads | None = None,
+        load: Callable[[], float | None] = lambda: None,
     ) -> None:
+        """`threads`: what chooses their number; by default it stays the backend's.
+
+        `load`: how many cores other programs take, if anybody knows.
+        """
         super().__init__()
         self.settings = settings or Settings()
         self.backend = backend
@@ -90,7 +101,12 @@ class Engine(Verbs):
         )
         self._clock = clock
         self._started = clock()
-        self._governor = Governor(self.settings.step_ms, backend.n_batch)
+        self._n_threads: int = backend.about["n_threads"]
+        self._governor = Governor(
+            self.settings.step_ms, backend.n_batch, threads or Threads(self._n_threads)
+        )
+        self._load = load
+        self._ambient = AmbientShare(self.settings.ambient_share)
         self._outbox: list[tuple[bytes, m.Reply]] = []
         self._resting = False
         self._closed = False
@@ -159,12 +175,19 @@ class Engine(Verbs):
     def _work(self) -> None:
         self.stage.tidy()
         claims = self.stage.claims()
-        chunk = self._governor.chunk(any(claim.speaking for claim in claims))
-        runs = schedule(claims, self.backend.n_batch, chunk)
+        held = self._ambient.holds(claims, self._clock())
+        runs = [] if held else self._schedule(claims)
         self._resting = not runs
         if runs:
             self._run(runs)
+        elif not held:
+            self._governor.rest()
         self._saving.step()
+
+    def _schedule(self, claims: list[Claim]) -> list[Run]:
+        speaks = any(claim.speaking for claim in claims)
+        chunk = self._governor.chunk(speaks, n_rows(claims))
+        return schedule(claims, self.backend.n_batch, chunk)
 
     def patience(self) -> float | None:
         """Return the seconds that the loop may wait for messages: 0 = there is work now."""
@@ -172,7 +195,10 @@ class Engine(Verbs):
             return 0.0
         if self._closed:
             return None
-        return self._saving.patience() if self._resting else 0.0
+        if not self._resting:
+            return 0.0
+        waits = (self._saving.patience(), self._ambient.patience(self._clock()))
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _run(self, runs: list[Run]) -> None:
         """Decode one batch, then let everyone whose line is read say their next token."""
@@ -181,6 +207,7 @@ class Engine(Verbs):
         # cache): shuffled, the same batch took a quarter longer (benchmarks/kv_unified.py).
         runs.sort(key=lambda run: run.claim.sequence.slot or 0)
         batch = [self.stage.characters[run.claim.name] for run in runs]
+        self._set_threads(sum(run.n_tokens for run in runs))
         try:
             rows = self.backend.decode([_span(run) for run in runs])
         except BackendError as error:
@@ -188,10 +215,12 @@ class Engine(Verbs):
             for character in batch:
                 character.fail(error)
             return
-        n_prefilled = n_rows = 0
+        decoded = self._clock()
+        n_cells = sum(_n_attended(run) for run in runs)
+        n_prefilled = n_decoded = 0
         for character, run, row in zip(batch, runs, rows, strict=True):
             if run.claim.is_row:
-                n_rows += 1
+                n_decoded += 1
             else:
                 n_prefilled += run.n_tokens
             run.claim.sequence.commit(run.n_tokens)
@@ -200,9 +229,18 @@ class Engine(Verbs):
             elif run.last and run.claim.watched:
                 self._look(character, row)
         self._n_steps += 1
-        self._n_decoded += n_rows
+        self._n_decoded += n_decoded
         self._n_prefilled += n_prefilled
-        self._governor.note(n_prefilled, self._clock() - began, n_rows)
+        ended = self._clock()
+        self._ambient.note(runs, began, ended)
+        step = Step(n_prefilled, n_decoded, ended - began, decoded - began, n_cells)
+        self._governor.note(step, self._load())
+
+    def _set_threads(self, n_tokens: int) -> None:
+        n_threads = self._governor.n_threads(n_tokens)
+        if n_threads != self._n_threads:
+            self._n_threads = n_threads
+            self.backend.set_threads(n_threads)
 
     def _look(self, character: Character, row: int) -> None:
         try:
@@ -257,7 +295,7 @@ class Engine(Verbs):
             if replies or patience is None or self._clock() >= deadline:
                 return replies
             if patience:
-                time.sleep(patience)
+                time.sleep(max(0.0, min(patience, deadline - self._clock())))
 
     def _welcome(self, _client: bytes, request: m.Hello) -> m.Reply:
         s = self.settings
@@ -312,10 +350,7 @@ class Engine(Verbs):
             "n_steps": self._n_steps,
             "n_decoded": self._n_decoded,
             "n_prefilled": self._n_prefilled,
-            "step_ms": self._governor.step_ms_mean,
-            "prefill_tps": self._governor.prefill_tps,
-            "decode_tps": self._governor.decode_tps,
-            "n_threads": about["n_threads"],
+            **self._governor.stats(),
             "layout": about["layout"],
             "model_bytes": about["model_bytes"],
             "kv_bytes": about["kv_bytes"],
@@ -341,6 +376,11 @@ def _spawned(
         greeting=greeting,
         notice=notice,
     )
+
+
+def _n_attended(run: Run) -> int:
+    """Cells that a run attends to, its own among them, summed over its tokens: about."""
+    return run.n_tokens * (run.claim.sequence.ledger.n_cells + run.n_tokens)
 
 
 def _span(run: Run) -> tuple[int | None, int, list[int], bool]:

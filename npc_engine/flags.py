@@ -24,7 +24,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("model", "window", "slots", "n_ctx", "kv_type", "flash_attn", "n_gpu_layers"),
         *("rope_scaling", "rope_freq_scale", "n_batch", "saves"),
     ),
-    "speed": ("threads", "step_ms", "max_tokens"),
+    "speed": ("threads", "nice", "step_ms", "ambient_share", "max_tokens"),
     "network": ("bind", "token", "token_stdin"),
     "limits": ("max_npcs", "max_queue", "max_open_requests", "max_message_bytes", "max_outbox"),
     "process": ("exit_on_stdin_eof", "log_level"),

@@ -1,39 +1,87 @@
-"""How large a prefill chunk may be, from measured step times.
+"""How an engine shares the machine: on how many threads a step runs, and how much it reads.
 
-Owns one number, the prefill speed of this model on this machine as it is now. It knows no clock:
-whoever runs steps tells it how long they took.
+Owns the one place that hears of each step, and what of it there is to tell. `threads` chooses the
+count, `chunks` the size. It knows no clock and no llama: whoever runs steps says how long they
+took, and how busy other programs keep the machine.
 """
 
-__all__ = ["MIN_CHUNK", "Governor"]
+from typing import Any, NamedTuple
 
-MIN_CHUNK = 16
-IDLE_STRETCH = 4  # nobody speaks: a step may take this much longer, and reads in bigger pieces
+from npc_engine.chunks import MIN_CHUNK, Chunks
+from npc_engine.threads import READING, Threads
+
+__all__ = ["Governor", "Step"]
+
 SMOOTHING = 0.3
 
 
-class Governor:
-    """Sizes prefill chunks to a step's time. `step_ms`: milliseconds, `n_batch`: tokens."""
+class Step(NamedTuple):
+    """One batch: its tokens of prefill, its decode rows, and the seconds it took.
 
-    def __init__(self, step_ms: float, n_batch: int) -> None:
-        self.step_ms = step_ms
-        self.n_batch = n_batch
+    `decode_s`: without sampling and bookkeeping, which threads do not speed up. `n_cells`: cells of
+    the KV cache that its tokens attended to, summed over them.
+    """
+
+    n_prefill: int
+    n_rows: int
+    seconds: float
+    decode_s: float
+    n_cells: int = 0
+
+
+class Governor:
+    """`step_ms`: what a step may take while somebody speaks; `n_batch`: most tokens of a step."""
+
+    def __init__(self, step_ms: float, n_batch: int, threads: Threads | None = None) -> None:
+        self._threads = threads or Threads(1)
+        self._chunks = Chunks(step_ms, n_batch)
+        self._load = 0.0
+        self._n_rows = 1
         self.prefill_tps = 0.0
         self.decode_tps = 0.0
         self.step_ms_mean = 0.0
 
-    def chunk(self, anyone_speaks: bool) -> int:
-        """Return how many tokens of prefill the next step may hold."""
-        if not self.prefill_tps:
-            return min(64, self.n_batch)
-        seconds = self.step_ms / 1000 * (1 if anyone_speaks else IDLE_STRETCH)
-        return max(MIN_CHUNK, min(self.n_batch, int(self.prefill_tps * seconds)))
+    def chunk(self, anyone_speaks: bool, n_rows: int = 0) -> int:
+        """Return how many tokens of prefill the next step may hold beside so many decode rows."""
+        return self._chunks.chunk(anyone_speaks, n_rows, self._threads.count(READING))
 
-    def note(self, n_tokens: int, seconds: float, n_rows: int = 0) -> None:
-        """Take in a step: its tokens of prefill, how long it took, its decode rows."""
+    def n_threads(self, n_tokens: int) -> int:
+        """Return on how many threads a step of so many tokens is to run."""
+        return self._threads.count(n_tokens)
+
+    def note(self, step: Step, load: float | None = None) -> None:
+        """Take in a step. `load`: cores that other programs take, where that is known."""
+        n_tokens = step.n_prefill + step.n_rows
+        n_threads = self._threads.count(n_tokens)
+        self._chunks.note(step.n_prefill, step.n_rows, step.seconds, n_threads)
+        self._threads.note(n_tokens, step.decode_s, step.n_cells)
+        self._threads.hear(load)
+        self._load = self._load if load is None else load
+        self._note_speeds(step.n_prefill, step.n_rows, step.seconds)
+
+    def rest(self) -> None:
+        """Note that there is nothing to run for now."""
+        self._threads.rest()
+
+    def stats(self) -> dict[str, Any]:
+        """Return what is believed of the machine now, for `stats`."""
+        return {
+            "step_ms": self.step_ms_mean,
+            "prefill_tps": self.prefill_tps,
+            "decode_tps": self.decode_tps,
+            "n_threads": self._threads.settled(self._n_rows),
+            "n_threads_prefill": self._threads.settled(READING),
+            "n_thread_switches": self._threads.n_switches,
+            "load": self._load,
+        }
+
+    def _note_speeds(self, n_prefill: int, n_rows: int, seconds: float) -> None:
         self.step_ms_mean = _smooth(self.step_ms_mean, seconds * 1000)
-        if n_tokens >= MIN_CHUNK and seconds > 0:
-            self.prefill_tps = _smooth(self.prefill_tps, n_tokens / seconds)
-        if n_rows and not n_tokens and seconds > 0:
+        if n_rows:
+            self._n_rows = n_rows
+        if n_prefill >= MIN_CHUNK and seconds > 0:
+            self.prefill_tps = _smooth(self.prefill_tps, n_prefill / seconds)
+        if n_rows and not n_prefill and seconds > 0:
             self.decode_tps = _smooth(self.decode_tps, n_rows / seconds)
 
 

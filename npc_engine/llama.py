@@ -169,6 +169,17 @@ class Llama:
         """Facts of the model and the cache, for `welcome`, `stats` and snapshots."""
         return {**self._facts, "n_threads": self.n_threads}
 
+    def set_threads(self, n: int) -> None:
+        """Run what is decoded from now on on `n` threads. Costs nothing by itself.
+
+        llama.cpp has a second count for batches of several tokens: ours are mixed, and what suits
+        them is measured for each size, so both are the same.
+        """
+        if n < 1:
+            raise BackendError(f"Nothing can be decoded on {n} threads.")
+        self.n_threads = n
+        C.llama_set_n_threads(self._ctx, n, n)
+
     def decode(self, spans: Sequence[Span], every: bool = False) -> list[int]:
         """Decode a batch; returns the row of each span's last token, for `sample` and `logits`.
 

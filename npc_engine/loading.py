@@ -5,7 +5,7 @@ there is to choose; `calibrate` and `selftest` know how to measure it.
 """
 
 import logging
-import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,14 +13,15 @@ import psutil
 
 from npc_engine.calibrate import choose_layout
 from npc_engine.config import DEFAULT_WINDOW, Settings
+from npc_engine.cores import OthersLoad, n_usable_cores
 from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
-from npc_engine.governor import MIN_CHUNK
 from npc_engine.llama import Llama
 from npc_engine.llama_model import Layout, Model, can_offload, system_info
 from npc_engine.prompt import probe
 from npc_engine.rope import Rope, RopeFacts, resolve
 from npc_engine.selftest import extra_bufts_work
+from npc_engine.threads import Threads
 from npc_engine.voice import Voice
 
 __all__ = ["load_engine", "n_auto_threads", "window_of"]
@@ -28,6 +29,7 @@ __all__ = ["load_engine", "n_auto_threads", "window_of"]
 log = logging.getLogger("npc_engine")
 
 MIN_WINDOW = 128
+MIN_PREFILL = 16  # tokens of a batch that are left when all slots speak
 RESERVE_BYTES = 256 << 20  # left for compute buffers, Python and the game when memory is tight
 
 
@@ -48,10 +50,18 @@ def load_engine(settings: Settings, progress: Callable[[float], None] | None = N
     )
     try:
         voice = voice_of(model)
-        return Engine(_context(model, settings), voice, settings)
+        return _engine(_context(model, settings), voice, settings)
     except BaseException:
         model.close()
         raise
+
+
+def _engine(llama: Llama, voice: Voice, settings: Settings) -> Engine:
+    if settings.threads is not None:
+        return Engine(llama, voice, settings)
+    most = n_usable_cores() if _threads_sleep() else 1
+    load = OthersLoad(time.perf_counter)
+    return Engine(llama, voice, settings, threads=Threads(llama.n_threads, most), load=load)
 
 
 def _context(model: Model, settings: Settings) -> Llama:
@@ -68,7 +78,7 @@ def _context(model: Model, settings: Settings) -> Llama:
     window = window_of(settings, rope, model.rope)
     layout = choose_layout(model, settings.kv_type, settings.flash_attn, n_threads)
     # Whoever speaks has a row in each batch; there must be room for prefill beside them.
-    n_batch = max(settings.n_batch, settings.slots + MIN_CHUNK)
+    n_batch = max(settings.n_batch, settings.slots + MIN_PREFILL)
     _check_memory(model, layout, window, settings.slots, n_batch)
     llama = Llama(
         model,
@@ -105,14 +115,14 @@ def voice_of(model: Model) -> Voice:
 def n_auto_threads() -> int:
     """Physical cores less one, at least one; one where the build's waiting threads would spin.
 
-    Of the cores that this process may use: a container or a launcher may have given it few.
+    It is where auto begins: `threads` moves it.
     """
-    if "OPENMP = 1" not in system_info():
-        return 1
-    n_cores = psutil.cpu_count(logical=False) or 2
-    if hasattr(os, "sched_getaffinity"):  # Linux alone has it
-        n_cores = min(n_cores, len(os.sched_getaffinity(0)))
-    return max(1, n_cores - 1)
+    return max(1, n_usable_cores() - 1) if _threads_sleep() else 1
+
+
+def _threads_sleep() -> bool:
+    """Whether threads of this build wait without taking a core."""
+    return "OPENMP = 1" in system_info()
 
 
 def window_of(settings: Settings, rope: Rope, facts: RopeFacts) -> int:

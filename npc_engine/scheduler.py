@@ -21,7 +21,7 @@ from enum import IntEnum
 
 from npc_engine.sequence import Sequence
 
-__all__ = ["Claim", "Priority", "Run", "schedule"]
+__all__ = ["Claim", "Priority", "Run", "n_rows", "schedule"]
 
 PATIENCE = 16
 
@@ -97,6 +97,12 @@ def schedule(claims: Iterable[Claim], n_batch: int, chunk: int) -> list[Run]:
             n_free -= n
     _age(waiting, runs)
     return runs
+
+
+def n_rows(claims: Iterable[Claim]) -> int:
+    """Return how many decode rows the next batch has: prefill gets what they leave of a step."""
+    urgent = [c for c in claims if c.urgent and c.sequence.n_pending]
+    return sum(c.is_row for c in _without_paused(urgent))
 
 
 def _without_paused(urgent: list[Claim]) -> list[Claim]:

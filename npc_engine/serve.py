@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from npc_engine.config import LOG_LEVELS, Settings
 from npc_engine.errors import ConfigError
 from npc_engine.messages import PROTOCOL_VERSION, Reply, Request
+from npc_engine.niceness import lower_priority
 
 if TYPE_CHECKING:
     from npc_engine.engine import Engine
@@ -56,6 +57,7 @@ def serve(settings: Settings) -> int:
         engine = _Late()
         bridge = Bridge(engine, settings, token=token)
         signals = _Signals()
+        lower_priority(settings.nice)
         try:
             endpoint = bridge.bind()
             signals.catch()

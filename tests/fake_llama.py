@@ -59,6 +59,7 @@ class FakeLlama:
     can_shift: bool = True
     keeps_states: bool = False  # a recurrent state: what was read last cannot be taken back
     closed: bool = False
+    n_threads: int = 1
 
     def __post_init__(self) -> None:
         self.slots = [{} for _ in range(self.n_slots)]
@@ -113,6 +114,10 @@ class FakeLlama:
             assert first + len(tokens) <= self.n_pos, "a position beyond the trained limit"
         if any(len(self.slots[slot]) + len(tokens) > self.n_cells for slot, _, tokens, _ in spans):
             raise NoRoom("full")
+
+    def set_threads(self, n: int) -> None:
+        assert n >= 1
+        self.n_threads = n
 
     def held(self, slot: int) -> list[int]:
         """The tokens in a slot, by position."""
@@ -194,7 +199,7 @@ class FakeLlama:
             "llama": "0",
             "model_bytes": 0,
             "kv_bytes": 0,
-            "n_threads": 1,
+            "n_threads": self.n_threads,
         }
 
     def voice(self, template: str | None = None) -> Voice:

@@ -15,6 +15,7 @@ from npc_engine import messages as m
 from npc_engine.character import Character
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
+from npc_engine.threads import Threads
 from tests.fake_llama import END, FakeLlama
 
 GAME = b"game"
@@ -52,7 +53,14 @@ def scripted(text: str | bytes, end: bool = True) -> Mind:
 
 class Rig:
     def __init__(
-        self, folder: Path, *, fake: FakeLlama | None = None, window: int = 400, **settings: Any
+        self,
+        folder: Path,
+        *,
+        fake: FakeLlama | None = None,
+        window: int = 400,
+        threads: Threads | None = None,
+        load: Callable[[], float | None] = lambda: None,
+        **settings: Any,
     ) -> None:
         self.now = 1000.0
         self.fake = fake or TimedLlama()
@@ -60,7 +68,12 @@ class Rig:
             self.fake.rig = self
         values = {"saves": str(folder), "window": window, **settings}
         self.engine = Engine(
-            self.fake, self.fake.voice(), Settings.parse(values), clock=lambda: self.now
+            self.fake,
+            self.fake.voice(),
+            Settings.parse(values),
+            clock=lambda: self.now,
+            threads=threads,
+            load=load,
         )
         self.replies: list[tuple[bytes, m.Reply]] = []
         self.by_id: dict[tuple[bytes, str], list[m.Reply]] = {}
@@ -164,7 +177,8 @@ class Rig:
             assert patience is not None, f"the loop would block for ever; open: {self.open}"
             if patience:
                 assert time.monotonic() < deadline, "a file write takes too long"
-                time.sleep(patience)
+                time.sleep(min(patience, 0.005))
+                self.now += patience
             self.step()
         raise AssertionError(f"no end after {limit} steps; open: {self.open}")
 

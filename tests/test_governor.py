@@ -1,74 +1,82 @@
-"""The governor: chunks that fit a step's time, whatever was measured."""
+"""The governor: chunk and threads together, and what it says of the machine."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from npc_engine.governor import IDLE_STRETCH, MIN_CHUNK, Governor
-
-
-def test_before_anything_is_measured_the_chunk_is_careful() -> None:
-    assert Governor(50, 512).chunk(False) == 64
-    assert Governor(50, 32).chunk(True) == 32
+from npc_engine.governor import Governor, Step
+from npc_engine.threads import READING, Threads
+from tests.machines import Machine
 
 
-def test_a_chunk_takes_the_time_of_a_step() -> None:
-    governor = Governor(50, 512)
-    governor.note(100, 0.1)
-    assert governor.prefill_tps == pytest.approx(1000)
-    assert governor.chunk(anyone_speaks=True) == 50
-    assert governor.chunk(anyone_speaks=False) == 50 * IDLE_STRETCH
-
-
-def test_a_slow_machine_still_reads_and_a_fast_one_keeps_to_the_batch() -> None:
-    slow, fast = Governor(50, 512), Governor(50, 512)
-    slow.note(64, 10.0)
-    fast.note(64, 0.0001)
-    assert slow.chunk(True) == MIN_CHUNK
-    assert fast.chunk(True) == 512
-
-
-def test_decode_rows_say_nothing_about_prefill() -> None:
-    governor = Governor(50, 512)
-    governor.note(MIN_CHUNK - 1, 1.0)
-    assert governor.prefill_tps == 0
-    assert governor.step_ms_mean == pytest.approx(1000)
+def test_it_says_what_it_believes() -> None:
+    governor = Governor(50, 512, Threads(2))
+    assert governor.stats() == {
+        "step_ms": 0.0,
+        "prefill_tps": 0.0,
+        "decode_tps": 0.0,
+        "n_threads": 2,
+        "n_threads_prefill": 2,
+        "n_thread_switches": 0,
+        "load": 0.0,
+    }
+    governor.note(Step(100, 0, 0.1, 0.1), load=1.5)
+    governor.note(Step(0, 8, 0.04, 0.03))
+    stats = governor.stats()
+    assert stats["prefill_tps"] == pytest.approx(1000)
+    assert stats["decode_tps"] == pytest.approx(200)
+    assert stats["step_ms"] == pytest.approx(82)
+    assert stats["load"] == 1.5  # the last that was heard
 
 
 def test_decode_speed_is_that_of_steps_without_prefill() -> None:
     governor = Governor(50, 512)
-    governor.note(64, 1.0, n_rows=8)
+    governor.note(Step(64, 8, 1.0, 1.0))
     assert governor.decode_tps == 0
-    governor.note(0, 0.1, n_rows=8)
+    governor.note(Step(0, 8, 0.1, 0.1))
     assert governor.decode_tps == pytest.approx(80)
 
 
 def test_it_follows_a_machine_that_slows_down() -> None:
     governor = Governor(50, 512)
     for _ in range(20):
-        governor.note(100, 0.1)
+        governor.note(Step(100, 0, 0.1, 0.1))
     for _ in range(20):
-        governor.note(50, 0.5)
+        governor.note(Step(50, 0, 0.5, 0.5))
     assert governor.prefill_tps == pytest.approx(100, rel=0.05)
     assert governor.step_ms_mean == pytest.approx(500, rel=0.05)
 
 
 def test_a_clock_that_stands_still_is_harmless() -> None:
-    governor = Governor(50, 512)
-    governor.note(64, 0.0)
-    assert governor.chunk(True) == 64
+    governor = Governor(50, 512, Threads(1, 4))
+    governor.note(Step(64, 2, 0.0, 0.0))
+    assert governor.n_threads(2) == 1
 
 
-@given(
-    st.floats(1, 10_000),
-    st.integers(32, 8192),
-    st.lists(st.tuples(st.integers(1, 8192), st.just(0.0) | st.floats(1e-9, 1e6))),
-    st.booleans(),
-)
-def test_a_chunk_is_never_nothing_and_never_over_the_batch(
-    step_ms: float, n_batch: int, steps: list[tuple[int, float]], speaks: bool
-) -> None:
-    governor = Governor(step_ms, n_batch)
-    for n_tokens, seconds in steps:
-        governor.note(n_tokens, seconds)
-    assert MIN_CHUNK <= governor.chunk(speaks) <= n_batch
+def test_threads_are_judged_by_the_decode_alone() -> None:
+    """Sampling takes what it takes, on any number of threads."""
+    governor = Governor(50, 512, Threads(1, 2))
+    for _ in range(200):
+        decode_s = 0.010 / governor.n_threads(8)
+        governor.note(Step(0, 8, decode_s + 0.09, decode_s))
+    assert governor.stats()["n_threads"] == 2
+
+
+def test_a_village_beside_a_game_keeps_its_steps_and_its_threads() -> None:
+    """Speaking and reading mixed, quiet, busy and quiet again."""
+    machine = Machine(2, token_s=0.0008, weights_s=0.008, seed=4)
+    threads = Threads(1, 2)
+    governor = Governor(50, 512, threads)
+    too_long = {}
+    for load in (0, 2, 0):
+        machine.load = load
+        n_long = 0
+        for i in range(900):
+            n_rows = 1 + i // 30 % 8
+            n = governor.chunk(True, n_rows) if i % 3 else 0
+            n_threads = governor.n_threads(n + n_rows)
+            seconds = machine.step(n_threads, n + n_rows)
+            governor.note(Step(n, n_rows, seconds, seconds), float(load))
+            n_long += machine.exact(n_threads, n + n_rows) > 1.25 * 0.05
+        too_long[load] = n_long
+        best = 1 if load else 2
+        assert (threads.settled(8), threads.settled(READING)) == (best, best)
+    assert max(too_long.values()) < 45  # of 900: those amid a change, and probes

@@ -265,8 +265,26 @@ def test_about(llama: Llama) -> None:
     assert about["model"]["policy"] == "full"
     assert about["n_vocab"] == llama.model.n_vocab
     assert about["kv_bytes"] == 2 * llama.n_cells * llama.model.kv_bytes_per_token(llama.layout)
-    llama.n_threads = 7
+    before = llama.n_threads
+    llama.set_threads(7)
     assert llama.about["n_threads"] == 7
+    llama.set_threads(before)
+    with pytest.raises(BackendError, match="on 0 threads"):
+        llama.set_threads(0)
+
+
+def test_the_words_are_the_same_on_any_number_of_threads(tiny_llama: Path) -> None:
+    model = Model(tiny_llama)
+    llama = Llama(model, n_cells=64)
+    found = []
+    for n in (1, 2, 3, 1):
+        llama.set_threads(n)
+        row = llama.decode([Span(0, 0, [1, 2, 3, 4, 5, 6, 7, 8], True)])[0]
+        found.append(llama.logits(row))
+        llama.remove(0, 0, -1)
+    assert all(np.allclose(logits, found[0], atol=1e-4) for logits in found)
+    llama.close()
+    model.close()
 
 
 def test_dry_keeps_a_phrase_from_being_said_again(tiny_llama: Path) -> None:

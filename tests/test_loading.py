@@ -13,10 +13,16 @@ from npc_engine import loading
 from npc_engine.config import DEFAULT_WINDOW, Settings
 from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
-from npc_engine.governor import MIN_CHUNK
 from npc_engine.llama import Llama
 from npc_engine.llama_model import Model
-from npc_engine.loading import RESERVE_BYTES, load_engine, n_auto_threads, voice_of, window_of
+from npc_engine.loading import (
+    MIN_PREFILL,
+    RESERVE_BYTES,
+    load_engine,
+    n_auto_threads,
+    voice_of,
+    window_of,
+)
 from npc_engine.rope import RopeFacts, resolve
 
 GIB = 1 << 30
@@ -81,18 +87,30 @@ def test_too_few_cells_to_talk_are_refused() -> None:
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(99)), raising=False)
-    monkeypatch.setattr(psutil, "cpu_count", lambda logical: 8)
+    monkeypatch.setattr(loading, "n_usable_cores", lambda: 8)
     monkeypatch.setattr(loading, "system_info", lambda: "AVX2 = 1 | OPENMP = 1")
     assert n_auto_threads() == 7
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {3, 5})
-    assert n_auto_threads() == 1  # of two that it was given
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(99)))
-    monkeypatch.setattr(psutil, "cpu_count", lambda logical: None)
+    monkeypatch.setattr(loading, "n_usable_cores", lambda: 1)
     assert n_auto_threads() == 1
-    monkeypatch.setattr(psutil, "cpu_count", lambda logical: 8)
+    monkeypatch.setattr(loading, "n_usable_cores", lambda: 8)
     monkeypatch.setattr(loading, "system_info", lambda: "AVX2 = 1")
     assert n_auto_threads() == 1  # its threads would spin while they wait
+
+
+@pytest.mark.model
+def test_auto_may_move_and_a_given_count_may_not(
+    open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "n_usable_cores", lambda: 2)
+    monkeypatch.setattr(loading, "system_info", lambda: "OPENMP = 1")
+    assert ladder(open_engine(threads=None)) == [1, 2]
+    assert ladder(open_engine(threads=2)) == [2]
+    monkeypatch.setattr(loading, "system_info", lambda: "AVX2 = 1")
+    assert ladder(open_engine(threads=None)) == [1]  # its threads would spin
+
+
+def ladder(engine: Engine) -> list[int]:
+    return engine._governor._threads._ladder
 
 
 # What cannot start
@@ -220,7 +238,7 @@ def test_an_engine_is_opened_and_left(tiny_llama: Path, tmp_path: Path) -> None:
 @pytest.mark.model
 def test_all_who_speak_have_a_row_and_prefill_has_room(open_engine: Open) -> None:
     engine = open_engine(slots=20, n_batch=32)
-    assert engine.backend.n_batch == 20 + MIN_CHUNK
+    assert engine.backend.n_batch == 20 + MIN_PREFILL
     assert open_engine(slots=2, n_batch=64).backend.n_batch == 64
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npc_engine.ledger import Kind, Ledger, Segment
-from npc_engine.scheduler import PATIENCE, Claim, Priority, Run, schedule
+from npc_engine.scheduler import PATIENCE, Claim, Priority, Run, n_rows, schedule
 from npc_engine.sequence import Sequence
 from tests.fake_llama import FakeLlama
 
@@ -64,6 +64,17 @@ def test_rule_2_the_last_run_of_a_claim_says_so() -> None:
 def test_rule_2_something_is_read_however_small_the_chunk() -> None:
     for chunk in (0, -5):
         assert [run.n_tokens for run in schedule([claim(NEAR, 9)], 64, chunk)] == [1]
+
+
+def test_rows_are_known_before_the_batch_is() -> None:
+    ambient, near = claim(AMBIENT, 1, 0, speaking=True), claim(NEAR, 1, 1, speaking=True)
+    player, silent = claim(PLAYER, 20, 2), claim(NEAR, 0, 3, speaking=True)
+    idle = claim(IDLE, 1, 4, speaking=True)
+    for claims in ([], [ambient], [ambient, near, silent], [ambient, near, player], [idle]):
+        rows = [run for run in schedule(claims, 64, 10) if run.claim.is_row and run.claim.urgent]
+        assert n_rows(claims) == len(rows)
+    assert n_rows([ambient, near]) == 2
+    assert n_rows([ambient, near, player]) == 1  # ambient speech pauses
 
 
 def test_rule_3_ambient_speech_pauses_while_a_players_line_is_read() -> None:
