@@ -139,7 +139,6 @@ def test_the_least_recently_used_is_parked(rig: Rig) -> None:
 def test_idle_reading_parks_nobody(rig: Rig) -> None:
     rig.rest()
     rig.event("A bell.", ["c", "d"])
-    rig.hear("d", "Wh")
     rig.rest()
     assert states(rig) == "RR--"
     assert "A bell." in rig.heard("c")
