@@ -7,9 +7,9 @@ would matter: what is lost is read again from its tokens.
 Rules
  1. What is parked, and what residents keep beside their slots (`n_kept`), is at most `budget`.
     Beyond that the copy that was parked first goes to disk: that of the least recently used.
- 2. A copy stays in memory until it is written. Where a slow disk makes that more than `MOST_OVER`
-    above the budget, the next one is given up. (What a load brings at once may be more: it is in
-    memory already.)
+ 2. A copy stays in memory until it is written. While more than `MOST_WAITING` would wait for a slow
+    disk, the next one is given up. (What a load brings at once may be more: it is in memory
+    already.)
  3. A copy that cannot be written stays in memory when it fits the budget; else it is given up.
 """
 
@@ -27,7 +27,7 @@ log = logging.getLogger("npc_engine")
 
 AUTO_SHARE = 0.25  # of the memory that is free when the engine starts
 AUTO_MOST = 2 << 30
-MOST_OVER = 256 << 20  # bytes
+MOST_WAITING = 256 << 20  # bytes
 
 Job = Callable[[], None]
 
@@ -49,7 +49,7 @@ class Parking:
         self, budget: int, run: Callable[[Job], None] | None = None, under: Path | None = None
     ) -> None:
         self.budget = budget
-        self._most = budget + MOST_OVER
+        self._most_waiting = MOST_WAITING
         self._run = run or _do
         self._under = under
         self._scratch: Scratch | None = None
@@ -69,7 +69,7 @@ class Parking:
         self._n_bytes += copy.size
         copy.on_release = self._forget
         if is_loaded:
-            self._most = max(self._most, self._n_bytes + self.n_writing_bytes)
+            self._most_waiting = max(self._most_waiting, self._n_bytes + self.n_writing_bytes)
 
     def trim(self, n_kept: int = 0) -> None:
         """Send copies to disk until the budget holds. `n_kept`: bytes that residents keep."""
@@ -77,9 +77,9 @@ class Parking:
             self._look_after_writing(n_kept)
         while self._in_memory and self._n_bytes + n_kept > self.budget and not self._is_stopped:
             copy = next(iter(self._in_memory.values()))
-            n_bytes = self._n_bytes + self.n_writing_bytes
+            n_waiting = self.n_writing_bytes
             self._forget(copy)
-            if n_bytes > self._most:
+            if n_waiting and n_waiting + copy.size > self._most_waiting:
                 self._give_up(copy, "the disk is too slow")
             else:
                 self._writing.append(copy)
