@@ -30,7 +30,7 @@ from npc_engine.messages import (
 from npc_engine.npc import USER, Npc
 from npc_engine.scheduler import Claim, Priority
 from npc_engine.speaking import Speaking
-from npc_engine.unread import Flood, Unread, end_of
+from npc_engine.unread import NEVER, Flood, Unread, end_of
 
 __all__ = ["Character", "Mouth", "Send", "Why"]
 
@@ -134,7 +134,7 @@ class Character:
     def advance(self) -> None:
         """Serve the inbox in order, up to the next line that it has to answer."""
         self.claim.watched = self.npc.wants_to_look
-        if self.speaking is None:
+        if self.speaking is None and self._unread.next_end < NEVER:
             self._unread.expire(self._clock())
         while self._inbox and self.speaking is None:
             waiting = self._inbox.popleft()

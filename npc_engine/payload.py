@@ -53,19 +53,20 @@ class Payload:
         return self.size if self._parts is None and self._file is not None else 0
 
     def read(self) -> tuple[bytes, ...] | None:
-        """Return its parts; None when they are lost. Never raises for what a disk does."""
-        parts = self._parts  # once: the writer's thread may let go of it meanwhile
-        if parts is not None or self._file is None:
+        """Return its parts; None when they are lost, for good. Raises nothing for a bad disk."""
+        parts, path = self._parts, self._file  # in this order: see `write`
+        if parts is not None or path is None:
             return parts
         try:
-            data = self._file.read_bytes()
+            data = path.read_bytes()
+            if len(data) == self.size and hashlib.sha256(data).digest() == self._digest:
+                return _split(data, self.sizes)
+            why = f"{path} is not what was written"
         except (OSError, MemoryError) as error:
-            log.warning("A parked copy cannot be read, its character is read again: %s.", error)
-            return None
-        if len(data) != self.size or hashlib.sha256(data).digest() != self._digest:
-            log.warning("A parked copy is not what was written, its character is read again.")
-            return None
-        return _split(data, self.sizes)
+            why = str(error) or type(error).__name__
+        self.lose()
+        log.warning("A parked character is lost, and read again when it is needed: %s.", why)
+        return None
 
     def write(self, path: Path) -> None:
         """Move it into a new file of mode 0600. Raises OSError; it then stays in memory."""

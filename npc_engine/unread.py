@@ -20,7 +20,7 @@ import msgspec
 from npc_engine.messages import Event, Say
 from npc_engine.npc import Npc
 
-__all__ = ["Flood", "Unread", "Waiting"]
+__all__ = ["NEVER", "Flood", "Unread", "Waiting", "end_of"]
 
 NEVER = float("inf")
 
@@ -42,13 +42,16 @@ class Flood:
 
 
 class Unread:
-    """The events of one character. `most`: rule 1; `flood` counts for all of them."""
+    """The events of one character. `most`: rule 1; `flood` counts for all of them.
+
+    `next_end`: when the next event of the open turn is over.
+    """
 
     def __init__(self, npc: Npc, most: int, flood: Flood) -> None:
         self._npc = npc
         self._most = most
         self._flood = flood
-        self._next_end = NEVER  # when an event of the open turn is over
+        self.next_end = NEVER
 
     def put(self, inbox: MutableSequence[Any], new: Waiting) -> None:
         """Put an event at the end of what waits (rules 1 and 2)."""
@@ -69,7 +72,7 @@ class Unread:
         if end <= now:
             self._flood.n_expired += 1
             return
-        self._next_end = min(self._next_end, end)
+        self.next_end = min(self.next_end, end)
         expires = None if end == NEVER else end
         if self._npc.perceive(event.text, event.importance, expires):
             self._flood.n_coalesced += 1
@@ -77,9 +80,9 @@ class Unread:
 
     def expire(self, now: float) -> None:
         """Let what is over leave the open turn (rule 3)."""
-        if now >= self._next_end:
+        if now >= self.next_end:
             n, next_end = self._npc.expire(now)
-            self._next_end = NEVER if next_end is None else next_end
+            self.next_end = NEVER if next_end is None else next_end
             self._flood.n_expired += n
 
 

@@ -1,4 +1,4 @@
-"""The budget holds, the oldest go to disk first, and a disk that fails costs no more than a copy."""
+"""The budget holds, the oldest go to disk first, a disk that fails costs no more than a copy."""
 
 import logging
 import tempfile
@@ -275,4 +275,3 @@ class ParkingMachine(RuleBasedStateMachine):
 
 TestParking = ParkingMachine.TestCase
 TestParking.settings = settings(max_examples=100, stateful_step_count=40)
-

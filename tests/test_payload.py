@@ -54,10 +54,13 @@ def test_a_damaged_file_is_noticed(
         path.mkdir()
     elif damage != "gone":
         whole = b"".join(PARTS)
-        path.write_bytes({"byte": data, "short": whole[:-1], "long": whole + b"x"}.get(damage, b""))
+        changed = {"byte": bytes(data), "short": whole[:-1], "long": whole + b"x"}
+        path.write_bytes(changed.get(damage, b""))
     with caplog.at_level(logging.WARNING):
         assert payload.read() is None
-    assert "read again" in caplog.text
+        assert payload.read() is None
+    assert caplog.text.count("read again") == 1
+    assert payload.n_disk_bytes == 0
 
 
 def test_one_that_cannot_be_written_stays(tmp_path: Path, monkeypatch: Any) -> None:

@@ -1,4 +1,4 @@
-"""A folder for this engine alone, gone at its end however that comes, and no other's ever touched."""
+"""A folder for this engine alone, gone at its end however that comes; no other's is touched."""
 
 import os
 import signal
@@ -123,10 +123,10 @@ def test_one_that_was_just_made_may_be_taken_away_and_is_made_again(
     def made(**keys: Any) -> str:
         nonlocal n
         n += 1
-        folder = make(**keys)
+        folder = str(make(**keys))
         if n < 3:
             assert remove_leftovers(tmp_path) == 0
-            assert not os.path.exists(folder)
+            assert not Path(folder).exists()
         return folder
 
     monkeypatch.setattr("tempfile.mkdtemp", made)
