@@ -203,8 +203,8 @@ class Character:
         self.speaking = speaking
         self.claim.priority = Priority[request.priority.upper()]
         self.claim.order = waiting.order
-        self.claim.expected = 0
-        self.claim.called = False
+        if self.claim.expected < waiting.order:  # else half of a further line came meanwhile
+            self.claim.expected = 0
         self.claim.asleep = False  # it may have failed since this line came in
 
     def _seed(self) -> int:

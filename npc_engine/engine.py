@@ -239,7 +239,8 @@ class Engine(Verbs):
         self.stage.drop(None, "cancelled")
         self.stage.parking.stop()
         self._saving.close(CLOSE_TIMEOUT_S)  # it may read what is parked
-        self._files.close(CLOSE_TIMEOUT_S)
+        if not self._files.is_closed:
+            self._files.close(CLOSE_TIMEOUT_S)
         self.stage.parking.close()
         self.backend.close()
         out, self._outbox = self._outbox, []

@@ -76,7 +76,7 @@ class Payload:
         digest = hashlib.sha256()
         fd = os.open(path, _FLAGS, 0o600)
         # From here on the file goes when this object does, also when writing fails.
-        end = weakref.finalize(self, _unlink, path)
+        end = weakref.finalize(self, _unlink, path, os.getpid())
         try:
             for part in parts:
                 digest.update(part)
@@ -107,9 +107,10 @@ def _write(fd: int, data: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
-def _unlink(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
+def _unlink(path: Path, pid: int) -> None:
+    if pid == os.getpid():  # not in a process that was forked off this one
+        with suppress(OSError):
+            path.unlink()
 
 
 def _split(data: bytes, sizes: tuple[int, ...]) -> tuple[bytes, ...]:

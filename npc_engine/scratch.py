@@ -53,11 +53,12 @@ class Scratch:
             lock = _locked(self.folder / LOCK, os.O_CREAT | os.O_EXCL)
             if lock is not None:
                 break
+            _remove(self.folder, None)
         else:
-            raise OSError(f"{self.folder} was taken away {TRIES} times")
+            raise OSError(f"{self.folder} cannot be locked")
         self._n_files = 0
         # Also where nobody closes it: Python calls this at its end.
-        self._end = weakref.finalize(self, _remove, self.folder, lock)
+        self._end = weakref.finalize(self, _remove_own, self.folder, lock, os.getpid())
 
     def new_file(self) -> Path:
         """Return a path in it that nobody has used."""
@@ -97,6 +98,11 @@ def _remove_if_dead(folder: Path) -> bool:
         return False
     _remove(folder, lock)  # without a lock only what was removed in part (rule 2)
     return True
+
+
+def _remove_own(folder: Path, lock: int, pid: int) -> None:
+    if pid == os.getpid():  # not in a process that was forked off this one
+        _remove(folder, lock)
 
 
 def _remove(folder: Path, lock: int | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from npc_engine import scratch
+from npc_engine.payload import Payload
 from npc_engine.scratch import LOCK, PREFIX, Scratch, remove_leftovers
 
 TIMEOUT_S = 30.0
@@ -82,6 +83,26 @@ def test_a_program_that_forgets_to_close_it_leaves_nothing(tmp_path: Path) -> No
     assert not folder.exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_takes_nothing_with_it(tmp_path: Path) -> None:
+    mine = Scratch(tmp_path)
+    payload = Payload(b"kv")
+    payload.write(mine.new_file())
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom npc_engine.payload import Payload\n"
+        "from npc_engine.scratch import Scratch\ns = Scratch(Path(sys.argv[1]))\n"
+        "p = Payload(b'kv')\np.write(s.new_file())\nchild = os.fork()\n"
+        "if child:\n    os.waitpid(child, 0)\n    assert p.read() == (b'kv',)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], timeout=TIMEOUT_S, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert payload.read() == (b"kv",)
+    mine.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_no_folder_of_ours_is_left_alone(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
@@ -135,7 +156,7 @@ def test_one_that_was_just_made_may_be_taken_away_and_is_made_again(
     assert (mine.folder / LOCK).is_file()
     mine.close()
     monkeypatch.setattr("tempfile.mkdtemp", lambda **keys: str(tmp_path / "never"))
-    with pytest.raises(OSError, match="taken away"):
+    with pytest.raises(OSError, match="cannot be locked"):
         Scratch(tmp_path)
 
 

@@ -256,6 +256,19 @@ def test_hear_calls_in_and_is_read_first(rig: Rig) -> None:
     assert rig["b"].npc.sequence.n_pending == 0
 
 
+def test_half_a_line_that_came_behind_another_still_counts(rig: Rig) -> None:
+    first, second = rig.say("a", "One."), rig.say("a", "Two.")
+    rig.step()
+    rig.hear("a", "And th")
+    rig.until(first)
+    rig.until(second)
+    rig.rest()
+    assert rig["a"].claim.expected
+    assert rig["a"].npc.ledger.segments[-1].text == "And th"
+    rig.talk("a", "And then?")
+    assert not rig["a"].claim.expected
+
+
 def test_idle_time_reads_for_the_likeliest_next_speaker_first(tmp_path: Path) -> None:
     fake = TimedLlama(n_slots=4, n_batch=16, mind=scripted("Hm."))
     rig = Rig(tmp_path, fake=fake)
