@@ -30,12 +30,11 @@ from npc_engine.messages import (
 from npc_engine.npc import USER, Npc
 from npc_engine.scheduler import Claim, Priority
 from npc_engine.speaking import Speaking
+from npc_engine.unread import NEVER, Flood, Unread, end_of
 
 __all__ = ["Character", "Mouth", "Send", "Why"]
 
 log = logging.getLogger("npc_engine")
-
-MAX_WAITING_EVENTS = 64  # kept while a character finishes its line; the newest win
 
 Send = Callable[[bytes, Reply], None]
 Heard = Say | Hear | Event | Pin | Unpin
@@ -55,7 +54,7 @@ class Mouth(Protocol):
 
 @dataclass(eq=False)
 class _Waiting:
-    """A request that waits for its character. `expires`: for an event, a time of the clock."""
+    """A request that waits for its character. `received`: seconds."""
 
     client: bytes
     request: Heard
@@ -64,16 +63,27 @@ class _Waiting:
 
 
 class Character:
-    """An Npc with its inbox. `send` takes replies; `clock` gives seconds."""
+    """An Npc with its inbox. `send` takes replies; `clock` gives seconds.
+
+    `max_tokens`: of a reply. `max_events` unread ones are kept; `flood` counts those that are not.
+    """
 
     def __init__(
-        self, npc: Npc, mouth: Mouth, send: Send, clock: Callable[[], float], max_tokens: int
+        self,
+        npc: Npc,
+        mouth: Mouth,
+        send: Send,
+        clock: Callable[[], float],
+        max_tokens: int,
+        max_events: int,
+        flood: Flood,
     ) -> None:
         self.npc = npc
         self.claim = Claim(npc.name, npc.sequence, Priority.IDLE, 0)
         self.speaking: Speaking | None = None
         self._said: Speaking | None = None
         self._inbox: deque[_Waiting] = deque()
+        self._unread = Unread(npc, max_events, flood)
         self._mouth = mouth
         self._send = send
         self._clock = clock
@@ -81,8 +91,8 @@ class Character:
 
     @property
     def wants(self) -> bool:
-        """Whether it wants a place in the next batch."""
-        return self.npc.sequence.n_pending > 0 and not self.claim.asleep
+        """Whether it wants a place in the next batch, or a slot before it is spoken to."""
+        return self.claim.called or (self.npc.sequence.n_pending > 0 and not self.claim.asleep)
 
     def waiting(self, kind: type[Heard]) -> list[Any]:
         """Return the requests of one kind that wait, oldest first."""
@@ -94,11 +104,8 @@ class Character:
         return [
             (event.text, event.importance)
             for event, received in events
-            if isinstance(event, Event) and not self._is_over(event, received)
+            if isinstance(event, Event) and end_of(event, received) > self._clock()
         ]
-
-    def _is_over(self, event: Event, received: float) -> bool:
-        return event.expires_s is not None and received + event.expires_s <= self._clock()
 
     def take(self, client: bytes, request: Heard, order: int, max_queue: int) -> None:
         """Put a request into the inbox. Raises Busy when too many that want an answer wait."""
@@ -109,14 +116,26 @@ class Character:
                 f"{len(same)} requests of this kind wait for {self.npc.name!r} already.",
                 "Wait for an answer, or cancel a say, before you send more.",
             )
-        if (kind is Event and len(same) >= MAX_WAITING_EVENTS) or (kind is Hear and same):
-            self._inbox.remove(same[0])  # the newest count
-        self._inbox.append(_Waiting(client, request, self._clock(), order))
+        waiting = _Waiting(client, request, self._clock(), order)
+        if kind is Event:
+            self._unread.put(self._inbox, waiting)
+        else:
+            if kind is Hear and same:
+                self._inbox.remove(same[0])  # the newest counts
+            self._inbox.append(waiting)
+        self.claim.asleep = False
+
+    def attend(self, order: int) -> None:
+        """It is about to be spoken to: it is called in and read first. `order`: of arrival."""
+        self.claim.expected = order
+        self.claim.called = True
         self.claim.asleep = False
 
     def advance(self) -> None:
         """Serve the inbox in order, up to the next line that it has to answer."""
         self.claim.watched = self.npc.wants_to_look
+        if self.speaking is None and self._unread.next_end < NEVER:
+            self._unread.expire(self._clock())
         while self._inbox and self.speaking is None:
             waiting = self._inbox.popleft()
             try:
@@ -139,7 +158,7 @@ class Character:
         elif isinstance(request, Hear):
             self.npc.hear(request.speaker, request.text)
         elif isinstance(request, Event):
-            self._perceive(request, waiting.received)
+            self._unread.perceive(request, waiting.received, self._clock())
         else:
             self._keep(waiting, request)
 
@@ -154,16 +173,11 @@ class Character:
             reply = error_reply(error, request.id)
         self._send(waiting.client, reply)
 
-    def _perceive(self, event: Event, received: float) -> None:
-        if not self._is_over(event, received):
-            expires = None if event.expires_s is None else received + event.expires_s
-            self.npc.perceive(event.text, event.importance, expires)
-
     def _begin(self, waiting: _Waiting, request: Say) -> None:
         now = self._clock()
         npc = self.npc
         npc.stop_reading_again()
-        npc.expire(now)
+        self._unread.expire(now)
         sampler = self._mouth.sampler(npc.sampling, self._seed(), self._recent())
         speaking = Speaking(
             request,
@@ -189,6 +203,8 @@ class Character:
         self.speaking = speaking
         self.claim.priority = Priority[request.priority.upper()]
         self.claim.order = waiting.order
+        if self.claim.expected < waiting.order:  # else half of a further line came meanwhile
+            self.claim.expected = 0
         self.claim.asleep = False  # it may have failed since this line came in
 
     def _seed(self) -> int:

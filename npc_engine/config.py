@@ -200,7 +200,14 @@ class Settings:
         "N",
     )
     slots: int = _setting(
-        8, _written(int, 1, 64), "characters in the KV cache at once; others are parked in RAM", "N"
+        8, _written(int, 1, 64), "characters in the KV cache at once; others are parked", "N"
+    )
+    park_ram: int | None = _setting(
+        None,
+        _written(int, 0, 1 << 20, auto=True),
+        "RAM for parked characters; beyond it they are parked on disk (auto: a quarter of what is "
+        "free at the start, at most 2048)",
+        "auto|MB",
     )
     threads: int | None = _setting(
         None,
@@ -249,6 +256,9 @@ class Settings:
     )
     max_queue: int = _setting(
         8, _written(int, 1, 1024), "says that may wait for one character before `busy`", "N"
+    )
+    max_events: int = _setting(
+        64, _written(int, 1, 1 << 16), "unread events of one character; the newest are kept", "N"
     )
     max_open_requests: int = _setting(
         64, _written(int, 1, 4096), "open requests of one client before `busy`", "N"

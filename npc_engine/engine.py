@@ -32,6 +32,7 @@ from npc_engine.stage import Room, Stage
 from npc_engine.threads import Threads
 from npc_engine.verbs import Verbs
 from npc_engine.voice import Voice
+from npc_engine.writer import WriterThread
 
 __all__ = ["LOCAL", "Backend", "Engine"]
 
@@ -95,9 +96,15 @@ class Engine(Verbs):
         super().__init__()
         self.settings = settings or Settings()
         self.backend = backend
-        self.stage = Stage(backend, voice, self.settings, self._post_reply, clock)
+        self._files = WriterThread()
+        self.stage = Stage(backend, voice, self.settings, self._post_reply, clock, self._files.run)
         self._saving = Saving(
-            Path(self.settings.saves), backend.about, self.stage, self._post_reply, clock
+            Path(self.settings.saves),
+            backend.about,
+            self.stage,
+            self._post_reply,
+            clock,
+            thread=self._files,
         )
         self._clock = clock
         self._started = clock()
@@ -117,6 +124,7 @@ class Engine(Verbs):
             m.Spawn: self._spawn,
             m.Say: stage.say,
             m.Hear: stage.hear,
+            m.Attend: stage.attend,
             m.Event: stage.event,
             m.Cancel: stage.cancel,
             m.Pin: stage.keep,
@@ -270,7 +278,11 @@ class Engine(Verbs):
             return []
         self._closed = True
         self.stage.drop(None, "cancelled")
-        self._saving.close(CLOSE_TIMEOUT_S)
+        self.stage.parking.stop()
+        self._saving.close(CLOSE_TIMEOUT_S)  # it may read what is parked
+        if not self._files.is_closed:
+            self._files.close(CLOSE_TIMEOUT_S)
+        self.stage.parking.close()
         self.backend.close()
         out, self._outbox = self._outbox, []
         return out
@@ -308,6 +320,7 @@ class Engine(Verbs):
                 "max_message_bytes": s.max_message_bytes,
                 "max_open_requests": s.max_open_requests,
                 "max_queue": s.max_queue,
+                "max_events": s.max_events,
                 "max_tokens": s.max_tokens,
                 "max_npcs": s.max_npcs,
                 "slots": self.backend.n_slots,

@@ -21,12 +21,15 @@ TOKEN_VARIABLE = "NPC_ENGINE_TOKEN"  # noqa: S105
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "model and memory": (
-        *("model", "window", "slots", "n_ctx", "kv_type", "flash_attn", "n_gpu_layers"),
-        *("rope_scaling", "rope_freq_scale", "n_batch", "saves"),
+        *("model", "window", "slots", "park_ram", "n_ctx", "kv_type", "flash_attn"),
+        *("n_gpu_layers", "rope_scaling", "rope_freq_scale", "n_batch", "saves"),
     ),
     "speed": ("threads", "nice", "step_ms", "ambient_share", "max_tokens"),
     "network": ("bind", "token", "token_stdin"),
-    "limits": ("max_npcs", "max_queue", "max_open_requests", "max_message_bytes", "max_outbox"),
+    "limits": (
+        *("max_npcs", "max_queue", "max_events", "max_open_requests", "max_message_bytes"),
+        "max_outbox",
+    ),
     "process": ("exit_on_stdin_eof", "log_level"),
 }
 _CHOICES = {

@@ -16,6 +16,7 @@ from npc_engine.config import Sampling
 from npc_engine.errors import CardError, ConfigError, SnapshotError
 from npc_engine.ledger import Kind, Ledger, Range, Segment
 from npc_engine.npc import Npc, most_pinned
+from npc_engine.payload import Payload
 from npc_engine.pins import release
 from npc_engine.sequence import Cache, Sequence
 from npc_engine.voice import Voice
@@ -62,7 +63,7 @@ class SavedNpc(Struct, kw_only=True):
     next_look: int = 0
 
 
-def freeze(npc: Npc, events: list[tuple[str, float]]) -> tuple[dict[str, Any], bytes | None]:
+def freeze(npc: Npc, events: list[tuple[str, float]]) -> tuple[dict[str, Any], Payload | None]:
     """Return a character's state and payload, as at the end of its last turn.
 
     `events`: (text, importance) of those that wait to be perceived. A line being spoken, and what

@@ -20,6 +20,7 @@ from npc_engine.llama import Llama
 from npc_engine.llama_model import Layout, Model, can_offload, system_info
 from npc_engine.prompt import probe
 from npc_engine.rope import Rope, RopeFacts, resolve
+from npc_engine.scratch import remove_leftovers
 from npc_engine.selftest import extra_bufts_work
 from npc_engine.threads import Threads
 from npc_engine.voice import Voice
@@ -40,6 +41,7 @@ def load_engine(settings: Settings, progress: Callable[[float], None] | None = N
     """
     if not settings.model:
         raise ConfigError("No model is given.", "Use --model FILE.gguf.")
+    remove_leftovers()
     path = Path(settings.model)
     _check_room_for_weights(path)
     model = Model(

@@ -16,6 +16,7 @@ __all__ = [
     "NAME_PATTERN",
     "PROTOCOL_VERSION",
     "TERMINAL",
+    "Attend",
     "Cancel",
     "Despawn",
     "Done",
@@ -113,6 +114,12 @@ class Hear(Request, tag="hear"):
     npc: Name
     text: str
     speaker: Annotated[str, Meta(min_length=1, max_length=64)] = "Player"
+
+
+class Attend(Request, tag="attend"):
+    """A character is about to be spoken to: it is called in from its parking place."""
+
+    npc: Name
 
 
 class Event(Request, tag="event"):
@@ -213,7 +220,7 @@ class Spawned(Reply, tag="spawned"):
 
 
 class Ok(Reply, tag="ok"):
-    """Answer of `hear`, `event`, `cancel`, `unpin`, `despawn`."""
+    """Answer of `hear`, `attend`, `event`, `cancel`, `unpin`, `despawn`."""
 
     n_heard: int | None = None
     cancelled: bool | None = None
@@ -388,6 +395,7 @@ _requests: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
     | Spawn
     | Say
     | Hear
+    | Attend
     | Event
     | Cancel
     | Pin

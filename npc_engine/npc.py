@@ -145,18 +145,42 @@ class Npc:
 
     # -- what it hears ---------------------------------------------------------------------
 
-    def perceive(self, text: str, importance: float = 0.5, expires: float | None = None) -> None:
-        """Add an event to the open turn. `expires`: a time of the engine's clock."""
+    def perceive(self, text: str, importance: float = 0.5, expires: float | None = None) -> bool:
+        """Add an event to the open turn. `expires`: a time of the engine's clock.
+
+        One of the same words takes its place; returns whether there was one.
+        """
         text, _ = self.voice.fit(clean(text), self._share(EVENT_SHARE))
         if not text:
-            return
+            return False
         line = self.as_event(text)
+        same = self._unread(line)
+        if same:
+            importance = max(importance, same[0].importance)
+            if expires is not None:
+                expires = None if same[0].expires is None else max(expires, same[0].expires)
+            if same[0] is self._unread()[-1]:  # nothing came since: it need not be read again
+                same[0].importance, same[0].expires = importance, expires
+                return True
+            self.sequence.drop(same)
         tokens = self.voice.words(line)
         draft = self._take_draft()
         self._open(len(tokens) + (len(draft.tokens) if draft else 0))
         self._add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
         if draft is not None:
             self._draft = self._add(Kind.SAID, draft.tokens, draft.text)
+        return bool(same)
+
+    def _unread(self, line: str | None = None) -> list[Segment]:
+        """The events of the open turn, or those that say `line`."""
+        events = [s for s in self._open_turn() if s.kind is Kind.EVENT]
+        return events if line is None else [s for s in events if s.text == line]
+
+    def forget_events(self, most: int) -> int:
+        """Keep the newest `most` events of the open turn; return how many leave."""
+        old = self._unread()[:-most]
+        self.sequence.drop(old)
+        return len(old)
 
     @staticmethod
     def as_event(text: str) -> str:
@@ -168,10 +192,15 @@ class Npc:
         words, _ = self._said(speaker, text)
         self._set_said(words)
 
-    def expire(self, now: float) -> None:
-        """Forget events of the open turn whose time is over."""
+    def expire(self, now: float) -> tuple[int, float | None]:
+        """Forget events of the open turn whose time is over.
+
+        Returns how many, and when the next one will be.
+        """
         old = [s for s in self._open_turn() if s.expires is not None and s.expires <= now]
         self.sequence.drop(old)
+        ends = [s.expires for s in self._open_turn() if s.expires is not None]
+        return len(old), min(ends, default=None)
 
     def say(self, speaker: str, text: str, notes: Seq[str] = ()) -> tuple[int, int, bool]:
         """Close the open turn with the player's words, and open the reply.

@@ -19,10 +19,11 @@ from npc_engine.frozen import freeze, retell, thaw
 from npc_engine.installation import installation_key
 from npc_engine.messages import Load, Loaded, LoadedNpc, Reply, Save, Saved, error_reply
 from npc_engine.npc import Npc
+from npc_engine.payload import Payload
 from npc_engine.snapshot import Snapshot, encode
 from npc_engine.stage import Stage
 from npc_engine.store import Store
-from npc_engine.writer import Writer
+from npc_engine.writer import Writer, WriterThread
 
 __all__ = ["Saving"]
 
@@ -66,8 +67,10 @@ class Saving:
         send: Send,
         clock: Callable[[], float],
         key: bytes | None = None,
+        thread: WriterThread | None = None,
     ) -> None:
         self._root = root
+        self._thread = thread
         self._about = about
         self._stage = stage
         self._send = send
@@ -84,7 +87,7 @@ class Saving:
         if self._opened is None:
             key = self._given_key or installation_key()
             store = Store(self._root, key)
-            self._opened = key, store, Writer(store)
+            self._opened = key, store, Writer(store, self._thread)
         return self._opened
 
     def save(self, client: bytes, request: Save) -> None:
@@ -146,8 +149,9 @@ class Saving:
                 error = Internal("The engine failed at this save.", "Its log has the details.")
             self._send(job.client, error_reply(error, job.request.id))
             return
-        # Checksums of a payload take longer than a step may: the writer's thread makes the bytes.
-        job.files[name] = partial(encode, self._header(name), state, payload, key)
+        # Checksums of a payload take longer than a step may, and a parked one may be on disk: the
+        # writer's thread makes the bytes.
+        job.files[name] = partial(_encoded, self._header(name), state, payload, key)
         if not job.names:
             self._writing.append(self._copying.popleft())
             merge = job.request.npcs is not None
@@ -248,7 +252,7 @@ class Saving:
             n_vocab=self._about["n_vocab"],
             payload=None if why else snapshot.payload,
         )
-        if why is None and npc.sequence.parked is None:
+        if why is None and npc.sequence.copy is None:
             why = "its KV cache does not match its ledger"
         notice = snapshot.notice or (why and f"Read again from its tokens: {why}.")
         return npc, "tokens" if why else "payload", notice
@@ -265,3 +269,10 @@ class Saving:
             if snapshot.header.get(key) != self._about[key]:
                 return what
         return None
+
+
+def _encoded(
+    header: Mapping[str, Any], state: Mapping[str, Any], payload: Payload | None, key: bytes
+) -> bytes:
+    parts = payload.read() if payload is not None else None
+    return encode(header, state, parts[0] if parts else None, key)  # without, a load reads again

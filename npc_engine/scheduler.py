@@ -12,7 +12,9 @@ Rules
  3. While a player's line is being read, ambient speech pauses: its rows stay out.
  4. Whoever was left out `patience` steps in a row counts as one priority higher for each such
     stretch: nobody starves.
- 5. Idle reading (personas, events, half-typed lines) only when nobody speaks or waits to.
+ 5. Idle reading (personas, events, half-typed lines) only when nobody speaks or waits to. First
+    who is likely to speak next: whoever is attended or half spoken to, the latest first; then who
+    was spoken to last; then in order of spawn.
 """
 
 from collections.abc import Iterable
@@ -37,10 +39,13 @@ class Priority(IntEnum):
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """A sequence's wish for a place in the batch. `order`: arrival, lower is earlier.
+    """A sequence's wish for a place in the batch.
 
-    `asleep`: it has pending tokens, but is not to be read until it is spoken to. `watched`: what
-    it would say next is looked at also when nobody speaks to it (see `drift`).
+    `order`: arrival of the line that it answers, or has answered last; lower is earlier, 0 is none.
+    `expected`: arrival of the latest sign since then that it will be spoken to, 0 is none.
+    `called`: it is to have a slot for that, though nobody waits yet (see `seats`). `asleep`: it has
+    pending tokens, but is not to be read until it is spoken to. `watched`: what it would say next
+    is looked at also when nobody speaks to it (see `drift`).
     """
 
     name: str
@@ -51,6 +56,8 @@ class Claim:
     n_skipped: int = 0
     asleep: bool = False
     watched: bool = False
+    expected: int = 0
+    called: bool = False
 
     @property
     def urgent(self) -> bool:
@@ -63,10 +70,17 @@ class Claim:
         return self.speaking and self.sequence.n_pending == 1
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """Sort key: priority with its ageing (rule 4), then arrival."""
-        aged = max(0, self.priority - self.n_skipped // PATIENCE)
-        return (aged if self.priority is not Priority.IDLE else Priority.IDLE, self.order)
+    def wanted(self) -> int:
+        """Arrival of the last thing by which somebody spoke to it, or was about to."""
+        return max(self.order, self.expected)
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Sort key: priority with its ageing (rule 4), then arrival; for idle reading rule 5."""
+        if self.priority is Priority.IDLE:
+            # Of those who were never spoken to none goes first: sorting leaves them as they came.
+            return (Priority.IDLE, 0 if self.expected else 1, -self.wanted)
+        return (max(0, self.priority - self.n_skipped // PATIENCE), 0, self.order)
 
 
 @dataclass(slots=True, frozen=True)

@@ -1,80 +1,139 @@
 """Who sits in which slot of the KV cache.
 
-Owns the free slots and the order of last use. More characters than slots: the least recently used
-that is not needed now is parked in memory; when all are needed, the least urgent, for somebody more
-urgent than it. It knows sequences and claims, but no llama.
+Owns the free slots, the order of last use, and how long moving in and out takes. It knows sequences
+and claims, but no llama.
+
+Parking is lazy. Every slot owns its cells, so an idle resident costs nobody a step's time, and one
+that is parked costs a call-in when it is spoken to (`benchmarks/parking.py` measures both; in a
+unified cache, where each step scans everybody's cells, parking eagerly would win).
+
+Rules
+ 1. Whoever speaks or is spoken to is seated, most urgent first. Idle reading takes a free slot or
+    waits.
+ 2. For that the least recently used that nobody needs is parked; when all are needed, the least
+    urgent, for somebody more urgent than it. Who speaks goes out only for a higher priority, and
+    goes on when a slot is free again.
+ 3. Whoever is about to be spoken to (`called`) is seated early, in the place of the least recently
+    used that nobody needs and that was not called or spoken to since. It then counts as used.
+ 4. Whoever is left standing ages (rule 4 of the scheduler), so that nobody waits for ever.
 """
 
 import itertools
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
+from npc_engine.parking import Parking, auto_budget
 from npc_engine.scheduler import Claim
 from npc_engine.sequence import Sequence
 
-__all__ = ["Seats"]
+__all__ = ["Moves", "Seats"]
+
+
+@dataclass
+class Moves:
+    """How often something moved, and how long it took."""
+
+    n: int = 0
+    last_ms: float = 0.0
+    total_ms: float = 0.0
+
+    @property
+    def mean_ms(self) -> float:
+        """Milliseconds of one, of all so far."""
+        return self.total_ms / self.n if self.n else 0.0
+
+    def note(self, seconds: float) -> None:
+        """Count one."""
+        self.n += 1
+        self.last_ms = seconds * 1000
+        self.total_ms += self.last_ms
 
 
 class Seats:
-    """`n_slots` slots and the sequences in them."""
+    """`n_slots` slots and who sits in them. `clock` gives seconds."""
 
-    def __init__(self, n_slots: int) -> None:
+    def __init__(
+        self,
+        n_slots: int,
+        parking: Parking | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.parks = Moves()
+        self.call_ins = Moves()
+        self._parking = parking or Parking(auto_budget())
+        self._clock = clock
         self._free = list(range(n_slots - 1, -1, -1))
-        self._sitting: dict[int, Sequence] = {}
+        self._sitting: dict[int, Claim] = {}
         self._used: dict[int, int] = {}
-        self._clock = itertools.count()
+        self._uses = itertools.count()
 
     def seat(self, claims: Iterable[Claim]) -> list[Claim]:
-        """Seat whoever speaks or is spoken to, most urgent first; return all who sit.
-
-        Idle reading never sends anybody else out: it takes a free slot or waits. Who speaks goes
-        out only for a higher priority, and goes on when a slot is free again. Whoever is left
-        standing ages (rule 4 of the scheduler), so that nobody waits for ever.
-        """
+        """Seat whom the rules say; return all of the claims that sit."""
         claims = sorted(claims, key=lambda c: c.rank)
-        needed = {id(c.sequence): c for c in claims if c.urgent}
+        needed = {id(c) for c in claims if c.urgent}
         for claim in claims:
-            if claim.sequence.slot is None and (
-                self._free or (claim.urgent and self._park_one(claim, needed))
-            ):
-                self._take(claim.sequence)
-            if claim.urgent and claim.sequence.slot is not None:
-                self._used[claim.sequence.slot] = next(self._clock)
-            elif claim.urgent:
-                claim.n_skipped += 1
+            sequence = claim.sequence
+            if sequence.slot is None and (self._free or self._make_way(claim, needed)):
+                self._take(claim)
+            if sequence.slot is None:
+                claim.n_skipped += claim.urgent
+            elif claim.urgent or claim.called:
+                self._used[sequence.slot] = next(self._uses)
+                claim.called = False
+        self._parking.trim(sum(c.sequence.n_parked_bytes for c in self._sitting.values()))
         return [c for c in claims if c.sequence.slot is not None]
 
+    def admit(self, sequence: Sequence) -> None:
+        """Take in a sequence that comes out of a save, its cells with it."""
+        if sequence.copy is not None:
+            self._parking.keep(sequence.copy, is_loaded=True)
+
     def leave(self, sequence: Sequence) -> None:
-        """Free the slot of a sequence that goes for good."""
+        """Free the slot of a sequence that goes for good, or the room of its parked copy."""
+        sequence.forget_cache()
         if sequence.slot is not None:
-            slot = sequence.slot
-            sequence.forget_cache()
-            sequence.slot = None
+            slot, sequence.slot = sequence.slot, None
             self._give(slot)
 
-    def _take(self, sequence: Sequence) -> None:
+    def _take(self, claim: Claim) -> None:
         slot = self._free.pop()
-        self._sitting[slot] = sequence
-        self._used[slot] = next(self._clock)
-        sequence.seat(slot)
+        self._sitting[slot] = claim
+        self._used[slot] = next(self._uses)
+        if claim.sequence.copy is None:
+            claim.sequence.seat(slot)
+            return
+        began = self._clock()
+        claim.sequence.seat(slot)
+        self.call_ins.note(self._clock() - began)
 
     def _give(self, slot: int) -> None:
         del self._sitting[slot]
         self._free.append(slot)
 
-    def _park_one(self, claim: Claim, needed: dict[int, Claim]) -> bool:
-        """Park the least recently used that nobody needs now, or one less urgent than `claim`."""
-        idle = [slot for slot, s in self._sitting.items() if id(s) not in needed]
+    def _make_way(self, claim: Claim, needed: set[int]) -> bool:
+        """Park one for this claim, as rules 2 and 3 allow; False when there is none."""
+        if not claim.urgent and not claim.called:
+            return False
+        idle = [slot for slot, sitter in self._sitting.items() if id(sitter) not in needed]
+        if not claim.urgent:
+            idle = [slot for slot in idle if self._sitting[slot].wanted < claim.wanted]
         if idle:
-            slot = min(idle, key=self._used.__getitem__)
-        else:
-            sitters = {slot: needed[id(s)] for slot, s in self._sitting.items()}
-            behind = [slot for slot, sitter in sitters.items() if _gives_way(sitter, claim)]
-            if not behind:
-                return False
-            slot = max(behind, key=lambda slot: sitters[slot].rank)
-        self._sitting[slot].park()
+            self._park(min(idle, key=self._used.__getitem__))
+            return True
+        behind = [s for s, c in self._sitting.items() if claim.urgent and _gives_way(c, claim)]
+        if behind:
+            self._park(max(behind, key=lambda slot: self._sitting[slot].rank))
+        return bool(behind)
+
+    def _park(self, slot: int) -> None:
+        sequence = self._sitting[slot].sequence
+        began = self._clock()
+        sequence.park()
+        if sequence.copy is not None:
+            self.parks.note(self._clock() - began)
+            self._parking.keep(sequence.copy)
         self._give(slot)
-        return True
 
 
 def _gives_way(sitter: Claim, claim: Claim) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from npc_engine.ledger import Cells, Ledger, Range, Segment
+from npc_engine.payload import Payload
 
 __all__ = ["Cache", "Sequence"]
 
@@ -66,12 +67,15 @@ class _Aside:
 
 
 class Sequence:
-    """A ledger and where its cells are: in a slot, parked in memory, or nowhere yet."""
+    """A ledger and where its cells are: in a slot, parked, or nowhere yet.
+
+    `copy`: the parked copy while there is one. Where its bytes are is not for the sequence to know.
+    """
 
     def __init__(self, ledger: Ledger, cache: Cache) -> None:
         self.ledger = ledger
         self.slot: int | None = None
-        self.parked: bytes | None = None
+        self.copy: Payload | None = None
         self._cache = cache
         # What the parked copy owes to the ledger, in order: ranges that have left it (by is None),
         # and cells that have moved.
@@ -103,10 +107,15 @@ class Sequence:
     @property
     def n_parked_bytes(self) -> int:
         """Memory that parking and kept states take, in bytes."""
-        kept = [state for _, state in self._states]
-        kept += [self.parked] if self.parked is not None else []
-        kept += [self._aside.payload] if self._aside is not None else []
-        return sum(map(len, kept))
+        n = sum(len(state) for _, state in self._states)
+        n += self.copy.n_bytes if self.copy is not None else 0
+        return n + (len(self._aside.payload) if self._aside is not None else 0)
+
+    @property
+    def parked(self) -> bytes | None:
+        """The parked cells, read from wherever they are; None when there are none."""
+        parts = self.copy.read() if self.copy is not None else None
+        return parts[0] if parts else None
 
     def commit(self, n: int) -> None:
         """Note that `n` more tokens were read."""
@@ -226,7 +235,7 @@ class Sequence:
         """Empty the slot (or the parked copy): all tokens are pending again."""
         self._aside = None
         self.ledger.uncache(0)
-        self.parked = None
+        self._release_copy()
         self._owed.clear()
         self._states.clear()
         if self.slot is not None:
@@ -255,17 +264,23 @@ class Sequence:
         self.forget_cache()
 
     def seat(self, slot: int) -> None:
-        """Move into a free slot. A copy that does not fit any more costs a new prefill."""
+        """Move into a free slot. A copy that is lost or does not fit costs a new prefill."""
         self._cache.remove(slot, 0, -1)
         self.slot = slot
-        payload, self.parked = self.parked, None
+        parts = self.copy.read() if self.copy is not None else None
+        self._release_copy()
         owed, self._owed = self._owed, []
-        if payload is None:
-            self.forget_cache()
-        elif self._cache.restore(slot, payload):
+        if parts and self._cache.restore(slot, parts[0]):
+            ends = [end for end, _ in self._states]
+            self._states = list(zip(ends, parts[1:], strict=True))
             self._settle(owed)
         else:
             self.forget_cache()
+
+    def _release_copy(self) -> None:
+        copy, self.copy = self.copy, None
+        if copy is not None:
+            copy.release()
 
     def _settle(self, owed: list[tuple[int, int, int | None]]) -> None:
         for first, last, by in owed:
@@ -275,21 +290,24 @@ class Sequence:
                 self._drop_cells(first, last)
 
     def park(self) -> None:
-        """Move out of the slot into memory."""
+        """Move out of the slot, with the states that are kept beside it."""
         if self.slot is None:
             return
         self.give_up_reading_again()
         slot, self.slot = self.slot, None
-        self.parked = (self._cache.export(slot) or None) if self.ledger.n_cells else None
+        payload = self._cache.export(slot) if self.ledger.n_cells else b""
+        if payload:
+            self.copy = Payload(payload, *(state for _, state in self._states))
+            self._states = [(end, b"") for end, _ in self._states]
         self._cache.remove(slot, 0, -1)
 
     def adopt(self, payload: bytes, holes: list[Range]) -> None:
         """Take cells from a save: like a parked copy, from which `holes` still have to leave."""
-        self.parked = payload
+        self.copy = Payload(payload)
         self._owed = [(first, last, None) for first, last in holes]
 
-    def payload(self) -> bytes | None:
-        """Return the cells as bytes, wherever they are; None when there are none to be had.
+    def payload(self) -> Payload | None:
+        """Return the cells as they are, wherever that is; None when there are none to be had.
 
         A parked copy may hold cells that have left the ledger since: `holes` names them. One whose
         cells have moved since is of no use to a save.
@@ -297,8 +315,9 @@ class Sequence:
         if self.ledger.tail:  # a save does not say that reading goes on behind a gap
             return None
         if self.slot is not None:
-            return (self._cache.export(self.slot) or None) if self.ledger.n_cells else None
-        return None if any(by is not None for _, _, by in self._owed) else self.parked
+            cells = self._cache.export(self.slot) if self.ledger.n_cells else b""
+            return Payload(cells) if cells else None
+        return None if any(by is not None for _, _, by in self._owed) else self.copy
 
     @property
     def holes(self) -> list[Range]:

@@ -1,6 +1,7 @@
 """The characters that are spawned, and what requests do to them.
 
-Owns names, limits and the slots of the KV cache. It knows no batch, no file and no socket.
+Owns names, limits and the slots of the KV cache. It knows no batch and no socket, and of files only
+that `parking` may need some.
 """
 
 import itertools
@@ -21,9 +22,11 @@ from npc_engine.errors import (
     UnknownTarget,
 )
 from npc_engine.npc import USER, Npc
+from npc_engine.parking import Parking, auto_budget
 from npc_engine.scheduler import Claim
 from npc_engine.seats import Seats
 from npc_engine.sequence import Cache
+from npc_engine.unread import Flood
 from npc_engine.voice import Voice
 from npc_engine.window import info_of, window_of
 
@@ -47,7 +50,10 @@ class Room(Cache, Mouth, Protocol):
 
 
 class Stage:
-    """All characters by name. `send` takes replies, `clock` gives seconds."""
+    """All characters by name. `send` takes replies, `clock` gives seconds.
+
+    `run` does a job on the thread that writes files; without it they are written at once.
+    """
 
     def __init__(
         self,
@@ -56,16 +62,20 @@ class Stage:
         settings: Settings,
         send: Send,
         clock: Callable[[], float],
+        run: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self.room = room
         self.voice = voice
         self.settings = settings
         self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
         self.characters: dict[str, Character] = {}
-        self._seats = Seats(room.n_slots)
+        megabytes = settings.park_ram
+        self.parking = Parking(auto_budget() if megabytes is None else megabytes << 20, run)
+        self._seats = Seats(room.n_slots, self.parking, clock)
+        self._flood = Flood()
         self._send = send
         self._clock = clock
-        self._arrivals = itertools.count()
+        self._arrivals = itertools.count(1)
 
     def find(self, name: str) -> Character:
         """Return a character; raises UnknownNpc."""
@@ -95,8 +105,15 @@ class Stage:
         """Put a character on the stage, in the place of one of the same name."""
         self.remove(npc.name)
         self.characters[npc.name] = Character(
-            npc, self.room, self._send, self._clock, self.settings.max_tokens
+            npc,
+            self.room,
+            self._send,
+            self._clock,
+            self.settings.max_tokens,
+            self.settings.max_events,
+            self._flood,
         )
+        self._seats.admit(npc.sequence)
 
     def remove(self, name: str) -> None:
         """Take a character off the stage, its open requests cancelled, its slot free."""
@@ -153,8 +170,13 @@ class Stage:
         self._take(client, request)
 
     def hear(self, client: bytes, request: m.Hear) -> m.Reply:
-        """Queue the player's line so far."""
+        """Queue the player's line so far, and call its character in."""
         self._take(client, request)
+        return self.attend(client, request)
+
+    def attend(self, _client: bytes, request: m.Attend | m.Hear) -> m.Reply:
+        """Call in a character that is about to be spoken to."""
+        self.find(request.npc).attend(next(self._arrivals))
         return m.Ok(id=request.id)
 
     def keep(self, client: bytes, request: m.Pin | m.Unpin) -> None:
@@ -208,6 +230,9 @@ class Stage:
     def counts(self) -> dict[str, Any]:
         """Return queue lengths and sizes, for `stats`."""
         all_ = self.characters.values()
+        sequences = [c.npc.sequence for c in all_]
+        copies = [s.copy for s in sequences if s.copy is not None]
+        parks, call_ins, flood = self._seats.parks, self._seats.call_ins, self._flood
         return {
             "n_npcs": len(self.characters),
             "n_resident": sum(c.npc.sequence.slot is not None for c in all_),
@@ -216,7 +241,18 @@ class Stage:
             "n_waiting_events": sum(len(c.waiting(m.Event)) for c in all_),
             "n_pending_tokens": sum(c.npc.sequence.n_pending for c in all_),
             "n_reread": sum(c.npc.drift.n_reread for c in all_ if c.npc.drift),
-            "parked_bytes": sum(c.npc.sequence.n_parked_bytes for c in all_),
+            "n_events_dropped": flood.n_dropped,
+            "n_events_coalesced": flood.n_coalesced,
+            "n_events_expired": flood.n_expired,
+            "n_parked": len(copies),
+            "parked_bytes": sum(s.n_parked_bytes for s in sequences),
+            "parked_disk_bytes": sum(copy.n_disk_bytes for copy in copies),
+            "n_parks": parks.n,
+            "park_ms": parks.mean_ms,
+            "park_ms_last": parks.last_ms,
+            "n_call_ins": call_ins.n,
+            "call_in_ms": call_ins.mean_ms,
+            "call_in_ms_last": call_ins.last_ms,
         }
 
 

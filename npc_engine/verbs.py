@@ -1,4 +1,4 @@
-"""The user's verbs: spawn, say, hear, event, pin, save, load, despawn, list, window, stats, ping.
+"""The user's verbs: spawn, say, hear, attend, event, pin, save, load, despawn, list, stats...
 
 Owns their arguments and defaults. It knows no socket and no engine: `client.Client` (ZeroMQ) and
 `engine.Engine` (in process) supply `_send` and `_receive`, and are used alike.
@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from npc_engine.card import Card
 from npc_engine.messages import (
+    Attend,
     Despawn,
     Event,
     Hear,
@@ -120,6 +121,13 @@ class Verbs(Mailbox):
         Returns at once; the reading is done in idle time.
         """
         self._ask(Hear(id=self._new_id(), npc=npc, text=text, speaker=speaker), Ok, timeout)
+
+    def attend(self, npc: str, *, timeout: float = TIMEOUT_S) -> None:
+        """Tell that a character is about to be spoken to: the player comes near, or looks at it.
+
+        It gets its place in the KV cache now, and what it has not read yet is read first.
+        """
+        self._ask(Attend(id=self._new_id(), npc=npc), Ok, timeout)
 
     def event(
         self,

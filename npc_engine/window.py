@@ -59,7 +59,10 @@ def window_of(character: Character, request_id: str | None = None) -> WindowRepl
 
 
 def _state(npc: Npc) -> State:
-    return "resident" if npc.sequence.slot is not None else "parked"
+    copy = npc.sequence.copy
+    if npc.sequence.slot is not None:
+        return "resident"
+    return "frozen" if copy is not None and copy.n_disk_bytes else "parked"
 
 
 def _segment(segment: Segment, vocabulary: Vocabulary) -> WindowSegment:

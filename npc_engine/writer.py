@@ -1,7 +1,7 @@
-"""The thread that writes saves, so that no disk holds up a line.
+"""The thread that writes files, so that no disk holds up a line.
 
-Owns the queue, the thread and the results. It knows neither slots nor formats: a store does the
-writing, and every `submit` comes back out of `finished`, as a size or as an error.
+Owns the queue, the thread and the results. It knows neither slots nor formats: of a save a store
+does the writing, and every `submit` comes back out of `finished`, as a size or as an error.
 """
 
 import logging
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from npc_engine.errors import SnapshotError
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "WriterThread"]
 
 log = logging.getLogger("npc_engine.writer")
 
@@ -26,32 +26,63 @@ class _Store(Protocol):
     def write(self, slot: str, files: Files, *, merge: bool) -> int: ...
 
 
+class WriterThread:
+    """One daemon thread that does jobs in their order. All methods are for the engine's thread."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self._thread: threading.Thread | None = None  # started by the first job
+        self._todo: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Queue a job that raises nothing. Once the thread is closed, it is not done."""
+        if self.is_closed:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="npc-engine-files", daemon=True)
+            self._thread.start()
+        self._todo.put(job)
+
+    def close(self, timeout: float) -> bool:
+        """Take no more, wait `timeout` seconds for what is queued; say whether all is done."""
+        self.is_closed = True
+        if self._thread is None:
+            return True
+        self._todo.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (job := self._todo.get()) is not None:
+            job()
+            del job  # payloads are large, and the next job may be hours away
+
+
 class Writer:
-    """Runs `store.write` on one daemon thread, in the order of the submits.
+    """Runs `store.write` on a thread, in the order of the submits.
 
     All methods are for one thread, the engine's. `n_pending` counts the submits whose result
-    `finished` has not returned yet.
+    `finished` has not returned yet. `thread`: where others have files to write, too.
     """
 
-    def __init__(self, store: _Store) -> None:
+    def __init__(self, store: _Store, thread: WriterThread | None = None) -> None:
         self.n_pending = 0
         self._store = store
-        self._is_closed = False
-        self._thread: threading.Thread | None = None  # started by the first submit
-        self._todo: queue.SimpleQueue[tuple[Any, str, Files, bool] | None] = queue.SimpleQueue()
+        self._thread = thread or WriterThread()
         self._done: queue.SimpleQueue[tuple[Any, Result]] = queue.SimpleQueue()
 
     def submit(self, slot: str, files: Files, *, merge: bool, tag: Any) -> None:
         """Queue `store.write(slot, files, merge=merge)`. What `files` holds must not change."""
         self.n_pending += 1
-        if self._is_closed:
+        if self._thread.is_closed:
             closing = SnapshotError(f"The slot {slot!r} was not saved: the engine is closing.")
             self._done.put((tag, closing))
             return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="npc-engine-saves", daemon=True)
-            self._thread.start()
-        self._todo.put((tag, slot, files, merge))
+
+        def job() -> None:
+            self._done.put((tag, self._write(slot, files, merge)))
+
+        self._thread.run(job)
 
     def finished(self) -> list[tuple[Any, Result]]:
         """Return (tag, bytes written or the error) of each write that ended since; waits never."""
@@ -63,18 +94,7 @@ class Writer:
 
     def close(self, timeout: float) -> bool:
         """Take no more, wait `timeout` seconds for what is queued; say whether all is written."""
-        self._is_closed = True
-        if self._thread is None:
-            return True
-        self._todo.put(None)
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while (job := self._todo.get()) is not None:
-            tag, slot, files, merge = job
-            self._done.put((tag, self._write(slot, files, merge)))
-            del job, files  # payloads are large, and the next job may be hours away
+        return self._thread.close(timeout)
 
     def _write(self, slot: str, files: Files, merge: bool) -> Result:
         try:

@@ -19,6 +19,8 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("NPC_ENGINE_CACHE_DIR", str(folder / "cache"))
     monkeypatch.setenv("NPC_ENGINE_DATA_DIR", str(folder / "data"))
     monkeypatch.delenv("NPC_ENGINE_TOKEN", raising=False)
+    (folder / "scratch").mkdir(exist_ok=True)
+    monkeypatch.setattr("npc_engine.scratch.root", lambda: folder / "scratch")
 
 
 def _model(name: str) -> Path:

@@ -8,7 +8,7 @@ every request has one terminal reply. FakeLlama and the rig check the rest at ev
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,14 @@ N_REQUESTS = 2_000
 
 
 class Walk:
-    def __init__(self, folder: Path, seed: int, kind: str) -> None:
+    look_every = 20  # steps
+
+    def __init__(
+        self, folder: Path, seed: int, kind: str, names: Sequence[str] = NAMES, n_slots: int = 3
+    ) -> None:
         self.random = random.Random(seed)
-        self.fake = TimedLlama(n_slots=3, n_cells=400, n_batch=48, n_pos=1100)
+        self.names = names
+        self.fake = TimedLlama(n_slots=n_slots, n_cells=400, n_batch=48, n_pos=1100)
         self.fake.can_shift = kind == "shifts"
         self.fake.keeps_states = kind == "recurrent"
         self.fake.seconds = 0.001
@@ -42,12 +47,16 @@ class Walk:
         self.n_reread = 0
         self.counts: dict[str, int] = {}
 
-    def run(self, n: int) -> None:
-        moves: list[tuple[Callable[[], None], int]] = [
+    @property
+    def moves(self) -> list[tuple[Callable[[], None], int]]:
+        return [
             (self.spawn, 8), (self.say, 30), (self.event, 15), (self.hear, 10), (self.cancel, 10),
             (self.save, 2), (self.load, 2), (self.despawn, 2), (self.drop, 1), (self.fail, 1),
-            (self.look, 5), (self.pin, 4), (self.unpin, 3),
+            (self.look, 5), (self.pin, 4), (self.unpin, 3), (self.attend, 5),
         ]  # fmt: skip
+
+    def run(self, n: int) -> None:
+        moves = self.moves
         for _ in range(n):
             move = self.random.choices([m for m, _ in moves], [w for _, w in moves])[0]
             move()
@@ -69,7 +78,7 @@ class Walk:
             self.counts[name] = self.counts.get(name, 0) + 1
             if isinstance(reply, m.Saved):
                 self.note_saved(reply)
-        if self.rig.n_steps % 20 == 0:
+        if self.rig.n_steps % self.look_every == 0:
             self.check_canaries()
             drifts = [c.npc.drift for c in self.rig.engine.stage.characters.values()]
             self.n_reread = max(self.n_reread, *[d.n_reread for d in drifts if d], 0)
@@ -98,7 +107,7 @@ class Walk:
 
     @property
     def name(self) -> str:
-        return self.random.choice(NAMES)
+        return self.random.choice(self.names)
 
     def send(self, request: m.Request, client: bytes = GAME) -> str:
         return self.rig.send(request, client)
@@ -127,6 +136,9 @@ class Walk:
     def hear(self) -> None:
         name = self.name
         self.send(m.Hear(id=self.rig.id(), npc=name, text=self.words(name)))
+
+    def attend(self) -> None:
+        self.send(m.Attend(id=self.rig.id(), npc=self.name))
 
     def cancel(self) -> None:
         said = [key for key in self.saying if key in self.rig.open]

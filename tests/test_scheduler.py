@@ -115,6 +115,22 @@ def test_rule_5_idle_reading_waits_until_nobody_wants_anything() -> None:
     assert found(schedule([idle], 64, 8)) == [(idle, 8)]
 
 
+def test_rule_5_idle_reading_begins_with_the_likeliest_next_speaker() -> None:
+    first, second = claim(IDLE, 1), claim(IDLE, 1)  # in order of spawn
+    spoken, spoken_last = claim(IDLE, 1, 3), claim(IDLE, 1, 8)
+    expected, expected_last = claim(IDLE, 1, 1), claim(IDLE, 1, 0)
+    expected.expected, expected_last.expected = 5, 6
+    everybody = [first, spoken, expected, second, expected_last, spoken_last]
+    assert [run.claim for run in schedule(everybody, 64, 32)] == [
+        expected_last,
+        expected,
+        spoken_last,
+        spoken,
+        first,
+        second,
+    ]
+
+
 def test_rule_5_idle_time_gives_nobody_a_lead_over_the_player() -> None:
     """Who waited idly for long and is then spoken to ambiently is not urgent at once."""
     lazy = claim(IDLE, 50, 0)

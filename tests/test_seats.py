@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from npc_engine.ledger import Kind, Ledger, Segment
+from npc_engine.parking import Parking
 from npc_engine.scheduler import PATIENCE, Claim, Priority, schedule
 from npc_engine.seats import Seats
 from npc_engine.sequence import Sequence
@@ -110,6 +111,83 @@ def test_nobody_loses_a_slot_amid_a_line_to_an_equal() -> None:
         read(cache, speaker)
     speaker.speaking = False
     assert seats.seat([waiting]) == [waiting]
+
+
+def called(claim: Claim, arrival: int) -> Claim:
+    claim.called, claim.expected = True, arrival
+    return claim
+
+
+def test_who_is_called_takes_the_place_of_the_least_recently_used() -> None:
+    cache = FakeLlama(n_slots=2)
+    seats = Seats(2)
+    a, b = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
+    for c in seats.seat([a, b]):
+        read(cache, c)
+        c.priority = IDLE
+    c = called(claim(cache, IDLE), 3)
+    assert seats.seat([c]) == [c]
+    assert (a.sequence.slot, b.sequence.slot, c.called) == (None, 1, False)
+    called(b, 4)
+    assert seats.seat([b]) == [b], "it sits already: that counts as use"
+    assert seats.seat([called(a, 5)]) == [a]
+    assert (b.sequence.slot, c.sequence.slot) == (1, None)
+    assert cache.held(a.sequence.slot or 0) == [65] * 5
+
+
+def test_who_is_called_sends_out_nobody_who_is_needed() -> None:
+    cache = FakeLlama(n_slots=1)
+    seats = Seats(1)
+    speaker, waiting = claim(cache, AMBIENT, 1), called(claim(cache, IDLE), 2)
+    assert seats.seat([speaker, waiting]) == [speaker]
+    assert (waiting.called, waiting.n_skipped) == (True, 0)
+    read(cache, speaker)
+    speaker.priority = IDLE  # it has finished
+    assert seats.seat([waiting]) == [waiting]
+
+
+def test_two_who_are_called_do_not_swap_places() -> None:
+    cache = FakeLlama(n_slots=1)
+    seats = Seats(1)
+    early, late = called(claim(cache, IDLE), 1), called(claim(cache, IDLE), 2)
+    for _ in range(5):
+        assert seats.seat([early, late]) == [late]
+    spoken_since = claim(cache, NEAR, 3)
+    assert seats.seat([early, spoken_since]) == [spoken_since]
+    read(cache, spoken_since)
+    spoken_since.priority = IDLE
+    assert seats.seat([early]) == [], "somebody was spoken to since"
+
+
+def test_moves_are_timed() -> None:
+    cache = FakeLlama(n_slots=1)
+    now = itertools.count()
+    seats = Seats(1, clock=lambda: next(now) / 1000)
+    a, b = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
+    seats.seat([a])
+    assert (seats.parks.n, seats.call_ins.n) == (0, 0), "there was nothing to call in"
+    read(cache, a)
+    seats.seat([b])
+    read(cache, b)
+    seats.seat([a])
+    assert (seats.parks.n, seats.call_ins.n) == (2, 1)
+    for moves in (seats.parks, seats.call_ins):
+        assert 0.99 < moves.mean_ms < 1.01 and 0.99 < moves.last_ms < 1.01
+
+
+def test_whoever_leaves_while_parked_gives_up_its_room() -> None:
+    cache = FakeLlama(n_slots=1)
+    parking = Parking(0)
+    seats = Seats(1, parking)
+    a, b = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
+    seats.seat([a])
+    read(cache, a)
+    seats.seat([b])
+    copy = a.sequence.copy
+    assert copy is not None and copy.n_disk_bytes
+    seats.leave(a.sequence)
+    assert copy.is_released and a.sequence.copy is None
+    parking.close()
 
 
 def test_leaving_frees_the_slot_and_its_cells() -> None:

@@ -1,13 +1,16 @@
 """A sequence over the fake cache: whatever happens, the cells are what the ledger says."""
 
 import json
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from npc_engine.ledger import Kind, Ledger, Range, Segment
+from npc_engine.payload import Payload
 from npc_engine.sequence import Sequence
 from tests.fake_llama import FakeLlama
 
@@ -62,6 +65,11 @@ def read(sequence: Sequence, cache: FakeLlama, n: int) -> None:
         sequence.commit(len(tokens))
 
 
+def bytes_of(payload: Payload | None) -> bytes:
+    parts = payload.read() if payload else None
+    return parts[0] if parts else b""
+
+
 def saved(sequence: Sequence, cache: FakeLlama) -> Sequence:
     """The same character out of a save, with the ranges that the save says are stale."""
     old = sequence.ledger
@@ -75,7 +83,7 @@ def saved(sequence: Sequence, cache: FakeLlama) -> Sequence:
     if payload is None:
         new.uncache(0)
     else:
-        twin.adopt(payload, [*sequence.holes, (new.next_pos, -1)])
+        twin.adopt(bytes_of(payload), [*sequence.holes, (new.next_pos, -1)])
     return twin
 
 
@@ -92,6 +100,8 @@ class SequenceMachine(RuleBasedStateMachine):
         self.cache.can_shift = kind == "shifts"
         self.cache.keeps_states = kind == "recurrent"
         self.sequence = Sequence(Ledger(WINDOW, n_pos), self.cache)
+        self.folder = tempfile.TemporaryDirectory()
+        self.n_files = 0
         self.next_token = 0
         self.turn = 1
         self.persona = self._tokens(n_persona)
@@ -103,6 +113,9 @@ class SequenceMachine(RuleBasedStateMachine):
 
     def _loose(self) -> list[Segment]:
         return [s for s in self.sequence.ledger.segments if not s.pinned]
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
 
     @rule(kind=st.sampled_from([Kind.SAID, Kind.EVENT, Kind.REPLY]), n=st.integers(0, 50))
     def append(self, kind: Kind, n: int) -> None:
@@ -140,6 +153,23 @@ class SequenceMachine(RuleBasedStateMachine):
             assert not self.cache.slots[slot], "cells stayed behind"
             assert self.sequence.n_parked_bytes >= len(self.sequence.parked or b"")
         assert self.sequence.slot is None
+
+    @precondition(lambda self: self.sequence.copy is not None)
+    @rule(is_whole=st.booleans())
+    def to_disk(self, is_whole: bool) -> None:
+        """The parked copy goes into a file, which may be damaged: then it is read again."""
+        copy = self.sequence.copy
+        assert copy is not None
+        if copy.n_bytes:
+            self.n_files += 1
+            path = Path(self.folder.name) / str(self.n_files)
+            copy.write(path)
+            assert self.sequence.n_parked_bytes == 0
+            if not is_whole:
+                path.write_bytes(b"!" * copy.size)
+                self.sequence.seat(0)
+                assert self.cache.slots[0] == {}
+                assert self.sequence.n_pending == self.sequence.ledger.n_tokens
 
     @rule(slot=st.integers(0, 1))
     def seat(self, slot: int) -> None:
@@ -342,7 +372,7 @@ def test_a_stale_tail_of_a_save_is_removed() -> None:
         twin.append(Segment(s.kind, list(s.tokens), pinned=s.pinned))
         twin.ledger.segments[-1].start, twin.ledger.segments[-1].n_cached = s.start, s.n_cached
     twin.ledger.n_cells = 20
-    twin.adopt(sequence.payload() or b"", [(20, -1)])
+    twin.adopt(bytes_of(sequence.payload()), [(20, -1)])
     twin.seat(1)
     assert cache.held(1) == list(range(20))
     assert twin.n_pending == 0

@@ -1,5 +1,6 @@
 """The stage: names and limits, who sits, who is parked, and that nobody else is disturbed."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,7 +140,6 @@ def test_the_least_recently_used_is_parked(rig: Rig) -> None:
 def test_idle_reading_parks_nobody(rig: Rig) -> None:
     rig.rest()
     rig.event("A bell.", ["c", "d"])
-    rig.hear("d", "Wh")
     rig.rest()
     assert states(rig) == "RR--"
     assert "A bell." in rig.heard("c")
@@ -194,3 +194,198 @@ def test_speakers_of_equal_rank_do_not_push_each_other_out(rig: Rig) -> None:
         assert states(rig) == "RR--"
     for target in ids:
         rig.until(target)
+
+
+# -- attend, and parking on disk ---------------------------------------------------------------
+
+
+def attend(rig: Rig, name: str) -> None:
+    request = m.Attend(id=rig.id(), npc=name)
+    assert rig.ask(request) == m.Ok(id=request.id)
+
+
+def test_attend_calls_in_early(rig: Rig) -> None:
+    for name in "abcd":
+        rig.talk(name)
+    rig.rest()
+    assert states(rig) == "ppRR"
+    rig.event("A bell.", ["a"])
+    rig.rest()
+    assert rig["a"].npc.sequence.n_pending > 0, "idle reading parks nobody"
+    attend(rig, "a")
+    rig.rest()
+    assert states(rig) == "RppR", "c was used least recently"
+    assert rig["a"].npc.sequence.n_pending == 0
+    attend(rig, "b")
+    assert states(rig) == "RRpp"
+    n_calls = rig.ask(m.Stats(id="s")).stats["n_call_ins"]
+    for name in "ab":
+        rig.talk(name)
+    assert rig.ask(m.Stats(id="s")).stats["n_call_ins"] == n_calls, "nothing was left to do"
+
+
+def test_attend_of_who_is_not_there(rig: Rig) -> None:
+    error = rig.ask(m.Attend(id="x", npc="nobody"))
+    assert isinstance(error, m.Error) and error.code == "unknown_npc"
+
+
+def test_attend_waits_for_who_speaks(rig: Rig) -> None:
+    speech = [rig.say(name, priority="ambient") for name in "ab"]
+    rig.steps(10)
+    attend(rig, "c")
+    rig.steps(5)
+    assert states(rig)[:2] == "RR"
+    for target in speech:
+        rig.until(target)
+    rig.rest()
+    assert states(rig)[2] == "R"
+
+
+def test_hear_calls_in_and_is_read_first(rig: Rig) -> None:
+    for name in "abcd":
+        rig.talk(name)
+    for name in "abcd":
+        rig.event("A bell.", [name])
+    rig.hear("b", "Have you se")
+    rig.fake.batches.clear()
+    rig.step()
+    slot = rig["b"].npc.sequence.slot
+    assert slot is not None
+    assert rig.fake.batches[0][0][0] == slot
+    rig.rest()
+    assert rig["b"].npc.sequence.n_pending == 0
+
+
+def test_half_a_line_that_came_behind_another_still_counts(rig: Rig) -> None:
+    first, second = rig.say("a", "One."), rig.say("a", "Two.")
+    rig.step()
+    rig.hear("a", "And th")
+    rig.until(first)
+    rig.until(second)
+    rig.rest()
+    assert rig["a"].claim.expected
+    assert rig["a"].npc.ledger.segments[-1].text == "And th"
+    rig.talk("a", "And then?")
+    assert not rig["a"].claim.expected
+
+
+def test_idle_time_reads_for_the_likeliest_next_speaker_first(tmp_path: Path) -> None:
+    fake = TimedLlama(n_slots=4, n_batch=16, mind=scripted("Hm."))
+    rig = Rig(tmp_path, fake=fake)
+    for name in "abcd":
+        rig.spawn(name)
+    rig.rest()
+    rig.talk("c")
+    rig.talk("b")
+    rig.rest()
+    slots = {rig[name].npc.sequence.slot: name for name in "abcd"}
+    rig.event("A bell tolls for a while.")
+    attend(rig, "d")
+    rig.fake.batches.clear()
+    rig.rest()
+    read = [slots[span[0]] for batch in rig.fake.batches for span in batch]
+    assert list(dict.fromkeys(read)) == ["d", "b", "c", "a"]
+    rig.close()
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    """Two slots, four characters, and no RAM for whoever is parked."""
+    monkeypatch.setattr("npc_engine.scratch.RESERVE_BYTES", 0)
+    fake = TimedLlama(n_slots=2, mind=scripted("Words upon words."))
+    rig = Rig(tmp_path / "saves", fake=fake, park_ram=0)
+    rig.engine.stage.parking._under = tmp_path / "disk"
+    (tmp_path / "disk").mkdir()
+    for name in "abcd":
+        rig.spawn(name)
+        rig.talk(name, f"I am {name}.")
+    written(rig)
+    yield rig
+    rig.close()
+    assert list((tmp_path / "disk").iterdir()) == []
+
+
+def written(rig: Rig) -> None:
+    """Wait until the writer has nothing left to do."""
+    ready = threading.Event()
+    rig.engine._files.run(ready.set)
+    assert ready.wait(20)
+    rig.step()
+
+
+def listed(rig: Rig) -> str:
+    npcs = rig.ask(m.List(id=rig.id())).npcs
+    return "".join(npc.state[0] for npc in npcs)
+
+
+def test_beyond_the_budget_they_are_parked_on_disk(on_disk: Rig) -> None:
+    rig = on_disk
+    assert listed(rig) == "ffrr"
+    stats = rig.ask(m.Stats(id="s")).stats
+    assert (stats["n_parked"], stats["parked_bytes"]) == (2, 0)
+    copies = [rig[name].npc.sequence.copy for name in "ab"]
+    assert stats["parked_disk_bytes"] == sum(copy.size for copy in copies if copy) > 0
+    known = rig["a"].npc.ledger.n_cells
+    assert rig.talk("a", "Two.").stats.n_cached == known, "nothing was read again"
+    written(rig)
+    assert listed(rig) == "rffr"
+    rig.ask(m.Despawn(id="d", npc="b"))
+    assert rig.ask(m.Stats(id="s")).stats["n_parked"] == 1
+
+
+def test_a_save_holds_who_is_parked_on_disk(on_disk: Rig) -> None:
+    rig = on_disk
+    saved = rig.send(m.Save(id="save", slot="s"))
+    tokens = {name: rig.tokens(name) for name in "abcd"}
+    attend(rig, "a")  # while it is being saved
+    rig.until(saved)
+    for name in "abcd":
+        rig.ask(m.Despawn(id=rig.id(), npc=name))
+    loaded = rig.load("s")
+    assert {npc.npc: npc.source for npc in loaded.npcs} == dict.fromkeys("abcd", "payload")
+    assert {name: rig.tokens(name) for name in "abcd"} == tokens
+    written(rig)
+    rig.step()
+    written(rig)
+    assert rig.ask(m.Stats(id="s")).stats["parked_bytes"] == 0
+    for name in "abcd":
+        known = rig[name].npc.ledger.n_cells
+        assert rig.talk(name).stats.n_cached == known
+
+
+def test_whose_file_is_lost_is_read_again(on_disk: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig = on_disk
+    rig.may_lose = True
+    for path in (rig.engine.stage.parking._under or Path()).rglob("*"):
+        if path.name.isdecimal():
+            path.write_bytes(b"garbage")
+    saved = rig.save("s")
+    assert isinstance(saved, m.Saved), "a save without its cells is a save"
+    rig.fake.batches.clear()
+    assert rig.talk("a", "Two.").reason == "stop"
+    n_read = sum(len(span[2]) for batch in rig.fake.batches for span in batch)
+    assert n_read >= rig["a"].npc.ledger.n_cells
+    assert "I am a." in rig.heard("a")
+    assert caplog.text.count("not what was written") == 2, "once for each"
+    loaded = {npc.npc: npc.source for npc in rig.load("s").npcs}
+    assert loaded == {"a": "tokens", "b": "tokens", "c": "payload", "d": "payload"}
+
+
+def test_a_full_disk_costs_a_new_reading(
+    on_disk: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = on_disk
+    rig.may_lose = True
+
+    def fail(fd: int, data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("npc_engine.payload._write", fail)
+    for name in "abcd":
+        assert rig.talk(name, "Again.").reason == "stop"
+        written(rig)
+    stats = rig.ask(m.Stats(id="s")).stats
+    assert (stats["parked_bytes"], stats["parked_disk_bytes"]) == (0, 0)
+    assert caplog.text.count("found no room") == 1
+    for name in "abcd":
+        assert f"I am {name}." in rig.heard(name)

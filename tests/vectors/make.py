@@ -101,6 +101,7 @@ VALID: dict[str, dict[str, Any]] = {
         "text": "Who a",
         "speaker": "Tom",
     },
+    "request-attend": {"type": "attend", "id": "4", "npc": "mara"},
     "request-event": {"type": "event", "id": "5", "npcs": "*", "text": "The bell tolls."},
     "request-event-full": {
         "type": "event",
