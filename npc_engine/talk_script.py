@@ -4,6 +4,7 @@ Owns the character's card and the lines. The same number of lines is the same ta
 """
 
 import random
+from collections.abc import Iterator, Sequence
 
 __all__ = ["CARD", "lines"]
 
@@ -48,13 +49,22 @@ WHERE = (
 
 
 def lines(n: int) -> list[str]:
-    """Return the player's `n` lines: about 10 to 45 tokens each."""
+    """Return the player's `n` lines: about 10 to 45 tokens each.
+
+    Openings and questions come in rounds: any few lines in a row are as long as any others, on
+    average, so that early turns can be held against late ones.
+    """
     rng = random.Random(SEED)  # noqa: S311
-    return [_line(rng) for _ in range(n)]
+    openings, questions = _rounds(OPENINGS, rng), _rounds(QUESTIONS, rng)
+    return [_line(next(openings), next(questions), rng) for _ in range(n)]
 
 
-def _line(rng: random.Random) -> str:
-    question = rng.choice(QUESTIONS).format(
-        who=rng.choice(WHO), what=rng.choice(WHAT), where=rng.choice(WHERE)
-    )
-    return f"{rng.choice(OPENINGS)} {question}".strip()
+def _rounds(texts: Sequence[str], rng: random.Random) -> Iterator[str]:
+    """Yield all of them in some order, then in another, for ever."""
+    while True:
+        yield from rng.sample(texts, len(texts))
+
+
+def _line(opening: str, question: str, rng: random.Random) -> str:
+    asked = question.format(who=rng.choice(WHO), what=rng.choice(WHAT), where=rng.choice(WHERE))
+    return f"{opening} {asked}".strip()
