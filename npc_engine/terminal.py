@@ -39,11 +39,9 @@ WINDOW_STYLES = {
     "mark": "bold red",
     "head": "bold",
     "note": "dim",
-    "speaks": "bold green",
-    "waits": "yellow",
-    "parked": "dim",
-    "frozen": "dim",
 }
+TOP_STYLES = {"speaks": "bold green", "waits": "yellow", "parked": "dim", "frozen": "dim"}
+STYLES = WINDOW_STYLES | TOP_STYLES
 
 
 class Screen:
@@ -197,7 +195,7 @@ class Screen:
 
 
 def _picture(rows: Sequence[window_bars.Row]) -> Text:
-    pieces = [[(text, WINDOW_STYLES.get(style, "")) for style, text in row] for row in rows]
+    pieces = [[(text, STYLES.get(style, "")) for style, text in row] for row in rows]
     return Text("\n", no_wrap=True, overflow="crop").join(Text.assemble(*row) for row in pieces)
 
 
