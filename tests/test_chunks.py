@@ -58,6 +58,17 @@ def test_rows_take_their_time_first() -> None:
     assert chunks.chunk(True, n_rows=0) == 50  # they pause while a player's line is read
 
 
+def test_rows_on_fewer_threads_take_longer_at_worst_by_as_much() -> None:
+    chunks = Chunks(50, 512)
+    for n_threads in (1, 2):
+        chunks.note(100, 0, 0.1, n_threads)
+    chunks.note(0, 2, 0.020, 2)
+    assert chunks.chunk(True, 2, 2) == 30
+    assert chunks.chunk(True, 2, 1) == 10
+    chunks.note(0, 2, 0.020, 1)
+    assert chunks.chunk(True, 2, 2) == 30  # more threads may gain nothing
+
+
 @pytest.mark.parametrize("token_ms", [0.3, 2, 10], ids=["fast", "usual", "slow"])
 @pytest.mark.parametrize("n_rows", [0, 1, 8])
 @pytest.mark.parametrize("n_threads", [1, 2])

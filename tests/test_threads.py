@@ -206,6 +206,25 @@ def test_a_game_that_comes_and_goes_all_the_time(period: int) -> None:
     assert seconds[0] < 1.1 * min(seconds[1:])
 
 
+def test_steps_of_a_new_kind_begin_where_smaller_ones_are() -> None:
+    threads = auto(2)
+    while threads.settled(1) == 1:
+        run(Machine(hiccups=0), threads, [1])
+    assert [threads.count(n) for n in SIZES] == [2, 2, 2, 1]  # but reading is another matter
+
+
+def test_what_a_game_cost_is_not_held_against_probes() -> None:
+    threads = auto(2)
+    quiet = Machine(noise=0.01, hiccups=0)
+    run(quiet, threads, [1] * 100)
+    threads._kinds[0].debt = 60.0
+    run(quiet, threads, [1] * 60)  # it pays off slowly
+    assert threads.count(1) == 2 and threads._kinds[0].debt > 50
+    threads.note(1, 3.0)
+    run(quiet, threads, [1] * 60)
+    assert threads.settled(1) == 2
+
+
 def test_a_fixed_count_is_fixed() -> None:
     threads = Threads(3)
     assert threads.is_fixed and not auto(4).is_fixed

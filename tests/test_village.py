@@ -230,6 +230,18 @@ def test_a_long_line_gives_way_to_a_game(tmp_path: Path) -> None:
     rig.close()
 
 
+def test_ambient_speech_alone_finds_its_threads_between_its_pauses(tmp_path: Path) -> None:
+    fake = VillageLlama(n_slots=4, n_batch=512, mind=ENDLESS)
+    fake.machine = Machine(2, noise=0.03, hiccups=0)
+    rig = Rig(tmp_path, fake=fake, threads=Threads(1, 2))
+    rig.spawn("mara")
+    rig.say("mara", "Chat.", priority="ambient", stream=["text"], max_tokens=100_000)
+    for _ in range(200):
+        walk(rig)
+    assert rig.ask(m.Stats(id="s")).stats["n_threads"] == 2
+    rig.close()
+
+
 def test_a_count_that_is_given_stays(tmp_path: Path) -> None:
     fake = VillageLlama(n_threads=3, mind=ENDLESS)
     fake.machine = Machine(4)
