@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from npc_engine import pins
+from npc_engine import overhearing, pins
 from npc_engine.config import N_RECENT, Sampling
 from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
+from npc_engine.hearsay import Cue, Ears, Overheard, Unheard
 from npc_engine.ledger import Kind
 from npc_engine.messages import (
     Done,
@@ -38,7 +39,7 @@ log = logging.getLogger("npc_engine")
 MAX_WAITING_EVENTS = 64  # kept while a character finishes its line; the newest win
 
 Send = Callable[[bytes, Reply], None]
-Heard = Say | Hear | Event | Pin | Unpin
+Heard = Say | Hear | Event | Pin | Unpin | Overheard | Unheard
 """What a character takes in, in order."""
 Why = Literal["stop", "length", "cancelled", "slow_client"]
 
@@ -72,6 +73,7 @@ class Character:
         self.npc = npc
         self.claim = Claim(npc.name, npc.sequence, Priority.IDLE, 0)
         self.speaking: Speaking | None = None
+        self.ears: Ears | None = None
         self._said: Speaking | None = None
         self._inbox: deque[_Waiting] = deque()
         self._mouth = mouth
@@ -111,12 +113,23 @@ class Character:
             )
         if (kind is Event and len(same) >= MAX_WAITING_EVENTS) or (kind is Hear and same):
             self._inbox.remove(same[0])  # the newest count
+        elif isinstance(request, Overheard) and self._hears_on(request):
+            return
         self._inbox.append(_Waiting(client, request, self._clock(), order))
         self.claim.asleep = False
+
+    def _hears_on(self, more: Overheard) -> bool:
+        """Whether it is more of what waits as the last already: one of them is enough."""
+        last = self._inbox[-1].request if self._inbox else None
+        if not isinstance(last, Overheard) or last.utterance != more.utterance:
+            return False
+        last.text += more.text
+        return True
 
     def advance(self) -> None:
         """Serve the inbox in order, up to the next line that it has to answer."""
         self.claim.watched = self.npc.wants_to_look
+        self.claim.listening = self.ears is not None
         while self._inbox and self.speaking is None:
             waiting = self._inbox.popleft()
             try:
@@ -129,7 +142,7 @@ class Character:
                 self._refuse(waiting, Internal("The engine failed.", "Its log has the details."))
 
     def _refuse(self, waiting: _Waiting, error: NpcError) -> None:
-        if not isinstance(waiting.request, Hear | Event):  # those have their `ok` already
+        if isinstance(waiting.request, Say | Pin | Unpin):  # the others have no answer to come
             self._send(waiting.client, error_reply(error, waiting.request.id))
 
     def _serve(self, waiting: _Waiting) -> None:
@@ -140,6 +153,10 @@ class Character:
             self.npc.hear(request.speaker, request.text)
         elif isinstance(request, Event):
             self._perceive(request, waiting.received)
+        elif isinstance(request, Overheard):
+            overhearing.overhear(self.npc, request)
+        elif isinstance(request, Unheard):
+            overhearing.unhear(self.npc, request)
         else:
             self._keep(waiting, request)
 
@@ -168,7 +185,7 @@ class Character:
         speaking = Speaking(
             request,
             waiting.client,
-            names=(npc.card.char, USER, request.speaker),
+            names=(npc.card.char, USER, request.speaker, *(self.ears.voices if self.ears else ())),
             stop=(*npc.voice.pieces.stop, *npc.sampling.stop),
             sampler=sampler,
             received=waiting.received,
@@ -176,7 +193,12 @@ class Character:
         speaking.turn = npc.turn
         speaking.n_evicted_before = npc.ledger.n_evicted
         try:
-            n_prompt, n_cached, truncated = npc.say(request.speaker, request.text, request.notes)
+            n_prompt, n_cached, truncated = npc.say(
+                request.speaker,
+                request.text,
+                request.notes,
+                answers=request.answers if isinstance(request, Cue) else 0,
+            )
         except BaseException:
             sampler.close()
             raise
@@ -190,6 +212,8 @@ class Character:
         self.claim.priority = Priority[request.priority.upper()]
         self.claim.order = waiting.order
         self.claim.asleep = False  # it may have failed since this line came in
+        if self.ears is not None:
+            self.ears.begin(npc.name, request)
 
     def _seed(self) -> int:
         """Every turn has its own seed, so that a restored character goes on as it would have."""
@@ -225,6 +249,8 @@ class Character:
         self.npc.speak(token)
         for record in speaking.feed(self.npc.voice.vocabulary.piece(token)):
             self._send(speaking.client, record)
+        if speaking.has_new_line and self.ears is not None:
+            self.ears.hear(self.npc.name, speaking.detokenizer.text[: speaking.line_end])
         if speaking.detokenizer.stopped:
             self._finish("stop")
         elif speaking.is_full:
@@ -258,6 +284,8 @@ class Character:
             self.npc.sequence.forget_cache()
             self.claim.asleep = True
             self._said = None
+        if self.ears is not None:
+            self.ears.end(self.npc.name, text, interrupted)
 
     def _quiet(self) -> Speaking:
         speaking, self.speaking = self.speaking, None
@@ -288,7 +316,11 @@ class Character:
         if text == words.text:
             return True
         self._said = None
-        return self.npc.cut_back(said.turn, text, words.raw_offset(len(text)))
+        if not self.npc.cut_back(said.turn, text, words.raw_offset(len(text))):
+            return False
+        if self.ears is not None:
+            self.ears.unsay(self.npc.name, text)
+        return True
 
     def cancel(self, client: bytes, request_id: str, heard: int | None) -> bool:
         """Cut a `say` short, or take it out of the inbox; False when there is none such."""

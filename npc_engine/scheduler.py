@@ -12,7 +12,9 @@ Rules
  3. While a player's line is being read, ambient speech pauses: its rows stay out.
  4. Whoever was left out `patience` steps in a row counts as one priority higher for each such
     stretch: nobody starves.
- 5. Idle reading (personas, events, half-typed lines) only when nobody speaks or waits to.
+ 5. Idle reading (personas, events, half-typed lines) only when nobody speaks or waits to. What is
+    heard in a scene (`listening`) is read beside speech that is not for the player, too: its hearer
+    is to answer next.
 """
 
 from collections.abc import Iterable
@@ -40,7 +42,7 @@ class Claim:
     """A sequence's wish for a place in the batch. `order`: arrival, lower is earlier.
 
     `asleep`: it has pending tokens, but is not to be read until it is spoken to. `watched`: what
-    it would say next is looked at also when nobody speaks to it (see `drift`).
+    it would say next is looked at also when nobody speaks to it (see `drift`). `listening`: rule 5.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Claim:
     n_skipped: int = 0
     asleep: bool = False
     watched: bool = False
+    listening: bool = False
 
     @property
     def urgent(self) -> bool:
@@ -82,7 +85,7 @@ def schedule(claims: Iterable[Claim], n_batch: int, chunk: int) -> list[Run]:
     """Return the runs of the next batch, in batch order; ages those left out (not idle ones)."""
     waiting = sorted((c for c in claims if c.sequence.n_pending), key=lambda c: c.rank)
     urgent = [c for c in waiting if c.urgent]
-    allowed = _without_paused(urgent) if urgent else waiting
+    allowed = _without_paused(urgent) + _listeners(waiting, urgent) if urgent else waiting
     runs: list[Run] = []
     n_free = n_batch
     for claim in (c for c in allowed if c.is_row):
@@ -104,6 +107,13 @@ def _without_paused(urgent: list[Claim]) -> list[Claim]:
     if not any(c.priority is Priority.PLAYER and not c.speaking for c in urgent):
         return urgent
     return [c for c in urgent if c.rank[0] < Priority.AMBIENT]
+
+
+def _listeners(waiting: list[Claim], urgent: list[Claim]) -> list[Claim]:
+    """Rule 5: who reads ahead what it hears."""
+    if any(c.priority is Priority.PLAYER for c in urgent):
+        return []
+    return [c for c in waiting if c.listening and not c.urgent]
 
 
 def _age(waiting: list[Claim], runs: list[Run]) -> None:

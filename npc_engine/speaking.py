@@ -39,6 +39,8 @@ class Speaking:
         self.stats = DoneStats()
         self.received = received
         self.first: float | None = None
+        self.line_end = 0  # offset in the text behind the last whole line
+        self.has_new_line = False  # whether the last piece completed a line
         self._seq = 0
         self._has_said = False
         self._stream = frozenset(request.stream)
@@ -87,6 +89,9 @@ class Speaking:
         )
 
     def _records(self, found: list[Found]) -> list[Reply]:
+        ends = [f.end for f in found if f.kind == "line"]
+        self.has_new_line = bool(ends)
+        self.line_end = max(ends, default=self.line_end)
         return [self._record(f) for f in found if f.kind in self._stream]
 
     def _record(self, found: Found) -> Reply:

@@ -26,6 +26,7 @@ def info_of(character: Character) -> NpcInfo:
         n_pinned=ledger.n_pinned,
         n_window=ledger.window,
         speaking=character.speaking is not None,
+        scene=character.ears.name if character.ears else None,
     )
 
 
