@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from npc_engine import overhearing, pins
 from npc_engine.config import N_RECENT, Sampling
 from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
-from npc_engine.hearsay import Cue, Ears, Overheard, Unheard
+from npc_engine.hearsay import Cue, Ears, Overheard, Unheard, Unsaid
 from npc_engine.ledger import Kind
 from npc_engine.messages import (
     Done,
@@ -39,7 +39,7 @@ log = logging.getLogger("npc_engine")
 MAX_WAITING_EVENTS = 64  # kept while a character finishes its line; the newest win
 
 Send = Callable[[bytes, Reply], None]
-Heard = Say | Hear | Event | Pin | Unpin | Overheard | Unheard
+Heard = Say | Hear | Event | Pin | Unpin | Overheard | Unheard | Unsaid
 """What a character takes in, in order."""
 Why = Literal["stop", "length", "cancelled", "slow_client"]
 
@@ -154,9 +154,11 @@ class Character:
         elif isinstance(request, Event):
             self._perceive(request, waiting.received)
         elif isinstance(request, Overheard):
-            overhearing.overhear(self.npc, request)
+            overhearing.overhear(self.npc, request.utterance, request.speaker, request.text)
         elif isinstance(request, Unheard):
-            overhearing.unhear(self.npc, request)
+            overhearing.unhear(self.npc, request.utterance, request.speaker, request.text)
+        elif isinstance(request, Unsaid):
+            self._take_back(request)
         else:
             self._keep(waiting, request)
 
@@ -263,19 +265,17 @@ class Character:
         text = speaking.detokenizer.text
         self._send_done(speaking, why, text)
         self._said = speaking
-        self._end_turn(text, speaking.detokenizer.kept_bytes, interrupted=False)
+        self._end_turn(speaking, text, speaking.detokenizer.kept_bytes, interrupted=False)
 
     def _interrupt(self, why: Why, heard: int | None) -> None:
         """Cut the reply back to what the player heard, in the ledger and in the cache."""
         speaking = self._quiet()
         words = speaking.detokenizer
-        text = words.text
-        if heard is not None:
-            text = text[: words.heard(heard)]
+        text = words.text if heard is None else speaking.heard(heard)
         self._send_done(speaking, why, text)
-        self._end_turn(text, words.raw_offset(len(text)), interrupted=True)
+        self._end_turn(speaking, text, words.raw_offset(len(text)), interrupted=True)
 
-    def _end_turn(self, text: str, n_bytes: int, interrupted: bool) -> None:
+    def _end_turn(self, speaking: Speaking, text: str, n_bytes: int, interrupted: bool) -> None:
         """Close the turn behind a reply that has its answer: a failure here is only logged."""
         try:
             self.npc.finish(text, n_bytes, interrupted)
@@ -285,7 +285,7 @@ class Character:
             self.claim.asleep = True
             self._said = None
         if self.ears is not None:
-            self.ears.end(self.npc.name, text, interrupted)
+            self.ears.end(self.npc.name, speaking, text, interrupted)
 
     def _quiet(self) -> Speaking:
         speaking, self.speaking = self.speaking, None
@@ -311,16 +311,27 @@ class Character:
         said = self._said
         if said is None or self.speaking or (said.client, said.request.id) != (client, request_id):
             return False
-        words = said.detokenizer
-        text = words.text[: words.heard(heard)]
-        if text == words.text:
-            return True
-        self._said = None
-        if not self.npc.cut_back(said.turn, text, words.raw_offset(len(text))):
+        text = said.heard(heard)
+        if not self._cut_back(said, text):
             return False
         if self.ears is not None:
             self.ears.unsay(self.npc.name, text)
         return True
+
+    def _cut_back(self, said: Speaking, text: str) -> bool:
+        words = said.detokenizer
+        if text == words.text:
+            return True
+        self._said = None
+        return self.npc.cut_back(said.turn, text, words.raw_offset(len(text)))
+
+    def _take_back(self, unsaid: Unsaid) -> None:
+        """Live on as if what nobody heard had not been said."""
+        self.npc.take_back(unsaid.turn, unsaid.gone)
+        if unsaid.turn:
+            self._said = None
+        if unsaid.said is not None:
+            self._cut_back(unsaid.said, unsaid.said.heard(unsaid.heard))
 
     def cancel(self, client: bytes, request_id: str, heard: int | None) -> bool:
         """Cut a `say` short, or take it out of the inbox; False when there is none such."""
@@ -364,7 +375,7 @@ class Character:
         if self.speaking:
             speaking = self._quiet()
             self._send(speaking.client, error_reply(error, speaking.request.id))
-            self._end_turn("", 0, interrupted=True)
+            self._end_turn(speaking, "", 0, interrupted=True)
 
     def _send_unsaid(self, waiting: _Waiting, why: Why) -> None:
         waited = (self._clock() - waiting.received) * 1000

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from npc_engine.messages import Say
+from npc_engine.speaking import Speaking
 
-__all__ = ["Cue", "Ears", "Overheard", "Unheard"]
+__all__ = ["Cue", "Ears", "Overheard", "Unheard", "Unsaid"]
 
 
 class Cue(Say, tag="say"):
@@ -45,6 +46,22 @@ class Unheard:
     text: str
 
 
+@dataclass(slots=True)
+class Unsaid:
+    """Talk that the player never heard is taken back: it counts as never said.
+
+    `gone`: utterances of others. `turn`: the first of its own turns that are taken back, 0 for
+    none. `said`: its own reply that was heard in part, to the first `heard` characters of its
+    lines.
+    """
+
+    id: ClassVar[str] = ""
+    gone: frozenset[int]
+    turn: int = 0
+    said: Speaking | None = None
+    heard: int = 0
+
+
 class Ears(Protocol):
     """Whoever is present when a character talks. `npc` is the character's name."""
 
@@ -62,8 +79,8 @@ class Ears(Protocol):
     def hear(self, npc: str, text: str) -> None:
         """It has said this much so far, in whole lines."""
 
-    def end(self, npc: str, text: str, interrupted: bool) -> None:
-        """Its reply has ended: this is what it remembers of it."""
+    def end(self, npc: str, said: Speaking, text: str, interrupted: bool) -> None:
+        """Its reply has ended: `text` is what it remembers of it."""
 
     def unsay(self, npc: str, text: str) -> None:
         """Its last reply, ended before, is cut back to this."""

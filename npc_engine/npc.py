@@ -12,6 +12,7 @@ event 15 %, the notes of a turn 10 %; a reply gets what then remains. So a turn 
 the past has left.
 """
 
+from collections.abc import Collection
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
@@ -393,6 +394,30 @@ class Npc:
             self.sequence.append(segment)
         self.sequence.make_room(0, self.turn)
         return True
+
+    def take_back(self, turn: int, gone: Collection[int]) -> None:
+        """Take back its turns from `turn` on (0: none), and what it heard of the talk in `gone`.
+
+        What else it heard since stays, in the turn that is open again. Nothing changes when one of
+        those turns is pinned.
+        """
+        if not turn:
+            self.sequence.drop([s for s in self._open_turn() if s.utterance in gone])
+            return
+        since = [s for s in self.ledger.segments if s.turn >= turn and s.kind is not Kind.PERSONA]
+        if any(s.pinned for s in since):
+            return
+        draft = self._take_draft()
+        self.sequence.drop(since)
+        self.turn = turn
+        for s in since:
+            # What was said to it and heard by nobody else was the scene's own cue.
+            heard = s.kind is Kind.EVENT or (s.kind is Kind.SAID and s.utterance)
+            if heard and s is not draft and s.utterance not in gone:
+                line = s.text if s.text.endswith("\n") else s.text + "\n"
+                self._add_event(line, s.importance, s.expires).utterance = s.utterance
+        if draft is not None:
+            self._set_said(draft.text)
 
     def _cut_reply(self, n_bytes: int, interrupted: bool) -> None:
         reply = self.reply

@@ -8,37 +8,31 @@ is read ahead; the one that the character answers becomes what was said to it, w
 nothing is read twice. It knows no scene and no inbox.
 """
 
-from npc_engine.hearsay import Overheard, Unheard
 from npc_engine.npc import CUT_OFF, Npc, label_of
 from npc_engine.voice import clean
 
 __all__ = ["overhear", "unhear"]
 
 
-def overhear(npc: Npc, heard: Overheard) -> None:
-    """Hear more of what somebody says."""
-    words = clean(heard.text)
+def overhear(npc: Npc, utterance: int, speaker: str, more: str) -> None:
+    """Hear more of what somebody says. `more` begins with its own space, if there is one."""
+    words = clean(more)
     if not words:
         return
-    pieces = npc.heard_of(heard.utterance)
+    line = label_of(speaker) + words
+    pieces = npc.heard_of(utterance)
     if pieces and pieces[-1] is npc.ledger.segments[-1] and not pieces[-1].text.endswith("\n"):
-        gap = " " if heard.text[0].isspace() else ""
-        line = pieces[-1].text + gap + words
+        line = pieces[-1].text + (" " if more[0].isspace() else "") + words
         if npc.grow(pieces[-1], line):
             return
-    else:
-        line = label_of(heard.speaker) + words
-    npc.add_heard(line, heard.utterance)
+    npc.add_heard(line, utterance)
 
 
-def unhear(npc: Npc, cut: Unheard) -> None:
-    """Correct a line that was cut short after it was heard; not once it was answered."""
-    pieces = npc.heard_of(cut.utterance)
+def unhear(npc: Npc, utterance: int, speaker: str, text: str) -> None:
+    """Cut a line back to `text` after it was heard; not once it was answered."""
+    pieces = npc.heard_of(utterance)
     npc.sequence.drop(pieces)
-    words = clean(cut.text)
-    if pieces and words and not _is_half_answered(npc, cut.utterance):
-        npc.add_heard(label_of(cut.speaker) + words + CUT_OFF, cut.utterance)
-
-
-def _is_half_answered(npc: Npc, utterance: int) -> bool:
-    return any(s.utterance == utterance for s in npc.ledger.segments)
+    words = clean(text)
+    is_half_answered = any(s.utterance == utterance for s in npc.ledger.segments)
+    if pieces and words and not is_half_answered:
+        npc.add_heard(label_of(speaker) + words + CUT_OFF, utterance)

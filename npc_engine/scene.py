@@ -13,7 +13,9 @@ Rules
  2. Whoever is present hears every word once: the talk of members as it is, and what a player says
     to one of them, with the answer. Who joins hears what is said from then on.
  3. A line that is cut short is cut for those who heard it, too, unless they have answered it.
- 4. The scene ends once: `turns`, `alone`, `cancelled`, `slow_client`, or an error in a turn.
+ 4. Talk is decoded faster than it is read aloud: when the scene ends before the player has heard
+    all of it, the rest is taken back from everybody, back to the last time that a player spoke.
+ 5. The scene ends once: `turns`, `alone`, `cancelled`, `slow_client`, or an error in a turn.
 
 It knows its members by their inboxes, and no llama, no batch and no socket.
 """
@@ -24,8 +26,9 @@ from typing import Literal, Protocol
 
 from npc_engine import messages as m
 from npc_engine.addressed import called
-from npc_engine.hearsay import Cue, Ears, Overheard, Unheard
+from npc_engine.hearsay import Cue, Ears, Overheard, Unheard, Unsaid
 from npc_engine.npc import CUT_OFF, USER, Npc
+from npc_engine.speaking import Speaking
 from npc_engine.voice import clean
 
 __all__ = ["Member", "Scene", "Why"]
@@ -39,11 +42,12 @@ class Member(Protocol):
 
     npc: Npc
     ears: Ears | None
+    speaking: Speaking | None
 
     def take(
         self,
         client: bytes,
-        request: m.Say | m.Event | Overheard | Unheard,
+        request: m.Say | m.Event | Overheard | Unheard | Unsaid,
         order: int,
         max_queue: int,
     ) -> None:
@@ -55,14 +59,20 @@ class Member(Protocol):
 
 @dataclass(eq=False)
 class _Utterance:
-    """One reply as the others hear it. `n_told`: characters that they have heard."""
+    """One reply as the others hear it. `n_told`: characters that they have heard.
+
+    `turn`: the speaker's, `n_before`: characters of the scene's lines before it.
+    """
 
     number: int
     npc: str
     voice: str
     hearers: list[str]
+    turn: int
+    n_before: int
     text: str = ""
     n_told: int = 0
+    said: Speaking | None = None
 
 
 class Scene:
@@ -95,6 +105,8 @@ class Scene:
         self._outcome: m.Done | m.Error | None = None  # its terminal record
         self._talking: dict[str, _Utterance] = {}
         self._last: _Utterance | None = None
+        self._turns: list[_Utterance] = []  # since a player spoke last
+        self._turns_at_end: dict[str, int] = {}
         self._n_records = self._n_lines = 0
         self._n_spoken = self._n_spoken_before = 0  # characters of lines; of earlier turns
 
@@ -227,12 +239,42 @@ class Scene:
             return
         self._is_ending = True
         self._break_off(None if heard is None else max(0, heard - self._n_spoken_before))
+        if heard is not None:
+            self._take_back(heard)
         self._finish(
             m.SceneDone(id=self.request.id, scene=self.name, n_turns=self.n_turns, reason=why)
         )
 
+    def take_back_late(self, heard: int) -> bool:
+        """The same after its end, once; False when a member has said or begun something since."""
+        if self._turns_at_end != self._turns_now or any(m.speaking for m in self.members.values()):
+            return False
+        self._turns_at_end = {}
+        self._take_back(heard)
+        return True
+
+    @property
+    def _turns_now(self) -> dict[str, int]:
+        return {name: member.npc.turn for name, member in self.members.items()}
+
+    def _take_back(self, heard: int) -> None:
+        """Let nobody know of what lies beyond the first `heard` characters (rule 4)."""
+        unsaid = [u for u in self._turns if u.n_before >= heard]
+        last = next((u for u in reversed(self._turns) if u.n_before < heard), None)
+        gone = frozenset(u.number for u in unsaid)
+        for name in self.members:
+            turn = min((u.turn for u in unsaid if u.npc == name), default=0)
+            said = last.said if last is not None and last.npc == name else None
+            n_heard = heard - last.n_before if last is not None else 0
+            self._put(name, Unsaid(gone, turn, said, n_heard))
+        if last is not None and last.said is not None:
+            text = last.said.heard(heard - last.n_before)
+            if text != last.text:
+                self._unsay(last, text)
+
     def _finish(self, reply: m.Reply) -> None:
         self.is_over = True
+        self._turns_at_end = self._turns_now
         for member in self.members.values():
             member.ears = None
         self._send(self.client, reply)
@@ -243,9 +285,16 @@ class Scene:
         """A member begins to answer somebody."""
         others = [name for name in self.members if name != npc]
         voice = self.members[npc].npc.card.char
-        self._talking[npc] = _Utterance(next(self._numbers), npc, voice, others)
+        utterance = _Utterance(
+            next(self._numbers), npc, voice, others, self.members[npc].npc.turn, self._n_spoken
+        )
+        self._talking[npc] = utterance
+        if isinstance(request, Cue):
+            self._turns.append(utterance)
+            return
+        self._turns.clear()
         said = clean(request.text)
-        if said and not isinstance(request, Cue):
+        if said:
             self._tell(f"{clean(request.speaker)} says to {voice}: {said}", others)
 
     def hear(self, npc: str, text: str) -> None:
@@ -254,7 +303,7 @@ class Scene:
         if utterance is not None:
             self._pass_on(utterance, text)
 
-    def end(self, npc: str, text: str, interrupted: bool) -> None:
+    def end(self, npc: str, said: Speaking, text: str, interrupted: bool) -> None:
         """A member's reply has ended."""
         utterance = self._talking.pop(npc, None)
         if utterance is None:
@@ -264,6 +313,7 @@ class Scene:
         elif text:
             self._pass_on(utterance, text + (CUT_OFF if interrupted else ""))
         utterance.text = text
+        utterance.said = None if interrupted else said
         self._last = utterance
         self.members[npc] = self.members.pop(npc)
         if self._outcome is not None and self._cue is not None and self._cue.npc == npc:
@@ -291,7 +341,7 @@ class Scene:
         for name in names:
             self._put(name, event)
 
-    def _put(self, name: str, request: m.Say | m.Event | Overheard | Unheard) -> None:
+    def _put(self, name: str, request: m.Say | m.Event | Overheard | Unheard | Unsaid) -> None:
         if name in self.members:  # it may have left since
             self.members[name].take(self.key, request, next(self._arrivals), max_queue=1)
 

@@ -15,10 +15,14 @@ from npc_engine.scene import Member, Scene, Send, Why
 __all__ = ["Scenes"]
 
 MAX_MEMBERS = 16
+MAX_PAST = 16  # scenes that have ended and may still be cut back to what was heard
 
 
 class Scenes:
-    """The scenes of one stage. `find` raises UnknownNpc, `arrivals` numbers requests."""
+    """The scenes of one stage, and the last few that have ended.
+
+    `find` returns a character or raises UnknownNpc; `arrivals` numbers requests.
+    """
 
     def __init__(self, find: Callable[[str], Member], send: Send, arrivals: Iterator[int]) -> None:
         self._find = find
@@ -91,6 +95,13 @@ class Scenes:
                 return True
         return False
 
+    def take_back(self, client: bytes, target: str, heard: int) -> bool:
+        """Cut the last scene of this id, which has ended already, to what the player heard."""
+        for scene in reversed(self._scenes.values()):
+            if scene.is_over and (scene.client, scene.request.id) == (client, target):
+                return scene.take_back_late(heard)
+        return False
+
     # -- what happens around them ----------------------------------------------------------
 
     def drop(self, client: bytes | None, why: Why) -> None:
@@ -108,6 +119,9 @@ class Scenes:
         """A character is no more."""
         for scene in self.running:
             scene.leave(npc, gone=True)
+        self._scenes = {
+            key: s for key, s in self._scenes.items() if not s.is_over or npc not in s.members
+        }
 
     def send(self, client: bytes, reply: m.Reply) -> None:
         """Send a character's record where it belongs: to a client, or to its scene."""
@@ -119,7 +133,8 @@ class Scenes:
 
     def advance(self, may_speak: Callable[[], bool]) -> None:
         """Let the next one speak, where one is waited for."""
-        for key in [key for key, scene in self._scenes.items() if scene.is_over]:
+        past = [key for key, scene in self._scenes.items() if scene.is_over]
+        for key in past[:-MAX_PAST]:
             del self._scenes[key]
         waiting = [scene for scene in self._scenes.values() if scene.is_waiting]
         if waiting and may_speak():

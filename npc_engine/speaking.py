@@ -73,6 +73,11 @@ class Speaking:
         """Return the records of what was held back."""
         return self._records(self.detokenizer.finish())
 
+    def heard(self, n_characters: int) -> str:
+        """Return what was heard of the reply: so many characters of its lines."""
+        text = self.detokenizer.text
+        return text[: self.detokenizer.heard(n_characters)]
+
     def done(self, reason: Any, text: str, now: float) -> Done:
         """Return the terminal record. `text` may be shorter than what was streamed (barge-in)."""
         stats = self.stats

@@ -197,7 +197,10 @@ class Stage:
         if self.scenes.cancel(client, target, heard):
             return m.Ok(id=request.id, cancelled=True)
         # Only then: an id is free again after its `done`, and may be that of an open say now.
-        if heard is not None and any(c.forget_unheard(client, target, heard) for c in characters):
+        if heard is not None and (
+            any(c.forget_unheard(client, target, heard) for c in characters)
+            or self.scenes.take_back(client, target, heard)
+        ):
             return m.Ok(id=request.id, cancelled=False)
         raise UnknownTarget(
             f"You have no open say or scene with the id {request.target!r}.",

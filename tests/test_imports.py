@@ -22,6 +22,7 @@ HEAVY = {"jinja2", "llama_cpp", "numpy", "psutil", "rich", "zmq"}
 MAX_IMPORT_S = 0.1
 
 RANKS = {
+    "addressed": 0,
     "bounds": 0,
     "complaint": 0,
     "doctor_text": 0,
@@ -75,13 +76,16 @@ RANKS = {
     "window_picture": 3,
     "bridge": 4,
     "client": 4,
+    "hearsay": 4,
     "llama": 4,
+    "overhearing": 4,
     "pins": 4,
     "terminal": 4,
     "character": 5,
     "chat": 5,
     "frozen": 5,
     "inspect_live": 5,
+    "scene": 5,
     "selftest": 5,
     "sidecar": 5,
     "stream_reader": 5,
@@ -90,6 +94,7 @@ RANKS = {
     "calibrate": 6,
     "demo": 6,
     "machine": 6,
+    "scenes": 6,
     "stream_partial": 6,
     "stream_policies": 6,
     "window": 6,

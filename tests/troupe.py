@@ -1,0 +1,56 @@
+"""A rig whose characters each have lines of their own, for scenes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from npc_engine import messages as m
+from tests.fake_llama import END
+from tests.rig import Rig, TimedLlama
+
+LEAD = bytes([0]) + b"assistant\n"  # a markup token is a zero byte here
+
+
+def text_of(tokens: Sequence[int]) -> bytes:
+    return bytes(t if t < 256 else 0 for t in tokens)
+
+
+class Troupe(Rig):
+    """`lines`: what each character says, turn by turn, and then from the first one on again."""
+
+    def __init__(self, folder: Path, lines: dict[str, list[str]], **keys: Any) -> None:
+        self.lines = lines
+        self.n_said = dict.fromkeys(lines, 0)
+        fake = TimedLlama(n_cells=keys.get("window", 2000), mind=self._mind, n_slots=4)
+        super().__init__(folder, fake=fake, **{"window": 2000, **keys})
+        for npc in lines:
+            self.spawn(npc, card=card(npc))
+
+    def _mind(self, tokens: Sequence[int]) -> int:
+        text = text_of(tokens)
+        name = text.split(b"I am ")[1].split(b".")[0].decode()
+        said = text.rsplit(LEAD, 1)[1]
+        script = self.lines[name.lower()]
+        line = script[self.n_said[name.lower()] % len(script)].encode()
+        if len(said) < len(line):
+            return line[len(said)]
+        self.n_said[name.lower()] += 1
+        return END
+
+    def play(self, *npcs: str, **keys: Any) -> str:
+        """Run a scene to its end and return its id."""
+        target = self.scene("inn", list(npcs), **keys)
+        self.until(target)
+        return target
+
+    def speakers(self, target: str) -> list[str]:
+        return [r.npc for r in self.records(target) if isinstance(r, m.Turn)]
+
+    def talk_of(self, npc: str) -> str:
+        """What a character holds behind its persona, markup as `|`."""
+        text = text_of(self.tokens(npc)).decode("utf-8", "replace").split("I am ", 1)[1]
+        return text.replace("\0", "|")
+
+
+def card(npc: str) -> dict[str, str]:
+    return {"name": npc.capitalize(), "system_prompt": f"I am {npc.capitalize()}."}
