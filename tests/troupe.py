@@ -1,5 +1,9 @@
-"""A rig whose characters each have lines of their own, for scenes."""
+"""A rig whose characters each have lines of their own, for scenes.
 
+Beside what the rig checks, every chat must be well-formed: users and assistants in turns.
+"""
+
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,10 @@ from tests.fake_llama import END
 from tests.rig import Rig, TimedLlama
 
 LEAD = bytes([0]) + b"assistant\n"  # a markup token is a zero byte here
+CHAT = re.compile(
+    r"[^|]*\|\n(\|user\n[^|]*\|\n\|assistant\n[^|]*\|\n)*"
+    r"(\|user\n[^|]*(\|\n\|assistant\n[^|]*)?)?",
+)
 
 
 def text_of(tokens: Sequence[int]) -> bytes:
@@ -18,10 +26,19 @@ def text_of(tokens: Sequence[int]) -> bytes:
 class Troupe(Rig):
     """`lines`: what each character says, turn by turn, and then from the first one on again."""
 
-    def __init__(self, folder: Path, lines: dict[str, list[str]], **keys: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lines: dict[str, list[str]],
+        *,
+        recurrent: bool = False,
+        n_slots: int = 4,
+        **keys: Any,
+    ) -> None:
         self.lines = lines
         self.n_said = dict.fromkeys(lines, 0)
-        fake = TimedLlama(n_cells=keys.get("window", 2000), mind=self._mind, n_slots=4)
+        fake = TimedLlama(n_cells=keys.get("window", 2000), mind=self._mind, n_slots=n_slots)
+        fake.keeps_states = recurrent
         super().__init__(folder, fake=fake, **{"window": 2000, **keys})
         for npc in lines:
             self.spawn(npc, card=card(npc))
@@ -37,6 +54,11 @@ class Troupe(Rig):
         self.n_said[name.lower()] += 1
         return END
 
+    def check(self) -> None:
+        super().check()
+        for npc in self.engine.stage.characters:
+            assert CHAT.fullmatch(self.talk_of(npc)), self.talk_of(npc)
+
     def play(self, *npcs: str, **keys: Any) -> str:
         """Run a scene to its end and return its id."""
         target = self.scene("inn", list(npcs), **keys)
@@ -49,7 +71,15 @@ class Troupe(Rig):
     def talk_of(self, npc: str) -> str:
         """What a character holds behind its persona, markup as `|`."""
         text = text_of(self.tokens(npc)).decode("utf-8", "replace").split("I am ", 1)[1]
-        return text.replace("\0", "|")
+        return text.replace("|", "/").replace("\0", "|")
+
+    def spoken(self, target: str) -> str:
+        """All lines of a scene, end to end: what `heard` counts."""
+        return "".join(self.texts(target, m.Line))
+
+    def until_line(self, target: str, n: int) -> None:
+        """Step until a scene has streamed `n` lines."""
+        self._loop(lambda: len(self.texts(target, m.Line)) >= n)
 
 
 def card(npc: str) -> dict[str, str]:
