@@ -200,6 +200,7 @@ class Character:
                 request.text,
                 request.notes,
                 answers=request.answers if isinstance(request, Cue) else 0,
+                among_others=isinstance(request, Cue),
             )
         except BaseException:
             sampler.close()

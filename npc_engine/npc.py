@@ -195,26 +195,36 @@ class Npc:
         self.sequence.drop(old)
 
     def say(
-        self, speaker: str, text: str, notes: Seq[str] = (), answers: int = 0
+        self,
+        speaker: str,
+        text: str,
+        notes: Seq[str] = (),
+        *,
+        answers: int = 0,
+        among_others: bool = False,
     ) -> tuple[int, int, bool]:
         """Close the open turn with the player's words, and open the reply.
 
         `answers`: an utterance that it has heard, and that stands for speaker and text then.
+        `among_others`: the reply has its name before it, as all lines of the others have.
         Returns (n_prompt, n_cached, truncated): tokens that the turn's words and markup have,
         tokens that were in the cache already, whether the message was cut.
         """
         heard = self._take_up(speaker, answers) if answers else ""
-        words, truncated = (heard, False) if heard else self._said(speaker, text)
+        words, truncated = self._fit(heard) if heard else self._said(speaker, text)
         aside, notes_cut = self._notes(notes)
-        tail = len(aside) + len(self.voice.close) + len(self.voice.extra)
+        close, extra = list(self.voice.close), list(self.voice.extra)
+        if among_others:  # else a small model goes on with `Mara:` as often as with `Bram:`
+            (extra or close).extend(self.voice.words(label_of(self.card.char).rstrip()))
+        tail = len(aside) + len(close) + len(extra)
         said = self._set_said(words, tail)
         n_cached = self.ledger.n_cells
         self._draft = None
         if aside:
             self._add(Kind.NOTE, aside)
-        self._add(Kind.CLOSE, list(self.voice.close))
-        if self.voice.extra:
-            self._add(Kind.NOTE, list(self.voice.extra))
+        self._add(Kind.CLOSE, close)
+        if extra:
+            self._add(Kind.NOTE, extra)
         self._add(Kind.REPLY, [])
         return len(said.tokens) + tail, n_cached, truncated or notes_cut
 
@@ -237,6 +247,9 @@ class Npc:
         words = clean(text) or SILENCE
         if label_of(speaker) != label_of(USER):
             words = label_of(speaker) + words
+        return self._fit(words)
+
+    def _fit(self, words: str) -> tuple[str, bool]:
         words, cut = self.voice.fit(words, self._share(MESSAGE_SHARE))
         return words or SILENCE, cut
 
@@ -407,7 +420,7 @@ class Npc:
         since = [s for s in self.ledger.segments if s.turn >= turn and s.kind is not Kind.PERSONA]
         if any(s.pinned for s in since):
             return
-        draft = self._take_draft()
+        draft, self._draft = self._draft, None
         self.sequence.drop(since)
         self.turn = turn
         for s in since:

@@ -69,8 +69,11 @@ def test_who_was_mentioned_last_speaks_next(make: MakeTroupe) -> None:
 
 
 def test_one_who_says_nothing_has_spoken(make: MakeTroupe) -> None:
-    troupe = make({"mara": [""], "bram": ["Hm."]})
-    assert troupe.speakers(troupe.play("mara", "bram", turns=3)) == ["mara", "bram", "mara"]
+    troupe = make({"mara": ["\n" * 20], "bram": ["Hm."]})
+    target = troupe.play("mara", "bram", turns=3)
+    assert troupe.texts(target, m.Turn) == ["", "Hm.", ""]
+    assert troupe.speakers(target) == ["mara", "bram", "mara"]
+    assert "Mara: ...|" in troupe.talk_of("bram")
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -192,7 +195,7 @@ def test_an_event_between_line_and_answer(make: MakeTroupe) -> None:
     assert talk.count("One.") == talk.count("kbell") == 1
     assert talk.count("Two.") == 9
     assert "Half" not in talk
-    assert re.search(r"\*A kbell.\*\nMara: One.( Two.){9}\|\n\|assistant\nHm.\|", talk), talk
+    assert re.search(r"\*A kbell.\*\nMara: One.( Two.){9}\|\n\|assistant\nBram: Hm.\|", talk), talk
 
 
 def test_a_small_window_forgets_what_was_heard_first(make: MakeTroupe) -> None:
@@ -330,7 +333,9 @@ def test_turns_that_were_not_heard_were_never_said(
     assert troupe.until(troupe.cancel(target, heard=heard)).cancelled is not at_the_end
     troupe.rest()
     second = lines[2][:3] + "\u2014"
-    assert troupe.talk_of("bram").endswith(f"Mara: {lines[0]} {lines[1]}|\n|assistant\n{second}|\n")
+    assert troupe.talk_of("bram").endswith(
+        f"Mara: {lines[0]} {lines[1]}|\n|assistant\nBram: {second}|\n"
+    )
     for npc in ("mara", "wren"):
         assert troupe.talk_of(npc).endswith(f"Bram: {second}")
         for line in lines[3:]:

@@ -1,5 +1,6 @@
 """All scenes: what is refused and why, several at once, and a random walk through all of it."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -158,10 +159,7 @@ def test_whatever_happens_every_scene_ends_once(
     tmp_path: Path, moves: list[tuple[str, int, int]], recurrent: bool, n_slots: int
 ) -> None:
     """The rig checks each step: one terminal reply, no gap, caches and chats well-formed."""
-    lines = {
-        name: [f"{other}, k{i}. *nods* And {other}." for i, other in enumerate(FOUR)]
-        for name in FOUR
-    }
+    lines = {name: [unique_line(name, i) for i in range(200)] for name in FOUR}
     troupe = Troupe(
         tmp_path, lines, recurrent=recurrent, n_slots=n_slots, window=420, max_tokens=40
     )
@@ -170,7 +168,14 @@ def test_whatever_happens_every_scene_ends_once(
     troupe.close()
 
 
+def unique_line(name: str, i: int) -> str:
+    """A turn whose words nobody says again, to somebody."""
+    return f"{FOUR[i % 3]}, k{name}{i}q. *nods* And k{name}{i}z."
+
+
 class Walk:
+    """Random requests; and whatever happens, nobody remembers hearing a word twice."""
+
     def __init__(self, troupe: Troupe) -> None:
         self.troupe = troupe
         self.targets: list[str] = []
@@ -178,6 +183,9 @@ class Walk:
     def run(self, moves: list[tuple[str, int, int]]) -> None:
         for move, one, n in moves:
             self.move(move, FOUR[one], FOUR[(one + 1 + n % 3) % 4], n)
+            for npc in self.troupe.engine.stage.characters:
+                words = re.findall(r"k\w+\d+[qz]", self.troupe.talk_of(npc))
+                assert len(words) == len(set(words)), self.troupe.talk_of(npc)
 
     def move(self, move: str, one: str, two: str, n: int) -> None:
         troupe = self.troupe

@@ -46,13 +46,15 @@ class Troupe(Rig):
     def _mind(self, tokens: Sequence[int]) -> int:
         text = text_of(tokens)
         name = text.split(b"I am ")[1].split(b".")[0].decode()
-        said = text.rsplit(LEAD, 1)[1]
-        script = self.lines[name.lower()]
-        line = script[self.n_said[name.lower()] % len(script)].encode()
-        if len(said) < len(line):
-            return line[len(said)]
-        self.n_said[name.lower()] += 1
-        return END
+        if LEAD not in text:  # a look, before anything was said
+            return END
+        said = text.rsplit(LEAD, 1)[1].removeprefix(f"{name}:".encode())
+        key = name.lower()
+        if not said:
+            self.n_said[key] += 1
+        script = self.lines[key]
+        line = b" " + script[(self.n_said[key] - 1) % len(script)].encode()
+        return line[len(said)] if len(said) < len(line) else END
 
     def check(self) -> None:
         super().check()
