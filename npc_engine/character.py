@@ -86,6 +86,11 @@ class Character:
         """Whether it wants a place in the next batch."""
         return self.npc.sequence.n_pending > 0 and not self.claim.asleep
 
+    @property
+    def is_speaking(self) -> bool:
+        """Whether it is amid a reply."""
+        return self.speaking is not None
+
     def waiting(self, kind: type[Heard]) -> list[Any]:
         """Return the requests of one kind that wait, oldest first."""
         return [w.request for w in self._inbox if isinstance(w.request, kind)]
@@ -271,10 +276,9 @@ class Character:
     def _interrupt(self, why: Why, heard: int | None) -> None:
         """Cut the reply back to what the player heard, in the ledger and in the cache."""
         speaking = self._quiet()
-        words = speaking.detokenizer
-        text = words.text if heard is None else speaking.heard(heard)
+        text = speaking.detokenizer.text if heard is None else speaking.heard(heard)
         self._send_done(speaking, why, text)
-        self._end_turn(speaking, text, words.raw_offset(len(text)), interrupted=True)
+        self._end_turn(speaking, text, speaking.n_bytes(text), interrupted=True)
 
     def _end_turn(self, speaking: Speaking, text: str, n_bytes: int, interrupted: bool) -> None:
         """Close the turn behind a reply that has its answer: a failure here is only logged."""
@@ -313,26 +317,21 @@ class Character:
         if said is None or self.speaking or (said.client, said.request.id) != (client, request_id):
             return False
         text = said.heard(heard)
-        if not self._cut_back(said, text):
+        if text == said.detokenizer.text:
+            return True
+        self._said = None
+        if not self.npc.cut_back(said.turn, text, said.n_bytes(text)):
             return False
         if self.ears is not None:
             self.ears.unsay(self.npc.name, text)
         return True
 
-    def _cut_back(self, said: Speaking, text: str) -> bool:
-        words = said.detokenizer
-        if text == words.text:
-            return True
-        self._said = None
-        return self.npc.cut_back(said.turn, text, words.raw_offset(len(text)))
-
     def _take_back(self, unsaid: Unsaid) -> None:
         """Live on as if what nobody heard had not been said."""
+        self._said = None
         self.npc.take_back(unsaid.turn, unsaid.gone)
-        if unsaid.turn:
-            self._said = None
-        if unsaid.said is not None:
-            self._cut_back(unsaid.said, unsaid.said.heard(unsaid.heard))
+        if unsaid.cut is not None:
+            self.npc.cut_back(*unsaid.cut)
 
     def cancel(self, client: bytes, request_id: str, heard: int | None) -> bool:
         """Cut a `say` short, or take it out of the inbox; False when there is none such."""

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from npc_engine.messages import Say
-from npc_engine.speaking import Speaking
 
-__all__ = ["Cue", "Ears", "Overheard", "Unheard", "Unsaid"]
+__all__ = ["Cue", "Ears", "Overheard", "Said", "Unheard", "Unsaid"]
 
 
 class Cue(Say, tag="say"):
@@ -51,15 +50,25 @@ class Unsaid:
     """Talk that the player never heard is taken back: it counts as never said.
 
     `gone`: utterances of others. `turn`: the first of its own turns that are taken back, 0 for
-    none. `said`: its own reply that was heard in part, to the first `heard` characters of its
-    lines.
+    none. `cut`: its own reply that was heard in part: its turn, and what is left of it.
     """
 
     id: ClassVar[str] = ""
     gone: frozenset[int]
     turn: int = 0
-    said: Speaking | None = None
-    heard: int = 0
+    cut: tuple[int, str, int] | None = None  # turn, text, bytes of the text
+
+
+class Said(Protocol):
+    """A reply that has come to its end."""
+
+    turn: int
+
+    def heard(self, n_characters: int) -> str:
+        """Return what was heard of the reply: so many characters of its lines."""
+
+    def n_bytes(self, text: str) -> int:
+        """Return how many bytes of its tokens reach to the end of `text`, its beginning."""
 
 
 class Ears(Protocol):
@@ -79,7 +88,7 @@ class Ears(Protocol):
     def hear(self, npc: str, text: str) -> None:
         """It has said this much so far, in whole lines."""
 
-    def end(self, npc: str, said: Speaking, text: str, interrupted: bool) -> None:
+    def end(self, npc: str, said: Said, text: str, interrupted: bool) -> None:
         """Its reply has ended: `text` is what it remembers of it."""
 
     def unsay(self, npc: str, text: str) -> None:

@@ -9,8 +9,9 @@ import secrets
 from collections.abc import Callable, Iterator
 
 from npc_engine import messages as m
+from npc_engine.audience import Member
 from npc_engine.errors import BadMessage, Busy, UnknownTarget
-from npc_engine.scene import Member, Scene, Send, Why
+from npc_engine.scene import Scene, Send, Why
 
 __all__ = ["Scenes"]
 
@@ -59,7 +60,7 @@ class Scenes:
     def join(self, _client: bytes, request: m.Join) -> m.Reply:
         """Let a character take part in a scene."""
         scene, member = self._named(request.scene), self._find(request.npc)
-        if member.ears is not scene:
+        if member.ears is not scene.audience:
             _check_free(member)
             if len(scene.members) >= MAX_MEMBERS:
                 raise Busy(
@@ -72,7 +73,7 @@ class Scenes:
     def leave(self, _client: bytes, request: m.Leave) -> m.Reply:
         """Let a character leave a scene."""
         scene, member = self._named(request.scene), self._find(request.npc)
-        if member.ears is not scene:
+        if member.ears is not scene.audience:
             raise UnknownTarget(
                 f"{request.npc!r} is not in the scene {request.scene!r}.",
                 f"In it are: {', '.join(scene.members)}.",
@@ -91,7 +92,7 @@ class Scenes:
         """End a scene of this client; False when it has none such."""
         for scene in self.running:
             if (scene.client, scene.request.id) == (client, target):
-                scene.end_scene("cancelled", heard)
+                scene.end("cancelled", heard)
                 return True
         return False
 
@@ -108,7 +109,7 @@ class Scenes:
         """End every scene of a client (None: of everybody)."""
         for scene in self.running:
             if client in (None, scene.client):
-                scene.end_scene(why)
+                scene.end(why)
 
     def yield_to(self, npc: str) -> None:
         """A player speaks to this character: it breaks off what it says in a scene."""

@@ -78,6 +78,10 @@ class Speaking:
         text = self.detokenizer.text
         return text[: self.detokenizer.heard(n_characters)]
 
+    def n_bytes(self, text: str) -> int:
+        """Return how many bytes of its tokens reach to the end of `text`, its beginning."""
+        return self.detokenizer.raw_offset(len(text))
+
     def done(self, reason: Any, text: str, now: float) -> Done:
         """Return the terminal record. `text` may be shorter than what was streamed (barge-in)."""
         stats = self.stats
