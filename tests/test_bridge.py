@@ -23,7 +23,6 @@ import zmq
 from npc_engine import bridge as bridge_module
 from npc_engine.bridge import Bridge
 from npc_engine.client import Client
-from npc_engine.client import Client
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
 from npc_engine.errors import BindError, RequestError
