@@ -25,6 +25,7 @@ from typing import Any
 
 from npc_engine.config import Settings
 from npc_engine.cores import OthersLoad, n_usable_cores
+from npc_engine.crowd import Endless
 from npc_engine.engine import Engine
 from npc_engine.llama import Llama
 from npc_engine.llama_model import Layout, Model
@@ -32,8 +33,8 @@ from npc_engine.loading import n_auto_threads, voice_of
 from npc_engine.speech import Speech
 from npc_engine.threads import Threads
 
-from decode_loop import CARD, DEFAULT_MODEL, Endless  # isort: skip
-
+DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+CARD = {"name": "Mara", "description": "Mara keeps the Crooked Lantern inn by the harbour."}
 GOALS = {"quiet": 0.9, "busy": 0.8}
 MAX_GAME_S = 1800  # a busy process ends by itself, also when nobody is left to end it
 SPIN = """

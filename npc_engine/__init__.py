@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from npc_engine.client import Client
     from npc_engine.engine import Engine
     from npc_engine.errors import NpcError
-    from npc_engine.messages import Done, Gesture, Line, Text
+    from npc_engine.messages import Done, Gesture, Line, SceneDone, Text, Turn
     from npc_engine.sidecar import Sidecar
 
 __all__ = [
@@ -23,8 +23,10 @@ __all__ = [
     "Gesture",
     "Line",
     "NpcError",
+    "SceneDone",
     "Sidecar",
     "Text",
+    "Turn",
     "__version__",
 ]
 
@@ -38,8 +40,10 @@ _HOME = {
     "Gesture": "npc_engine.messages",
     "Line": "npc_engine.messages",
     "NpcError": "npc_engine.errors",
+    "SceneDone": "npc_engine.messages",
     "Sidecar": "npc_engine.sidecar",
     "Text": "npc_engine.messages",
+    "Turn": "npc_engine.messages",
 }
 
 

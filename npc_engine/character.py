@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from npc_engine import pins
+from npc_engine import overhearing, pins
 from npc_engine.config import N_RECENT, Sampling
 from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
+from npc_engine.hearsay import Cue, Ears, Overheard, Unheard, Unsaid
 from npc_engine.ledger import Kind
 from npc_engine.messages import (
     Done,
@@ -37,7 +38,7 @@ __all__ = ["Character", "Mouth", "Send", "Why"]
 log = logging.getLogger("npc_engine")
 
 Send = Callable[[bytes, Reply], None]
-Heard = Say | Hear | Event | Pin | Unpin
+Heard = Say | Hear | Event | Pin | Unpin | Overheard | Unheard | Unsaid
 """What a character takes in, in order."""
 Why = Literal["stop", "length", "cancelled", "slow_client"]
 
@@ -81,6 +82,7 @@ class Character:
         self.npc = npc
         self.claim = Claim(npc.name, npc.sequence, Priority.IDLE, 0)
         self.speaking: Speaking | None = None
+        self.ears: Ears | None = None
         self._said: Speaking | None = None
         self._inbox: deque[_Waiting] = deque()
         self._unread = Unread(npc, max_events, flood)
@@ -93,6 +95,11 @@ class Character:
     def wants(self) -> bool:
         """Whether it wants a place in the next batch, or a slot before it is spoken to."""
         return self.claim.called or (self.npc.sequence.n_pending > 0 and not self.claim.asleep)
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether it is amid a reply."""
+        return self.speaking is not None
 
     def waiting(self, kind: type[Heard]) -> list[Any]:
         """Return the requests of one kind that wait, oldest first."""
@@ -117,10 +124,10 @@ class Character:
                 "Wait for an answer, or cancel a say, before you send more.",
             )
         waiting = _Waiting(client, request, self._clock(), order)
-        if kind is Event:
+        if isinstance(request, Event):
             self._unread.put(self._inbox, waiting)
-        else:
-            if kind is Hear and same:
+        elif not (isinstance(request, Overheard) and self._hears_on(request)):
+            if isinstance(request, Hear) and same:
                 self._inbox.remove(same[0])  # the newest counts
             self._inbox.append(waiting)
         self.claim.asleep = False
@@ -131,9 +138,18 @@ class Character:
         self.claim.called = True
         self.claim.asleep = False
 
+    def _hears_on(self, more: Overheard) -> bool:
+        """Whether it is more of what waits as the last already: one of them is enough."""
+        last = self._inbox[-1].request if self._inbox else None
+        if not isinstance(last, Overheard) or last.utterance != more.utterance:
+            return False
+        last.text += more.text
+        return True
+
     def advance(self) -> None:
         """Serve the inbox in order, up to the next line that it has to answer."""
         self.claim.watched = self.npc.wants_to_look
+        self.claim.listening = self.ears is not None
         if self.speaking is None and self._unread.next_end < NEVER:
             self._unread.expire(self._clock())
         while self._inbox and self.speaking is None:
@@ -148,7 +164,7 @@ class Character:
                 self._refuse(waiting, Internal("The engine failed.", "Its log has the details."))
 
     def _refuse(self, waiting: _Waiting, error: NpcError) -> None:
-        if not isinstance(waiting.request, Hear | Event):  # those have their `ok` already
+        if isinstance(waiting.request, Say | Pin | Unpin):  # the others have no answer to come
             self._send(waiting.client, error_reply(error, waiting.request.id))
 
     def _serve(self, waiting: _Waiting) -> None:
@@ -159,6 +175,12 @@ class Character:
             self.npc.hear(request.speaker, request.text)
         elif isinstance(request, Event):
             self._unread.perceive(request, waiting.received, self._clock())
+        elif isinstance(request, Overheard):
+            overhearing.overhear(self.npc, request.utterance, request.speaker, request.text)
+        elif isinstance(request, Unheard):
+            overhearing.unhear(self.npc, request.utterance, request.speaker, request.text)
+        elif isinstance(request, Unsaid):
+            self._take_back(request)
         else:
             self._keep(waiting, request)
 
@@ -182,7 +204,7 @@ class Character:
         speaking = Speaking(
             request,
             waiting.client,
-            names=(npc.card.char, USER, request.speaker),
+            names=(npc.card.char, USER, request.speaker, *(self.ears.voices if self.ears else ())),
             stop=(*npc.voice.pieces.stop, *npc.sampling.stop),
             sampler=sampler,
             received=waiting.received,
@@ -190,7 +212,13 @@ class Character:
         speaking.turn = npc.turn
         speaking.n_evicted_before = npc.ledger.n_evicted
         try:
-            n_prompt, n_cached, truncated = npc.say(request.speaker, request.text, request.notes)
+            n_prompt, n_cached, truncated = npc.say(
+                request.speaker,
+                request.text,
+                request.notes,
+                answers=request.answers if isinstance(request, Cue) else 0,
+                among_others=isinstance(request, Cue),
+            )
         except BaseException:
             sampler.close()
             raise
@@ -206,6 +234,8 @@ class Character:
         if self.claim.expected < waiting.order:  # else half of a further line came meanwhile
             self.claim.expected = 0
         self.claim.asleep = False  # it may have failed since this line came in
+        if self.ears is not None:
+            self.ears.begin(npc.name, request)
 
     def _seed(self) -> int:
         """Every turn has its own seed, so that a restored character goes on as it would have."""
@@ -241,6 +271,8 @@ class Character:
         self.npc.speak(token)
         for record in speaking.feed(self.npc.voice.vocabulary.piece(token)):
             self._send(speaking.client, record)
+        if speaking.has_new_line and self.ears is not None:
+            self.ears.hear(self.npc.name, speaking.detokenizer.text[: speaking.line_end])
         if speaking.detokenizer.stopped:
             self._finish("stop")
         elif speaking.is_full:
@@ -253,19 +285,16 @@ class Character:
         text = speaking.detokenizer.text
         self._send_done(speaking, why, text)
         self._said = speaking
-        self._end_turn(text, speaking.detokenizer.kept_bytes, interrupted=False)
+        self._end_turn(speaking, text, speaking.detokenizer.kept_bytes, interrupted=False)
 
     def _interrupt(self, why: Why, heard: int | None) -> None:
         """Cut the reply back to what the player heard, in the ledger and in the cache."""
         speaking = self._quiet()
-        words = speaking.detokenizer
-        text = words.text
-        if heard is not None:
-            text = text[: words.heard(heard)]
+        text = speaking.detokenizer.text if heard is None else speaking.heard(heard)
         self._send_done(speaking, why, text)
-        self._end_turn(text, words.raw_offset(len(text)), interrupted=True)
+        self._end_turn(speaking, text, speaking.n_bytes(text), interrupted=True)
 
-    def _end_turn(self, text: str, n_bytes: int, interrupted: bool) -> None:
+    def _end_turn(self, speaking: Speaking, text: str, n_bytes: int, interrupted: bool) -> None:
         """Close the turn behind a reply that has its answer: a failure here is only logged."""
         try:
             self.npc.finish(text, n_bytes, interrupted)
@@ -274,6 +303,8 @@ class Character:
             self.npc.sequence.forget_cache()
             self.claim.asleep = True
             self._said = None
+        if self.ears is not None:
+            self.ears.end(self.npc.name, speaking, text, interrupted)
 
     def _quiet(self) -> Speaking:
         speaking, self.speaking = self.speaking, None
@@ -299,12 +330,22 @@ class Character:
         said = self._said
         if said is None or self.speaking or (said.client, said.request.id) != (client, request_id):
             return False
-        words = said.detokenizer
-        text = words.text[: words.heard(heard)]
-        if text == words.text:
+        text = said.heard(heard)
+        if text == said.detokenizer.text:
             return True
         self._said = None
-        return self.npc.cut_back(said.turn, text, words.raw_offset(len(text)))
+        if not self.npc.cut_back(said.turn, text, said.n_bytes(text)):
+            return False
+        if self.ears is not None:
+            self.ears.unsay(self.npc.name, text)
+        return True
+
+    def _take_back(self, unsaid: Unsaid) -> None:
+        """Live on as if what nobody heard had not been said."""
+        self._said = None
+        self.npc.take_back(unsaid.turn, unsaid.gone)
+        if unsaid.cut is not None:
+            self.npc.cut_back(*unsaid.cut)
 
     def cancel(self, client: bytes, request_id: str, heard: int | None) -> bool:
         """Cut a `say` short, or take it out of the inbox; False when there is none such."""
@@ -348,7 +389,7 @@ class Character:
         if self.speaking:
             speaking = self._quiet()
             self._send(speaking.client, error_reply(error, speaking.request.id))
-            self._end_turn("", 0, interrupted=True)
+            self._end_turn(speaking, "", 0, interrupted=True)
 
     def _send_unsaid(self, waiting: _Waiting, why: Why) -> None:
         waited = (self._clock() - waiting.received) * 1000

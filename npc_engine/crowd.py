@@ -20,7 +20,7 @@ from npc_engine.npc import Npc
 from npc_engine.talk_script import CARD, lines
 from npc_engine.voice import Voice
 
-__all__ = ["ROOM", "Crowd", "Spoken"]
+__all__ = ["ROOM", "Crowd", "Endless", "Spoken"]
 
 CLIENT = b"bench"
 ROOM = 256  # tokens of a window beyond the past: what is said and heard meanwhile

@@ -64,7 +64,10 @@ class Kind(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """A run of tokens evicted or kept as one. `start` is its first position while n_cached > 0."""
+    """A run of tokens evicted or kept as one. `start` is its first position while n_cached > 0.
+
+    `utterance`: of which talk of others it is a part (see `overhearing`), 0 for none.
+    """
 
     kind: Kind
     tokens: list[int]
@@ -75,6 +78,7 @@ class Segment:
     expires: float | None = None
     start: int = 0
     n_cached: int = 0
+    utterance: int = 0
 
     @property
     def end(self) -> int:

@@ -26,6 +26,8 @@ __all__ = [
     "Gesture",
     "Hear",
     "Hello",
+    "Join",
+    "Leave",
     "Line",
     "List",
     "Load",
@@ -43,12 +45,15 @@ __all__ = [
     "Save",
     "Saved",
     "Say",
+    "Scene",
+    "SceneDone",
     "Spawn",
     "Spawned",
     "State",
     "Stats",
     "StatsReply",
     "Text",
+    "Turn",
     "Unpin",
     "Welcome",
     "Window",
@@ -132,10 +137,37 @@ class Event(Request, tag="event"):
 
 
 class Cancel(Request, tag="cancel"):
-    """Cut a `say` of this client short."""
+    """Cut a `say` of this client short, or end its scene."""
 
     target: Id
     heard: Annotated[int, Meta(ge=0)] | None = None
+
+
+class Scene(Request, tag="scene"):
+    """Let characters talk with each other."""
+
+    scene: Name
+    npcs: list[Name]
+    about: str = ""
+    turns: Annotated[int, Meta(ge=1, le=64)] = 8
+    first: Name | None = None
+    priority: Priority = "ambient"
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    stream: list[Record] = msgspec.field(default_factory=lambda: ["line", "gesture"])
+
+
+class Join(Request, tag="join"):
+    """Let a character take part in a scene that runs."""
+
+    scene: Name
+    npc: Name
+
+
+class Leave(Request, tag="leave"):
+    """Let a character leave a scene."""
+
+    scene: Name
+    npc: Name
 
 
 class Pin(Request, tag="pin"):
@@ -220,7 +252,7 @@ class Spawned(Reply, tag="spawned"):
 
 
 class Ok(Reply, tag="ok"):
-    """Answer of `hear`, `attend`, `event`, `cancel`, `unpin`, `despawn`."""
+    """Answer of `hear`, `attend`, `event`, `cancel`, `join`, `leave`, `unpin`, `despawn`."""
 
     n_heard: int | None = None
     cancelled: bool | None = None
@@ -254,6 +286,16 @@ class Gesture(Reply, tag="gesture"):
     text: str
 
 
+class Turn(Reply, tag="turn"):
+    """The end of one character's turn in a scene: the whole of it, as it remembers it."""
+
+    terminal: ClassVar[bool] = False
+    seq: int
+    npc: str
+    text: str
+    turn: int
+
+
 class DoneStats(Struct, kw_only=True):
     """What a turn cost. Times in milliseconds, counts in tokens."""
 
@@ -276,6 +318,14 @@ class Done(Reply, tag="done"):
     truncated: bool
     stats: DoneStats
     turn: int = 0
+
+
+class SceneDone(Reply, tag="scene_done"):
+    """The end of a `scene`, whatever ended it."""
+
+    scene: str
+    n_turns: int
+    reason: Literal["turns", "alone", "cancelled", "slow_client"]
 
 
 class Pinned(Reply, tag="pinned"):
@@ -329,6 +379,7 @@ class NpcInfo(Struct, kw_only=True, omit_defaults=True):
     n_waiting: int | None = None
     n_events: int | None = None
     n_pending: int | None = None
+    scene: str | None = None
 
 
 class Npcs(Reply, tag="npcs"):
@@ -398,6 +449,9 @@ _requests: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
     | Attend
     | Event
     | Cancel
+    | Scene
+    | Join
+    | Leave
     | Pin
     | Unpin
     | Save
@@ -415,7 +469,9 @@ _replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
     | Text
     | Line
     | Gesture
+    | Turn
     | Done
+    | SceneDone
     | Pinned
     | Saved
     | Loaded

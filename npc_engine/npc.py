@@ -12,6 +12,7 @@ event 15 %, the notes of a turn 10 %; a reply gets what then remains. So a turn 
 the past has left.
 """
 
+from collections.abc import Collection
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from npc_engine.ledger import Kind, Ledger, Segment
 from npc_engine.sequence import Cache, Sequence
 from npc_engine.voice import Voice, clean
 
-__all__ = ["USER", "Npc", "most_pinned"]
+__all__ = ["CUT_OFF", "USER", "Npc", "label_of", "most_pinned"]
 
 USER = "Player"
 MESSAGE_SHARE = 0.40
@@ -163,13 +164,20 @@ class Npc:
                 same[0].importance, same[0].expires = importance, expires
                 return True
             self.sequence.drop(same)
-        tokens = self.voice.words(line)
+        self._add_event(line, importance, expires)
+        return bool(same)
+
+    def _add_event(
+        self, line: str, importance: float = 0.5, expires: float | None = None
+    ) -> Segment:
         draft = self._take_draft()
+        line += "\n" if draft and not line.endswith("\n") else ""
+        tokens = self.voice.words(line)
         self._open(len(tokens) + (len(draft.tokens) if draft else 0))
-        self._add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
+        event = self._add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
         if draft is not None:
             self._draft = self._add(Kind.SAID, draft.tokens, draft.text)
-        return bool(same)
+        return event
 
     def _unread(self, line: str | None = None) -> list[Segment]:
         """The events of the open turn, or those that say `line`."""
@@ -187,6 +195,21 @@ class Npc:
         """Return an event as a paragraph of a user turn."""
         return (text if text.startswith("*") else f"*{text}*") + "\n"
 
+    def heard_of(self, utterance: int) -> list[Segment]:
+        """Return what the open turn holds of somebody's talk (see `overhearing`)."""
+        return [s for s in self._open_turn() if s.utterance == utterance and s.kind is Kind.EVENT]
+
+    def add_heard(self, line: str, utterance: int) -> None:
+        """Add somebody's words to the open turn; they may grow."""
+        line, _ = self.voice.fit(line, self._share(MESSAGE_SHARE))
+        if line:
+            self._add_event(line).utterance = utterance
+
+    def grow(self, segment: Segment, line: str) -> bool:
+        """Make the words at the tail longer; False when there was no room for them any more."""
+        line, _ = self.voice.fit(line, self._share(MESSAGE_SHARE))
+        return self._change(segment, line)
+
     def hear(self, speaker: str, text: str) -> None:
         """Read the player's line so far; the `say` that follows reuses what is alike."""
         words, _ = self._said(speaker, text)
@@ -202,31 +225,62 @@ class Npc:
         ends = [s.expires for s in self._open_turn() if s.expires is not None]
         return len(old), min(ends, default=None)
 
-    def say(self, speaker: str, text: str, notes: Seq[str] = ()) -> tuple[int, int, bool]:
+    def say(
+        self,
+        speaker: str,
+        text: str,
+        notes: Seq[str] = (),
+        *,
+        answers: int = 0,
+        among_others: bool = False,
+    ) -> tuple[int, int, bool]:
         """Close the open turn with the player's words, and open the reply.
 
+        `answers`: an utterance that it has heard, and that stands for speaker and text then.
+        `among_others`: the reply has its name before it, as all lines of the others have.
         Returns (n_prompt, n_cached, truncated): tokens that the turn's words and markup have,
         tokens that were in the cache already, whether the message was cut.
         """
-        words, truncated = self._said(speaker, text)
+        heard = self._take_up(speaker, answers) if answers else ""
+        words, truncated = self._fit(heard) if heard else self._said(speaker, text)
         aside, notes_cut = self._notes(notes)
-        tail = len(aside) + len(self.voice.close) + len(self.voice.extra)
+        close, extra = list(self.voice.close), list(self.voice.extra)
+        if among_others:  # else a small model goes on with `Mara:` as often as with `Bram:`
+            (extra or close).extend(self.voice.words(label_of(self.card.char).rstrip()))
+        tail = len(aside) + len(close) + len(extra)
         said = self._set_said(words, tail)
         n_cached = self.ledger.n_cells
         self._draft = None
         if aside:
             self._add(Kind.NOTE, aside)
-        self._add(Kind.CLOSE, list(self.voice.close))
-        if self.voice.extra:
-            self._add(Kind.NOTE, list(self.voice.extra))
+        self._add(Kind.CLOSE, close)
+        if extra:
+            self._add(Kind.NOTE, extra)
         self._add(Kind.REPLY, [])
         return len(said.tokens) + tail, n_cached, truncated or notes_cut
 
+    def _take_up(self, speaker: str, utterance: int) -> str:
+        """Make what it has heard of an utterance the draft of what is said to it; return that."""
+        pieces = self.heard_of(utterance)
+        if not pieces:
+            return ""
+        self._take_draft()
+        label = label_of(speaker)
+        words = label + " ".join(s.text.removesuffix("\n").removeprefix(label) for s in pieces)
+        if pieces == self.ledger.segments[-1:]:
+            self._draft = pieces[0]
+            self._draft.kind = Kind.SAID
+        else:  # something came between: the line that it answers stands last
+            self.sequence.drop(pieces)
+        return words
+
     def _said(self, speaker: str, text: str) -> tuple[str, bool]:
-        speaker = clean(speaker).replace("\n", " ")
         words = clean(text) or SILENCE
-        if speaker and speaker != USER:
-            words = f"{speaker}: {words}"
+        if label_of(speaker) != label_of(USER):
+            words = label_of(speaker) + words
+        return self._fit(words)
+
+    def _fit(self, words: str) -> tuple[str, bool]:
         words, cut = self.voice.fit(words, self._share(MESSAGE_SHARE))
         return words or SILENCE, cut
 
@@ -248,12 +302,23 @@ class Npc:
             self._open(len(tokens) + n_more)
             draft = self._draft = self._add(Kind.SAID, tokens, words)
             return draft
-        self.sequence.cut(draft, _n_common(draft.tokens, tokens))
-        self.sequence.make_room(len(tokens) - len(draft.tokens) + n_more, self.turn)
-        for token in tokens[len(draft.tokens) :]:
-            self.ledger.append_token(token)
-        draft.text = words
+        self._change(draft, words, n_more)
         return draft
+
+    def _change(self, tail: Segment, words: str, n_more: int = 0) -> bool:
+        """Change the words at the tail, keeping the tokens that are alike; False: it was evicted.
+
+        Makes room for `n_more` tokens behind them.
+        """
+        tokens = self.voice.words(words)
+        self.sequence.cut(tail, _n_common(tail.tokens, tokens))
+        self.sequence.make_room(len(tokens) - len(tail.tokens) + n_more, self.turn)
+        if self.ledger.segments[-1] is not tail:
+            return False
+        for token in tokens[len(tail.tokens) :]:
+            self.ledger.append_token(token)
+        tail.text = words
+        return True
 
     def _take_draft(self) -> Segment | None:
         draft, self._draft = self._draft, None
@@ -263,9 +328,23 @@ class Npc:
 
     def _open(self, n_more: int) -> None:
         """Make room for `n_more` tokens in an open user turn."""
-        self.sequence.make_room(n_more + len(self.voice.open), self.turn)
+        self.sequence.make_room(n_more + len(self.voice.open) + len(self._line_end()), self.turn)
+        self._end_line()
         if not self._open_turn() and self.ledger.wants_opener:
             self._add(Kind.OPEN, list(self.voice.open))
+
+    def _line_end(self) -> list[int]:
+        """What ends the line of somebody's words, which may have grown up to now."""
+        tail = self.ledger.segments[-1]
+        is_event = tail.kind is Kind.EVENT and tail.turn == self.turn
+        return self.voice.words("\n") if is_event and not tail.text.endswith("\n") else []
+
+    def _end_line(self) -> None:
+        end = self._line_end()
+        for token in end:
+            self.ledger.append_token(token)
+        if end:
+            self.ledger.segments[-1].text += "\n"
 
     def _open_turn(self) -> list[Segment]:
         found = []
@@ -360,6 +439,30 @@ class Npc:
         self.sequence.make_room(0, self.turn)
         return True
 
+    def take_back(self, turn: int, gone: Collection[int]) -> None:
+        """Take back its turns from `turn` on (0: none), and what it heard of the talk in `gone`.
+
+        What else it heard since stays, in the turn that is open again. Nothing changes when one of
+        those turns is pinned.
+        """
+        if not turn:
+            self.sequence.drop([s for s in self._open_turn() if s.utterance in gone])
+            return
+        since = [s for s in self.ledger.segments if s.turn >= turn and s.kind is not Kind.PERSONA]
+        if any(s.pinned for s in since):
+            return
+        draft, self._draft = self._draft, None
+        self.sequence.drop(since)
+        self.turn = turn
+        for s in since:
+            # What was said to it and heard by nobody else was the scene's own cue.
+            heard = s.kind is Kind.EVENT or (s.kind is Kind.SAID and s.utterance)
+            if heard and s is not draft and s.utterance not in gone:
+                line = s.text if s.text.endswith("\n") else s.text + "\n"
+                self._add_event(line, s.importance, s.expires).utterance = s.utterance
+        if draft is not None:
+            self._set_said(draft.text)
+
     def _cut_reply(self, n_bytes: int, interrupted: bool) -> None:
         reply = self.reply
         n_keep, rest = self.voice.beginning_of(reply.tokens, n_bytes)
@@ -367,6 +470,12 @@ class Npc:
         rest += CUT_OFF if interrupted else ""
         for token in self.voice.words(rest) if rest else []:
             self.ledger.append_token(token)
+
+
+def label_of(speaker: str) -> str:
+    """Return what stands before somebody's words: `Bram: `."""
+    speaker = clean(speaker).replace("\n", " ")
+    return f"{speaker}: " if speaker else ""
 
 
 def most_pinned(window: int, voice: Voice) -> int:

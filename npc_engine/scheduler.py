@@ -14,7 +14,8 @@ Rules
     stretch: nobody starves.
  5. Idle reading (personas, events, half-typed lines) only when nobody speaks or waits to. First
     who is likely to speak next: whoever is attended or half spoken to, the latest first; then who
-    was spoken to last; then in order of spawn.
+    was spoken to last; then in order of spawn. What is heard in a scene (`listening`) is read
+    beside speech that is not for the player, too: its hearer is to answer next.
 """
 
 from collections.abc import Iterable
@@ -45,7 +46,7 @@ class Claim:
     `expected`: arrival of the latest sign since then that it will be spoken to, 0 is none.
     `called`: it is to have a slot for that, though nobody waits yet (see `seats`). `asleep`: it has
     pending tokens, but is not to be read until it is spoken to. `watched`: what it would say next
-    is looked at also when nobody speaks to it (see `drift`).
+    is looked at also when nobody speaks to it (see `drift`). `listening`: rule 5.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Claim:
     watched: bool = False
     expected: int = 0
     called: bool = False
+    listening: bool = False
 
     @property
     def urgent(self) -> bool:
@@ -96,7 +98,7 @@ def schedule(claims: Iterable[Claim], n_batch: int, chunk: int) -> list[Run]:
     """Return the runs of the next batch, in batch order; ages those left out (not idle ones)."""
     waiting = sorted((c for c in claims if c.sequence.n_pending), key=lambda c: c.rank)
     urgent = [c for c in waiting if c.urgent]
-    allowed = _without_paused(urgent) if urgent else waiting
+    allowed = _without_paused(urgent) + _listeners(waiting, urgent) if urgent else waiting
     runs: list[Run] = []
     n_free = n_batch
     for claim in (c for c in allowed if c.is_row):
@@ -124,6 +126,13 @@ def _without_paused(urgent: list[Claim]) -> list[Claim]:
     if not any(c.priority is Priority.PLAYER and not c.speaking for c in urgent):
         return urgent
     return [c for c in urgent if c.rank[0] < Priority.AMBIENT]
+
+
+def _listeners(waiting: list[Claim], urgent: list[Claim]) -> list[Claim]:
+    """Rule 5: who reads ahead what it hears."""
+    if any(c.priority is Priority.PLAYER for c in urgent):
+        return []
+    return [c for c in waiting if c.listening and not c.urgent]
 
 
 def _age(waiting: list[Claim], runs: list[Run]) -> None:

@@ -39,6 +39,8 @@ class Speaking:
         self.stats = DoneStats()
         self.received = received
         self.first: float | None = None
+        self.line_end = 0  # offset in the text behind the last whole line
+        self.has_new_line = False  # whether the last piece completed a line
         self._seq = 0
         self._has_said = False
         self._stream = frozenset(request.stream)
@@ -71,6 +73,15 @@ class Speaking:
         """Return the records of what was held back."""
         return self._records(self.detokenizer.finish())
 
+    def heard(self, n_characters: int) -> str:
+        """Return what was heard of the reply: so many characters of its lines."""
+        text = self.detokenizer.text
+        return text[: self.detokenizer.heard(n_characters)]
+
+    def n_bytes(self, text: str) -> int:
+        """Return how many bytes of its tokens reach to the end of `text`, its beginning."""
+        return self.detokenizer.raw_offset(len(text))
+
     def done(self, reason: Any, text: str, now: float) -> Done:
         """Return the terminal record. `text` may be shorter than what was streamed (barge-in)."""
         stats = self.stats
@@ -87,6 +98,9 @@ class Speaking:
         )
 
     def _records(self, found: list[Found]) -> list[Reply]:
+        ends = [f.end for f in found if f.kind == "line"]
+        self.has_new_line = bool(ends)
+        self.line_end = max(ends, default=self.line_end)
         return [self._record(f) for f in found if f.kind in self._stream]
 
     def _record(self, found: Found) -> Reply:

@@ -1,4 +1,4 @@
-"""Whose reply is whose, and `Speech`: the reply to a `say` as it comes.
+"""Whose reply is whose; `Speech` and `Conversation`: what comes of a `say` and of a `scene`.
 
 Owns request ids, one inbox for each open request, cancelling what nobody wants any more, and the
 checks that a request must pass before it is sent. It knows no socket, no engine and no card.
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar, cast
 
 from npc_engine.errors import ConnectionLost, Internal, NpcError, UnknownTarget, error_for_code
 from npc_engine.messages import (
@@ -27,17 +27,20 @@ from npc_engine.messages import (
     Ok,
     Reply,
     Request,
+    SceneDone,
     Text,
+    Turn,
     pack,
     unpack,
 )
 
-__all__ = ["Mailbox", "Record", "Speech"]
+__all__ = ["Conversation", "Mailbox", "Record", "Speech"]
 
 MAX_KEPT = 4096  # replies kept for a request that nobody reads
 
 Record = Text | Line | Gesture
 AnyReply = TypeVar("AnyReply", bound=Reply)
+End = TypeVar("End", Done, SceneDone)
 
 
 class Mailbox(ABC):
@@ -145,23 +148,22 @@ class Mailbox(ABC):
             self.__lock.release()
 
 
-class Speech:
-    """A character's reply as it comes: iterate it for Line, Gesture and Text records.
+class _Stream(Generic[End]):
+    """Records as they come, up to the terminal one: what `Speech` and `Conversation` share.
 
-    It ends with `done`. Drop it (break out of `for line in engine.say(...)`), leave its `with`
-    block, or call `cancel`, and the character stops talking. Up to 4096 records wait for a reader,
-    then the oldest are dropped; `done.text` has all of the reply in any case.
+    Drop it (break out of the loop), leave its `with` block, or call `cancel`, and whoever talks
+    stops. Up to 4096 records wait for a reader, then the oldest are dropped.
     """
+
+    _end: ClassVar[type[Reply]]
 
     def __init__(self, mailbox: Mailbox, request_id: str, timeout: float) -> None:
         self.id = request_id
-        self.done: Done | None = None
+        self.done: End | None = None
         self._mailbox = mailbox
         self._timeout = timeout
         self._failure: NpcError | None = None
         self._closed = False
-        self._texts: list[str] = []
-        self._lines: list[str] = []
 
     def __iter__(self) -> Iterator[Record]:
         return self
@@ -190,13 +192,6 @@ class Speech:
     def __del__(self) -> None:
         self.close()
 
-    @property
-    def text(self) -> str:
-        """The whole reply once it is done; before, what was spoken in the records read so far."""
-        if self.done is not None:
-            return self.done.text
-        return "".join(self._texts) or " ".join(self._lines)
-
     def poll(self) -> list[Record]:
         """Return the records that are there without waiting, for a loop that draws frames.
 
@@ -210,7 +205,7 @@ class Speech:
             record = self._read(0.0) if self._mailbox._has_reply(self.id) else None
         return records
 
-    def wait(self) -> Done:
+    def wait(self) -> End:
         """Read to the end and return `done`."""
         for _ in self:
             pass
@@ -219,9 +214,9 @@ class Speech:
         return self.done
 
     def cancel(self, heard: int | None = None) -> None:
-        """Cut the character short and wait until it has stopped; `done` is set then.
+        """Cut whoever talks short and wait until it has stopped; `done` is set then.
 
-        `heard` is how many characters (code points) of this reply's line texts, summed, reached
+        `heard` is how many characters (code points) of the line texts that came, summed, reached
         the player; the character remembers having said that much, also where the reply had ended
         before it was heard to the end. None: all it has said.
         """
@@ -249,6 +244,11 @@ class Speech:
         if self._is_over:
             return None
         reply = self._mailbox._next_reply(self.id, timeout)
+        while isinstance(reply, Turn):
+            self._note(reply)
+            # It is not for the reader: look for what came with it, or wait on.
+            waits = timeout > 0 or self._mailbox._has_reply(self.id)
+            reply = self._mailbox._next_reply(self.id, timeout) if waits else None
         if isinstance(reply, Text | Line | Gesture):
             self._note(reply)
             return reply
@@ -256,19 +256,63 @@ class Speech:
             self._finish(reply)
         return None
 
-    def _note(self, record: Record) -> None:
+    def _note(self, record: Record | Turn) -> None:
+        """Take in what comes, for those who keep of it."""
+
+    def _finish(self, reply: Reply) -> None:
+        self._mailbox._forget(self.id)
+        try:
+            self.done = cast(End, _expected(reply, self._end))
+        except NpcError as error:
+            self._failure = error
+            raise
+
+
+class Speech(_Stream[Done]):
+    """A character's reply as it comes: iterate it for Line, Gesture and Text records.
+
+    It ends with `done`. Drop it (break out of `for line in engine.say(...)`), leave its `with`
+    block, or call `cancel`, and the character stops talking. Up to 4096 records wait for a reader,
+    then the oldest are dropped; `done.text` has all of the reply in any case.
+    """
+
+    _end = Done
+
+    def __init__(self, mailbox: Mailbox, request_id: str, timeout: float) -> None:
+        super().__init__(mailbox, request_id, timeout)
+        self._texts: list[str] = []
+        self._lines: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """The whole reply once it is done; before, what was spoken in the records read so far."""
+        if self.done is not None:
+            return self.done.text
+        return "".join(self._texts) or " ".join(self._lines)
+
+    def _note(self, record: Record | Turn) -> None:
         if isinstance(record, Text):
             self._texts.append(record.text)
         elif isinstance(record, Line):
             self._lines.append(record.text)
 
-    def _finish(self, reply: Reply) -> None:
-        self._mailbox._forget(self.id)
-        try:
-            self.done = _expected(reply, Done)
-        except NpcError as error:
-            self._failure = error
-            raise
+
+class Conversation(_Stream[SceneDone]):
+    """What characters say to each other in a scene: iterate it for their lines, with `npc` in each.
+
+    `turns` has what was said so far, one record for each turn that has ended; `done` is set at the
+    end. Drop it, leave its `with` block, or call `cancel`, and the scene ends.
+    """
+
+    _end = SceneDone
+
+    def __init__(self, mailbox: Mailbox, request_id: str, timeout: float) -> None:
+        super().__init__(mailbox, request_id, timeout)
+        self.turns: list[Turn] = []
+
+    def _note(self, record: Record | Turn) -> None:
+        if isinstance(record, Turn):
+            self.turns.append(record)
 
 
 def _checked(request: Request) -> Request:

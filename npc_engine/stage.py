@@ -21,8 +21,10 @@ from npc_engine.errors import (
     UnknownNpc,
     UnknownTarget,
 )
+from npc_engine.hearsay import Cue
 from npc_engine.npc import USER, Npc
 from npc_engine.parking import Parking, auto_budget
+from npc_engine.scenes import Scenes
 from npc_engine.scheduler import Claim
 from npc_engine.seats import Seats
 from npc_engine.sequence import Cache
@@ -73,9 +75,9 @@ class Stage:
         self.parking = Parking(auto_budget() if megabytes is None else megabytes << 20, run)
         self._seats = Seats(room.n_slots, self.parking, clock)
         self._flood = Flood()
-        self._send = send
         self._clock = clock
         self._arrivals = itertools.count(1)
+        self.scenes = Scenes(self.find, send, self._arrivals)
 
     def find(self, name: str) -> Character:
         """Return a character; raises UnknownNpc."""
@@ -94,6 +96,7 @@ class Stage:
 
     def claims(self) -> list[Claim]:
         """Serve every inbox, seat who needs it, and return the claims of all who sit."""
+        self.scenes.advance(may_speak=lambda: not self._player_talks)
         wishes = []
         for character in self.characters.values():
             character.advance()
@@ -101,13 +104,20 @@ class Stage:
                 wishes.append(character.claim)
         return self._seats.seat(wishes)
 
+    @property
+    def _player_talks(self) -> bool:
+        """Whether a player waits for an answer or gets one."""
+        says = [s for c in self.characters.values() for s in c.waiting(m.Say)]
+        says += [c.speaking.request for c in self.characters.values() if c.speaking]
+        return any(s.priority == "player" and not isinstance(s, Cue) for s in says)
+
     def add(self, npc: Npc) -> None:
         """Put a character on the stage, in the place of one of the same name."""
         self.remove(npc.name)
         self.characters[npc.name] = Character(
             npc,
             self.room,
-            self._send,
+            self.scenes.send,
             self._clock,
             self.settings.max_tokens,
             self.settings.max_events,
@@ -120,6 +130,7 @@ class Stage:
         character = self.characters.pop(name, None)
         if character is not None:
             character.drop(None, "cancelled")
+            self.scenes.forget(name)
             self._seats.leave(character.npc.sequence)
 
     def check_room(self, names: Iterable[str]) -> None:
@@ -168,6 +179,8 @@ class Stage:
     def say(self, client: bytes, request: m.Say) -> None:
         """Queue a line; its `done` comes later."""
         self._take(client, request)
+        if request.priority == "player":
+            self.scenes.yield_to(request.npc)
 
     def hear(self, client: bytes, request: m.Hear) -> m.Reply:
         """Queue the player's line so far, and call its character in."""
@@ -195,21 +208,30 @@ class Stage:
         character.take(client, request, next(self._arrivals), self.settings.max_queue)
 
     def cancel(self, client: bytes, request: m.Cancel) -> m.Reply:
-        """Cut a `say` of this client short; if it has ended, forget what was not heard of it."""
+        """Cut a `say` of this client short, or end its scene.
+
+        If it has ended, forget what was not heard of it.
+        """
         target, heard = request.target, request.heard
         characters = self.characters.values()
         if any(c.cancel(client, target, heard) for c in characters):
             return m.Ok(id=request.id, cancelled=True)
+        if self.scenes.cancel(client, target, heard):
+            return m.Ok(id=request.id, cancelled=True)
         # Only then: an id is free again after its `done`, and may be that of an open say now.
-        if heard is not None and any(c.forget_unheard(client, target, heard) for c in characters):
+        if heard is not None and (
+            any(c.forget_unheard(client, target, heard) for c in characters)
+            or self.scenes.take_back(client, target, heard)
+        ):
             return m.Ok(id=request.id, cancelled=False)
         raise UnknownTarget(
-            f"You have no open say with the id {request.target!r}.",
+            f"You have no open say or scene with the id {request.target!r}.",
             "It may have ended already: its done is on the way.",
         )
 
     def drop(self, client: bytes | None, why: Why) -> None:
-        """Cut short every open `say` of a client (None: of everybody)."""
+        """Cut short every open `say` and scene of a client (None: of everybody)."""
+        self.scenes.drop(client, "slow_client" if why == "slow_client" else "cancelled")
         for character in self.characters.values():
             character.drop(client, why)
 
@@ -236,6 +258,7 @@ class Stage:
         return {
             "n_npcs": len(self.characters),
             "n_resident": sum(c.npc.sequence.slot is not None for c in all_),
+            "n_scenes": len(self.scenes.running),
             "n_speaking": sum(c.speaking is not None for c in all_),
             "n_waiting_says": sum(len(c.waiting(m.Say)) for c in all_),
             "n_waiting_events": sum(len(c.waiting(m.Event)) for c in all_),

@@ -1,4 +1,4 @@
-"""The user's verbs: spawn, say, hear, attend, event, pin, save, load, despawn, list, stats...
+"""The user's verbs: spawn, say, hear, attend, event, scene, pin, save, load, despawn, list...
 
 Owns their arguments and defaults. It knows no socket and no engine: `client.Client` (ZeroMQ) and
 `engine.Engine` (in process) supply `_send` and `_receive`, and are used alike.
@@ -18,6 +18,8 @@ from npc_engine.messages import (
     Despawn,
     Event,
     Hear,
+    Join,
+    Leave,
     List,
     Load,
     Loaded,
@@ -31,6 +33,7 @@ from npc_engine.messages import (
     Save,
     Saved,
     Say,
+    Scene,
     Spawn,
     Spawned,
     Stats,
@@ -39,7 +42,7 @@ from npc_engine.messages import (
     Window,
     WindowReply,
 )
-from npc_engine.speech import Mailbox, Speech
+from npc_engine.speech import Conversation, Mailbox, Speech
 
 __all__ = ["FILE_TIMEOUT_S", "SAY_TIMEOUT_S", "TIMEOUT_S", "Verbs"]
 
@@ -150,6 +153,48 @@ class Verbs(Mailbox):
             expires_s=expires_s,
         )
         return self._ask(request, Ok, timeout).n_heard or 0
+
+    def scene(
+        self,
+        scene: str,
+        npcs: Sequence[str],
+        about: str = "",
+        *,
+        turns: int = 8,
+        first: str | None = None,
+        priority: Literal["player", "near", "ambient"] = "ambient",
+        max_tokens: int | None = None,
+        stream: Sequence[Literal["text", "line", "gesture"]] = ("line",),
+        timeout: float = SAY_TIMEOUT_S,
+    ) -> Conversation:
+        """Let characters talk with each other, and return what they say, to be iterated.
+
+        `scene` is its name, for `join` and `leave`; `about` what they talk about ("the missing
+        bread"); `turns` how many of them there are, 64 at most; `first` who begins. `max_tokens`
+        bounds each turn. The player takes part by a `say` to one of them. An error, such as Busy
+        for a character that is in another scene, comes out of the Conversation.
+        """
+        request = Scene(
+            id=self._new_id(),
+            scene=scene,
+            npcs=_listed(npcs),
+            about=about,
+            turns=turns,
+            first=first,
+            priority=priority,
+            max_tokens=max_tokens,
+            stream=list(stream),
+        )
+        self._post(request)
+        return Conversation(self, request.id, timeout)
+
+    def join(self, scene: str, npc: str, *, timeout: float = TIMEOUT_S) -> None:
+        """Let a character take part in a scene. Raises UnknownTarget when there is none such."""
+        self._ask(Join(id=self._new_id(), scene=scene, npc=npc), Ok, timeout)
+
+    def leave(self, scene: str, npc: str, *, timeout: float = TIMEOUT_S) -> None:
+        """Let a character leave a scene; with fewer than two left it ends."""
+        self._ask(Leave(id=self._new_id(), scene=scene, npc=npc), Ok, timeout)
 
     def pin(
         self,

@@ -131,6 +131,9 @@ class Rig:
     def load(self, slot: str, npcs: list[str] | None = None) -> Any:
         return self.ask(m.Load(id=self.id(), slot=slot, npcs=npcs))
 
+    def scene(self, name: str, npcs: list[str], client: bytes = GAME, **keys: Any) -> str:
+        return self.send(m.Scene(id=self.id(), scene=name, npcs=npcs, **keys), client)
+
     # the loop
 
     def step(self) -> list[m.Reply]:
@@ -152,7 +155,7 @@ class Rig:
                 self.open.remove(key)
             else:
                 n_before = len(self.by_id[key]) - 1
-                assert isinstance(reply, m.Text | m.Line | m.Gesture)
+                assert isinstance(reply, m.Text | m.Line | m.Gesture | m.Turn)
                 assert reply.seq == n_before, "a gap in the stream"
 
     def until(self, request_id: str, client: bytes = GAME) -> Any:

@@ -42,6 +42,7 @@ from npc_engine.messages import (
     Request,
     Save,
     Say,
+    Scene,
     Spawn,
     Welcome,
     find_id,
@@ -720,4 +721,35 @@ def test_a_client_of_the_real_engine_killed_in_mid_stream(tmp_path: Path) -> Non
         assert other.read_to_end()[-1]["reason"] == "length"
         deadline = time.monotonic() + TIMEOUT_MS / 1000
         while any(npc["speaking"] for npc in other.ask(List(id="3"))["npcs"]):
+            assert time.monotonic() < deadline
+
+
+def test_a_scene_over_the_wire(tmp_path: Path) -> None:
+    engine = real_engine(saves=str(tmp_path), max_tokens=40)
+    with Served(engine=engine) as served, Client(served.endpoint) as client:
+        for npc in ("mara", "bo"):
+            client.spawn(npc, {"name": npc})
+        talk = client.scene("inn", ["mara", "bo"], turns=4, stream=["line", "gesture", "text"])
+        assert client.list_npcs()[0].scene == "inn"
+        records = list(talk)
+        assert {record.npc for record in records} == {"mara", "bo"}
+        assert talk.done is not None and talk.done.reason == "turns"
+        assert [turn.npc for turn in talk.turns] == ["mara", "bo"] * 2
+        assert client.list_npcs()[0].scene is None
+
+
+def test_a_client_killed_in_a_scene(tmp_path: Path) -> None:
+    llama = FakeLlama(mind=lambda tokens: ord("la. "[len(tokens) % 4]))
+    settings = Settings(saves=str(tmp_path), max_tokens=1 << 16)
+    engine = Engine(llama, llama.voice(), settings)
+    with Served(engine=engine) as served, Client(served.endpoint) as other:
+        victim = served.client()
+        for npc in ("mara", "bo"):
+            other.spawn(npc, {"name": npc})
+        victim.send(pack(Scene(id="s", scene="inn", npcs=["mara", "bo"])))
+        assert victim.read()["type"] == "line"
+        assert other.stats()["n_scenes"] == 1
+        victim.socket.close(linger=0)
+        deadline = time.monotonic() + TIMEOUT_MS / 1000
+        while other.stats()["n_scenes"]:
             assert time.monotonic() < deadline

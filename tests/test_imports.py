@@ -22,6 +22,7 @@ HEAVY = {"jinja2", "llama_cpp", "numpy", "psutil", "rich", "zmq"}
 MAX_IMPORT_S = 0.1
 
 RANKS = {
+    "addressed": 0,
     "bounds": 0,
     "chunks": 0,
     "complaint": 0,
@@ -64,6 +65,7 @@ RANKS = {
     "detokenizer": 2,
     "drift": 2,
     "governor": 2,
+    "hearsay": 2,
     "installation": 2,
     "llama_model": 2,
     "peer": 2,
@@ -86,9 +88,11 @@ RANKS = {
     "stream_text": 3,
     "verbs": 3,
     "window_picture": 3,
+    "audience": 4,
     "bridge": 4,
     "client": 4,
     "llama": 4,
+    "overhearing": 4,
     "pins": 4,
     "terminal": 4,
     "top_picture": 4,
@@ -98,6 +102,7 @@ RANKS = {
     "crowd_llama": 5,
     "frozen": 5,
     "inspect_live": 5,
+    "scene": 5,
     "selftest": 5,
     "sidecar": 5,
     "stream_reader": 5,
@@ -107,6 +112,7 @@ RANKS = {
     "calibrate": 6,
     "demo": 6,
     "machine": 6,
+    "scenes": 6,
     "stream_partial": 6,
     "stream_policies": 6,
     "window": 6,

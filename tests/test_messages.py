@@ -194,9 +194,11 @@ def test_defaults_are_as_documented() -> None:
     assert (event.importance, event.expires_s) == (0.5, None)
 
 
-def test_only_the_records_of_a_say_are_not_terminal() -> None:
+def test_only_what_streams_is_not_terminal_and_has_a_seq() -> None:
     streamed = set(Reply.__subclasses__()) - set(TERMINAL)
-    assert streamed == {messages.Text, messages.Line, messages.Gesture}
+    assert streamed == {messages.Text, messages.Line, messages.Gesture, messages.Turn}
+    counted = {r for r in Reply.__subclasses__() if "seq" in r.__struct_fields__}
+    assert counted == streamed
 
 
 def test_errors_that_are_no_request_errors_are_internal() -> None:

@@ -146,6 +146,20 @@ def test_nothing_pending_is_nothing_to_do() -> None:
     assert schedule([claim(PLAYER, 0)], 64, 10) == []
 
 
+def test_rule_5_who_listens_reads_beside_speech_but_the_players() -> None:
+    row, listener, idle = claim(AMBIENT, 1, 0, speaking=True), claim(IDLE, 9, 1), claim(IDLE, 9, 2)
+    listener.listening = True
+    near = claim(NEAR, 6, 3)
+    assert found(schedule([row, listener, idle], 64, 5)) == [(row, 1), (listener, 5)]
+    assert found(schedule([row, near, listener, idle], 64, 8)) == [
+        (row, 1), (near, 6), (listener, 2),
+    ]  # fmt: skip
+    assert listener.n_skipped == 0
+    player = claim(PLAYER, 1, 4, speaking=True)
+    assert found(schedule([row, player, listener], 64, 5)) == [(player, 1), (row, 1)]
+    assert found(schedule([listener, idle], 64, 99)) == [(listener, 9), (idle, 9)]
+
+
 # -- any claims --------------------------------------------------------------------------------
 
 claims = st.lists(

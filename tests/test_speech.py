@@ -13,13 +13,18 @@ from npc_engine.messages import (
     DoneStats,
     Error,
     Gesture,
+    Join,
+    Leave,
     Line,
     Ok,
     Pong,
     Reply,
     Request,
     Say,
+    Scene,
+    SceneDone,
     Text,
+    Turn,
 )
 from npc_engine.speech import MAX_KEPT
 from npc_engine.verbs import Verbs
@@ -358,3 +363,79 @@ def test_poll_cancels_what_nobody_wants_any_more() -> None:
     assert _cancels(verbs) == []
     verbs.poll()
     assert _cancels(verbs) == [target]
+
+
+# A scene
+
+
+def _chat(request: Request) -> list[list[Reply]]:
+    """Answer a scene with two turns in one batch, a cancel with its two replies."""
+    i = request.id
+    match request:
+        case Scene():
+            turn = Turn(id=i, seq=1, npc="mara", text="One.", turn=3)
+            last = Turn(id=i, seq=3, npc="bo", text="*nods*", turn=1)
+            done = SceneDone(id=i, scene="inn", n_turns=2, reason="turns")
+            nod = Gesture(id=i, seq=2, npc="bo", text="nods")
+            return [[_line(i, 0, "One."), turn], [nod, last, done]]
+        case Cancel(target=target):
+            done = SceneDone(id=target, scene="inn", n_turns=0, reason="cancelled")
+            return [[Ok(id=i, cancelled=True), done]]
+    return [[Pong(id=i)]]
+
+
+def test_a_conversation_yields_lines_and_keeps_turns() -> None:
+    verbs = Scripted(_chat)
+    talk = verbs.scene("inn", ["mara", "bo"], "bread", turns=2, stream=["line", "gesture"])
+    request = verbs.sent[0]
+    assert isinstance(request, Scene)
+    assert (request.scene, request.npcs, request.about) == ("inn", ["mara", "bo"], "bread")
+    assert (request.turns, request.priority, request.first) == (2, "ambient", None)
+    assert [(r.npc, r.text) for r in talk] == [("mara", "One."), ("bo", "nods")]
+    assert [(t.npc, t.text) for t in talk.turns] == [("mara", "One."), ("bo", "*nods*")]
+    assert talk.done is not None and talk.done.reason == "turns"
+    assert talk.wait() is talk.done
+    del talk
+    assert _cancels(verbs) == []
+
+
+def test_polling_a_conversation_takes_what_is_there() -> None:
+    verbs = Scripted(_chat)
+    talk = verbs.scene("inn", ["mara", "bo"])
+    assert [r.text for r in talk.poll()] == ["One."]
+    assert [t.text for t in talk.turns] == ["One."]
+    assert talk.done is None
+    assert [r.text for r in talk.poll()] == ["nods"]
+    assert talk.poll() == []
+    assert talk.done is not None and len(talk.turns) == 2
+
+
+def test_a_conversation_that_is_dropped_or_cancelled_ends() -> None:
+    verbs = Scripted(lambda r: [] if isinstance(r, Scene) else _chat(r))
+    talk = verbs.scene("inn", ["mara", "bo"])
+    talk.cancel(heard=3)
+    assert talk.done is not None and talk.done.reason == "cancelled"
+    dropped = verbs.scene("inn", ["mara", "bo"])
+    target = dropped.id
+    del dropped
+    gc.collect()
+    assert _cancels(verbs) == [talk.id, target]
+
+
+def test_what_a_conversation_may_not_be() -> None:
+    verbs = Scripted(_chat)
+    with pytest.raises(BadMessage, match="turns"):
+        verbs.scene("inn", ["mara", "bo"], turns=0)
+    verbs = Scripted(lambda r: [[Error(id=r.id, code="busy", message="No.", help="Wait.")]])
+    talk = verbs.scene("inn", ["mara", "bo"])
+    with pytest.raises(Busy):
+        list(talk)
+
+
+def test_join_and_leave() -> None:
+    verbs = Scripted(lambda r: [[Ok(id=r.id)]])
+    verbs.join("inn", "wren")
+    verbs.leave("inn", "wren")
+    assert [(type(r), getattr(r, "scene"), getattr(r, "npc")) for r in verbs.sent] == [  # noqa: B009
+        (Join, "inn", "wren"), (Leave, "inn", "wren"),
+    ]  # fmt: skip

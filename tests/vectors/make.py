@@ -125,6 +125,21 @@ VALID: dict[str, dict[str, Any]] = {
     "request-unpin": {"type": "unpin", "id": "6", "npc": "mara", "turn": 70000},
     "request-cancel": {"type": "cancel", "id": "6", "target": "3"},
     "request-cancel-full": {"type": "cancel", "id": "6", "target": "3", "heard": 17},
+    "request-scene": {"type": "scene", "id": "14", "scene": "inn", "npcs": ["mara", "bo"]},
+    "request-scene-full": {
+        "type": "scene",
+        "id": "14",
+        "scene": "inn",
+        "npcs": ["mara", "bo", "wren"],
+        "about": "the missing bread",
+        "turns": 12,
+        "first": "bo",
+        "priority": "near",
+        "max_tokens": 48,
+        "stream": ["text", "line", "gesture"],
+    },
+    "request-join": {"type": "join", "id": "15", "scene": "inn", "npc": "wren"},
+    "request-leave": {"type": "leave", "id": "16", "scene": "inn", "npc": "wren"},
     "request-save": {"type": "save", "id": "7", "slot": "slot-1"},
     "request-save-full": {"type": "save", "id": "7", "slot": "slot-1", "npcs": ["mara"]},
     "request-load": {"type": "load", "id": "8", "slot": "slot-1"},
@@ -208,6 +223,21 @@ VALID: dict[str, dict[str, Any]] = {
         "truncated": True,
         "stats": {key: type(value)(0) for key, value in STATS.items()},
     },
+    "reply-turn": {
+        "type": "turn",
+        "id": "14",
+        "seq": 3,
+        "npc": "bo",
+        "text": "*shrugs* Ask Wren.",
+        "turn": 13,
+    },
+    "reply-scene-done": {
+        "type": "scene_done",
+        "id": "14",
+        "scene": "inn",
+        "n_turns": 12,
+        "reason": "turns",
+    },
     "reply-pinned": {
         "type": "pinned",
         "id": "6",
@@ -263,6 +293,7 @@ VALID: dict[str, dict[str, Any]] = {
                 "n_waiting": 0,
                 "n_events": 0,
                 "n_pending": 0,
+                "scene": "inn",
             },
         ],
     },
@@ -381,6 +412,10 @@ def _event(**keys: Any) -> bytes:
     return _pack({"type": "event", "id": "5", "npcs": "*", "text": "Rain."} | keys)
 
 
+def _scene(**keys: Any) -> bytes:
+    return _pack({"type": "scene", "id": "14", "scene": "inn", "npcs": ["mara", "bo"]} | keys)
+
+
 def _pack(value: Any) -> bytes:
     packed: bytes = msgpack.packb(value)
     return packed
@@ -442,6 +477,13 @@ INVALID: dict[str, tuple[bytes, str | None]] = {
     "say-stream-unknown": (_say(stream=["lines"]), "3"),
     "say-stream-text": (_say(stream="line"), "3"),
     "say-notes-nil": (_say(notes=None), "3"),
+    "scene-no-npcs": (_pack({"type": "scene", "id": "14", "scene": "inn"}), "14"),
+    "scene-npcs-everybody": (_scene(npcs="*"), "14"),
+    "scene-turns-0": (_scene(turns=0), "14"),
+    "scene-turns-too-many": (_scene(turns=65), "14"),
+    "scene-name-dot-first": (_scene(scene=".inn"), "14"),
+    "scene-stream-turn": (_scene(stream=["turn"]), "14"),
+    "join-no-scene": (_pack({"type": "join", "id": "15", "npc": "wren"}), "15"),
     "event-text-empty": (_event(text=""), "5"),
     "event-npcs-text": (_event(npcs="mara"), "5"),
     "event-importance-over": (_event(importance=1.5), "5"),

@@ -1,0 +1,38 @@
+"""What a character hears of others' talk, as segments of its sequence.
+
+    [OPEN EVENT "Wren: I found a button.\n" EVENT "Bram: Show me."]          heard so far
+    [OPEN EVENT "Wren: I found a button.\n" SAID  "Bram: Show me." CLOSE REPLY    it answers Bram
+
+Owns their form. A line is an event of the open turn that grows while it is being spoken, so that it
+is read ahead; the one that the character answers becomes what was said to it, where it stands, and
+nothing is read twice. It knows no scene and no inbox.
+"""
+
+from npc_engine.npc import CUT_OFF, Npc, label_of
+from npc_engine.voice import clean
+
+__all__ = ["overhear", "unhear"]
+
+
+def overhear(npc: Npc, utterance: int, speaker: str, more: str) -> None:
+    """Hear more of what somebody says. `more` begins with its own space, if there is one."""
+    words = clean(more)
+    if not words:
+        return
+    line = label_of(speaker) + words
+    pieces = npc.heard_of(utterance)
+    if pieces and pieces[-1] is npc.ledger.segments[-1] and not pieces[-1].text.endswith("\n"):
+        line = pieces[-1].text + (" " if more[0].isspace() else "") + words
+        if npc.grow(pieces[-1], line):
+            return
+    npc.add_heard(line, utterance)
+
+
+def unhear(npc: Npc, utterance: int, speaker: str, text: str) -> None:
+    """Cut a line back to `text` after it was heard; not once it was answered."""
+    pieces = npc.heard_of(utterance)
+    npc.sequence.drop(pieces)
+    words = clean(text)
+    is_half_answered = any(s.utterance == utterance for s in npc.ledger.segments)
+    if pieces and words and not is_half_answered:
+        npc.add_heard(label_of(speaker) + words + CUT_OFF, utterance)
