@@ -33,6 +33,7 @@ NOTES_SHARE = 0.10
 SPARE = 8  # tokens kept free for what an interruption adds to a reply
 MIN_WORDS = 24  # of them at least for words, beside a turn's markup
 MIN_FREE = 64  # tokens that a persona must leave for talking
+MAX_LABEL = 16  # tokens of a name that stands before a reply; a longer one is left out
 SILENCE = "..."
 CUT_OFF = "\u2014"  # a reply that was interrupted ends with a dash, so the character knows it
 
@@ -245,8 +246,8 @@ class Npc:
         words, truncated = self._fit(heard) if heard else self._said(speaker, text)
         aside, notes_cut = self._notes(notes)
         close, extra = list(self.voice.close), list(self.voice.extra)
-        if among_others:  # else a small model goes on with `Mara:` as often as with `Bram:`
-            (extra or close).extend(self.voice.words(label_of(self.card.char).rstrip()))
+        if among_others:
+            (extra or close).extend(self._own_label())
         tail = len(aside) + len(close) + len(extra)
         said = self._set_said(words, tail)
         n_cached = self.ledger.n_cells
@@ -258,6 +259,11 @@ class Npc:
             self._add(Kind.NOTE, extra)
         self._add(Kind.REPLY, [])
         return len(said.tokens) + tail, n_cached, truncated or notes_cut
+
+    def _own_label(self) -> list[int]:
+        """What a reply among others begins with: else a small model writes somebody else's."""
+        label = self.voice.words(label_of(self.card.char).rstrip())
+        return label if len(label) <= MAX_LABEL else []
 
     def _take_up(self, speaker: str, utterance: int) -> str:
         """Make what it has heard of an utterance the draft of what is said to it; return that."""

@@ -206,6 +206,16 @@ def test_a_small_window_forgets_what_was_heard_first(make: MakeTroupe) -> None:
     assert all("kw9x" in troupe.heard(npc) for npc in THREE)
 
 
+def test_long_names_in_a_small_window(make: MakeTroupe) -> None:
+    troupe = make({"mara": ["One. Two."], "bram": ["Hm. " * 30]}, window=300)
+    for npc in ("tom", "tim"):
+        troupe.lines[npc], troupe.n_said[npc] = ["So. " * 20], 0
+        long = {"name": npc.capitalize() * 60, "system_prompt": f"I am {npc.capitalize()}."}
+        troupe.spawn(npc, card=long)
+    target = troupe.play("mara", "tom", "bram", "tim", turns=12)
+    assert troupe.speakers(target) == ["mara", "tom", "bram", "tim"] * 3
+
+
 def test_more_members_than_slots(make: MakeTroupe) -> None:
     troupe = make(n_slots=1)
     target = troupe.play(*THREE, turns=9)
