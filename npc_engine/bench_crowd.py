@@ -17,7 +17,7 @@ from npc_engine.calibrate import choose_layout
 from npc_engine.crowd_figures import Measured
 from npc_engine.crowd_parts import PARTS, Setup
 from npc_engine.crowd_report import as_json, as_markdown, as_tables, figure, passed, verdicts
-from npc_engine.errors import ConfigError
+from npc_engine.errors import ConfigError, NpcError
 from npc_engine.llama_model import Model
 from npc_engine.loading import n_auto_threads
 from npc_engine.selftest import extra_bufts_work
@@ -206,10 +206,18 @@ def _measure(parts: list[str], setup: Setup) -> Measured:
                     n_done += 1
             show(n_done, "done")
     except KeyboardInterrupt:
-        found.interrupted = True
-        if sys.stderr is not None:
-            sys.stderr.write("Interrupted: the report has what was measured so far.\n")
+        _cut_off(found, "Interrupted")
+    except NpcError as error:
+        if found == Measured():
+            raise
+        _cut_off(found, str(error))
     return found
+
+
+def _cut_off(found: Measured, why: str) -> None:
+    found.interrupted = True
+    if sys.stderr is not None:
+        sys.stderr.write(f"{why.rstrip('.')}: the report has what was measured so far.\n")
 
 
 def _facts(args: argparse.Namespace, setup: Setup) -> dict[str, Any]:

@@ -18,9 +18,8 @@ MAX_TEXT = 80  # characters of each segment
 def info_of(character: Character) -> NpcInfo:
     """Return one character of a `list`: how full its window is."""
     npc, ledger = character.npc, character.npc.ledger
-    says = character.waiting(Say)
-    if character.speaking is not None:
-        says.insert(0, character.speaking.request)
+    waiting = character.waiting(Say)
+    served = character.speaking.request if character.speaking else next(iter(waiting), None)
     return NpcInfo(
         npc=npc.name,
         name=npc.card.char,
@@ -29,8 +28,8 @@ def info_of(character: Character) -> NpcInfo:
         n_pinned=ledger.n_pinned,
         n_window=ledger.window,
         speaking=character.speaking is not None,
-        priority=says[0].priority if says else None,
-        n_waiting=len(character.waiting(Say)),
+        priority=served.priority if served else None,
+        n_waiting=len(waiting),
         n_events=len(character.waiting(Event)),
         n_pending=npc.sequence.n_pending,
         scene=character.ears.name if character.ears else None,

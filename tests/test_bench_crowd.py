@@ -11,6 +11,7 @@ import pytest
 from npc_engine import bench_crowd, cli, crowd_parts
 from npc_engine.crowd_figures import Measured
 from npc_engine.crowd_parts import Part, Setup
+from npc_engine.errors import BackendError
 
 pytestmark = pytest.mark.model
 
@@ -82,6 +83,26 @@ def test_ctrl_c_keeps_what_there_is(
     assert whole["interrupted"] is True
     assert [row["n_rounds"] for row in whole["speakers"]] == [1, 1]
     assert whole["parking"] is None
+
+
+def test_what_fails_later_keeps_what_there_is(
+    tiny_llama: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(_setup: Setup, _found: Measured) -> Iterator[str]:
+        yield "it begins"
+        raise BackendError("llama_decode failed.")
+
+    parts = {**crowd_parts.PARTS, "fair": Part("", lambda _s: 1, fails)}
+    monkeypatch.setattr(bench_crowd, "PARTS", parts)
+    out = tmp_path / "crowd.json"
+    assert bench(tiny_llama, out, "--parts=speakers,fair", "--speakers=2", *SHORT) == 1
+    whole = json.loads(out.read_text("utf-8"))
+    assert (whole["interrupted"], whole["speakers"][0]["n_rounds"]) == (True, 2)
+    assert "llama_decode failed: the report has what was" in capsys.readouterr().err
+    assert bench(tiny_llama, out, "--parts=fair", *SHORT) == 2, "nothing was measured"
 
 
 @pytest.mark.parametrize(
