@@ -78,14 +78,13 @@ class Npc:
         persona = card.persona(user=USER).strip()
         tokens, joined = voice.beginning(persona)
         most = most_pinned(window, voice)
+        n_world = len(voice.world_tokens)
         if len(tokens) > most:
-            shorten = f"Shorten the card to at most {most} tokens, or give" if most > 0 else "Give"
-            raise TooLarge(
-                f"The persona of {name!r} takes {len(tokens)} tokens of a window of {window}.",
-                f"{shorten} a larger window.",
-            )
+            raise _too_large(name, len(tokens), n_world, window, most)
         ledger = Ledger(window, n_pos, joined=joined)
-        ledger.append(Segment(Kind.PERSONA, tokens, persona, pinned=True))
+        if n_world:
+            ledger.append(Segment(Kind.PERSONA, tokens[:n_world], voice.world, pinned=True))
+        ledger.append(Segment(Kind.PERSONA, tokens[n_world:], persona, pinned=True))
         return cls(name, card, voice, Sequence(ledger, cache), sampling)
 
     def stop_reading_again(self) -> None:
@@ -338,6 +337,17 @@ class Npc:
         rest += CUT_OFF if interrupted else ""
         for token in self.voice.words(rest) if rest else []:
             self.ledger.append_token(token)
+
+
+def _too_large(name: str, n: int, n_world: int, window: int, most: int) -> TooLarge:
+    of_these, what = (
+        (f", {n_world} of them for the world", "card or world") if n_world else ("", "card")
+    )
+    shorten = f"Shorten the {what} to at most {most} tokens, or give" if most > 0 else "Give"
+    return TooLarge(
+        f"The persona of {name!r} takes {n} tokens of a window of {window}{of_these}.",
+        f"{shorten} a larger window.",
+    )
 
 
 def most_pinned(window: int, voice: Voice) -> int:

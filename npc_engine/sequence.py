@@ -72,6 +72,9 @@ class Sequence:
         self.ledger = ledger
         self.slot: int | None = None
         self.parked: bytes | None = None
+        # How many tokens may be read for now, None for all: somebody else reads on for it, or its
+        # cells are to be kept there (see `beginnings`).
+        self.stop: int | None = None
         self._cache = cache
         # What the parked copy owes to the ledger, in order: ranges that have left it (by is None),
         # and cells that have moved.
@@ -92,13 +95,18 @@ class Sequence:
 
     @property
     def n_ready(self) -> int:
-        """Pending tokens that may go into one batch: of a persona whose state is to be kept, no
-        more than the persona.
+        """Pending tokens that may go into one batch: none beyond `stop`, and of a persona whose
+        state is to be kept, no more than the persona.
         """
-        n_persona = self.ledger.n_persona
-        if self._cache.keeps_states and not self._states and self.ledger.n_cells < n_persona:
-            return n_persona - self.ledger.n_cells
-        return self.n_pending
+        n_cells, n_tokens, n_persona = (
+            self.ledger.n_cells,
+            self.ledger.n_tokens,
+            self.ledger.n_persona,
+        )
+        stop = n_tokens if self.stop is None else min(self.stop, n_tokens)
+        if self._cache.keeps_states and not self._states and n_cells < n_persona:
+            stop = min(stop, n_persona)
+        return max(0, stop - n_cells)
 
     @property
     def n_parked_bytes(self) -> int:
@@ -199,7 +207,9 @@ class Sequence:
             return
         self._states = aside.states
         self.ledger.n_renumbered = aside.n_renumbered
-        self._remove(self.ledger.recache(aside.cells, aside.next_pos))
+        # Where cells can leave the end, reading goes on behind the last that is left.
+        next_pos = aside.next_pos if self._cache.keeps_states else 0
+        self._remove(self.ledger.recache(aside.cells, next_pos))
         if self.ledger.needs_renumbering(0):  # what came since had room behind what was read again
             self.renumber()
 
@@ -253,6 +263,24 @@ class Sequence:
                 return
             self._states.pop()
         self.forget_cache()
+
+    def begin_with(self, payload: bytes, n: int, *, trims: bool) -> bool:
+        """Fill the slot with cells of its first `n` tokens, in the place of what it has read.
+
+        `payload`: what another slot of this cache exported. `trims`: it has more cells behind
+        these, which leave. Nothing is read yet when it is False: they do not fit, or do not go.
+        """
+        aside = self._aside
+        self.forget_cache()
+        self._aside = aside  # it may be reading again: this is how it reads
+        slot = self.slot
+        if slot is None or not self._cache.restore(slot, payload):
+            return False
+        if trims and not self._cache.remove(slot, n, -1):
+            self._cache.remove(slot, 0, -1)
+            return False
+        self.commit(n)
+        return True
 
     def seat(self, slot: int) -> None:
         """Move into a free slot. A copy that does not fit any more costs a new prefill."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from npc_engine import messages as m
+from npc_engine.beginnings import Beginnings
 from npc_engine.card import Card
 from npc_engine.character import Character, Mouth, Send, Why
 from npc_engine.config import DEFAULT_WINDOW, Sampling, Settings
@@ -62,6 +63,7 @@ class Stage:
         self.settings = settings
         self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
         self.characters: dict[str, Character] = {}
+        self.beginnings = Beginnings(voice.world_tokens, trims=not room.keeps_states)
         self._seats = Seats(room.n_slots)
         self._send = send
         self._clock = clock
@@ -89,7 +91,10 @@ class Stage:
             character.advance()
             if character.wants:
                 wishes.append(character.claim)
-        return self._seats.seat(wishes)
+        self.beginnings.collect(wishes)
+        sitting = self._seats.seat(wishes)
+        self.beginnings.lend(sitting)
+        return sitting
 
     def add(self, npc: Npc) -> None:
         """Put a character on the stage, in the place of one of the same name."""
@@ -97,12 +102,14 @@ class Stage:
         self.characters[npc.name] = Character(
             npc, self.room, self._send, self._clock, self.settings.max_tokens
         )
+        self.beginnings.join(npc.name, npc.sequence)
 
     def remove(self, name: str) -> None:
         """Take a character off the stage, its open requests cancelled, its slot free."""
         character = self.characters.pop(name, None)
         if character is not None:
             character.drop(None, "cancelled")
+            self.beginnings.leave(name)
             self._seats.leave(character.npc.sequence)
 
     def check_room(self, names: Iterable[str]) -> None:
@@ -217,6 +224,9 @@ class Stage:
             "n_pending_tokens": sum(c.npc.sequence.n_pending for c in all_),
             "n_reread": sum(c.npc.drift.n_reread for c in all_ if c.npc.drift),
             "parked_bytes": sum(c.npc.sequence.n_parked_bytes for c in all_),
+            "n_beginnings": self.beginnings.n_kept,
+            "shared_bytes": self.beginnings.n_bytes,
+            "n_shared_restored": self.beginnings.n_restored,
         }
 
 

@@ -59,6 +59,7 @@ class FakeLlama:
     can_shift: bool = True
     keeps_states: bool = False  # a recurrent state: what was read last cannot be taken back
     closed: bool = False
+    world: str = ""  # what every character knows
 
     def __post_init__(self) -> None:
         self.slots = [{} for _ in range(self.n_slots)]
@@ -199,7 +200,7 @@ class FakeLlama:
 
     def voice(self, template: str | None = None) -> Voice:
         """The ChatML voice, or that of a template."""
-        return Voice(self, probe(template, bos="", eos="<|im_end|>"))
+        return Voice(self, probe(template, bos="", eos="<|im_end|>"), self.world)
 
     def close(self) -> None:
         self.closed = True

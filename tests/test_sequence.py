@@ -310,6 +310,21 @@ def test_only_what_stands_behind_the_first_hole_is_read_again() -> None:
     assert (sequence.n_pending, cache.held(0)) == (10, list(range(20)))
 
 
+def test_what_is_cut_while_it_is_read_again_leaves_no_gap_at_the_end() -> None:
+    cache = FakeLlama(can_shift=False, n_pos=50)
+    sequence = make(cache, n_pos=50)
+    sequence.drop([sequence.ledger.segments[1]])
+    sequence.ledger.window = 50
+    assert sequence.tidy()
+    sequence.cut(sequence.ledger.segments[-1], 4)
+    sequence.give_up_reading_again()
+    assert cache.held(0) == [*range(10), *range(20, 34)]
+    assert sequence.ledger.next_pos == 34
+    sequence.append(Segment(Kind.SAID, [7] * 5, turn=4))
+    read(sequence, cache, 5)
+    assert cache.held(0) == sequence.ledger.tokens()
+
+
 def test_holes_that_cannot_be_made_at_seating_cost_a_new_reading() -> None:
     cache = Stubborn()
     sequence = make(cache)
