@@ -215,8 +215,8 @@ class Beginnings:
             n = _n_common(tokens, wanted)
             if self._trims or n == len(tokens):
                 n_best, best = n, source
-        if best is not None:
-            self._take(user, n_best, best)
+        if best is not None and not self._take(user, n_best, best) and self._works:
+            self._borrow(user, n_most)  # what it had is lost now; it may be had without cutting
 
     def _sources(self, user: _User) -> Iterator[Source]:
         for tokens, payload in self._kept.items():
@@ -225,21 +225,24 @@ class Beginnings:
             if other.sequence.slot is not None and other is not user:
                 yield other.source
 
-    def _take(self, user: _User, n: int, source: Source) -> None:
+    def _take(self, user: _User, n: int, source: Source) -> bool:
+        """Copy cells into a slot; False when they have not come, and what was there is gone."""
         tokens, is_whole, export = source
         payload = export()
-        if not payload:
-            return
+        if not payload:  # they cannot be had just now
+            return True
         n_before = user.n_cells
         trims = not is_whole or n < len(tokens)
         if user.sequence.begin_with(payload, n, trims=trims):
             self.n_restored += n - n_before
-        elif trims:  # a sliding window has lost what stands behind it
+            return True
+        if trims:  # a sliding window has lost what stands behind it
             self._trims = False
         else:
             log.warning("Cells cannot be copied between slots: every character reads for itself.")
             self._works = False
             self._set_kept({})
+        return False
 
     # -- what is kept ----------------------------------------------------------------------------
 
