@@ -58,6 +58,12 @@ class Npc:
         """Whether to look what it would say next behind the next token that it reads in a pause."""
         return self.drift is not None and self.drift.wants_to_look
 
+    @property
+    def knows_world(self) -> bool:
+        """Whether its persona begins with this engine's world: a save may bring another one."""
+        world = self.voice.world_tokens
+        return self.ledger.tokens()[: len(world)] == world
+
     @classmethod
     def create(
         cls,

@@ -16,10 +16,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from npc_engine import messages as m
 from npc_engine.beginnings import MIN_TOKENS, MOST_KEPT, Beginnings
+from npc_engine.engine import Engine
 from npc_engine.ledger import Kind, Ledger, Segment
+from npc_engine.llama_model import Layout, Model
 from npc_engine.scheduler import Claim, Priority
 from npc_engine.sequence import Sequence
 from tests.fake_llama import FakeLlama
+from tests.real import GREEDY, INNKEEPER, SMITH, Twin, make_engine, worst_kl
 from tests.rig import Rig, TimedLlama
 
 LORE = "The sea took the old town. Nobody sails at night. Iron is dearer than gold here. " * 2
@@ -360,7 +363,8 @@ def test_a_save_knows_the_world_of_its_time(
     rig.talk("bram", "Two.")
     rig.save("s")
     later = make_rig(kind, world="All is changed, and nobody remembers how it was before. " * 2)
-    assert isinstance(later.load("s"), m.Loaded)
+    loaded = later.load("s")
+    assert all("another" in (npc.notice or "") for npc in loaded.npcs)
     spawn(later, "wren")
     later.rest()
     later.talk("mara")
@@ -379,7 +383,7 @@ def test_a_loaded_character_lends_what_it_has(make_rig: MakeRig) -> None:
     rig.talk("mara")
     rig.save("s")
     later = make_rig()
-    later.load("s")
+    assert later.load("s").npcs[0].notice is None
     later.talk("mara")
     spawn(later, "bram")
     later.talk("bram")
@@ -544,3 +548,169 @@ class Village(RuleBasedStateMachine):
 
 TestVillage = Village.TestCase
 TestVillage.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+
+
+# -- with real models --------------------------------------------------------------------------
+
+WORLD = (
+    "The village of Saltmere stands on a cliff above the grey sea. Forty winters ago the water "
+    "took the old town, and on still days its bells are heard from below. Nobody sails at "
+    "night. Iron is dearer than gold here, since the mine at Harrow fell in, and every nail is "
+    "counted. The duke's men come at midsummer for the tax; what they cannot find, they cannot "
+    "take. Strangers are given bread and a bed for one night, and are asked no name until "
+    "morning. "
+)
+CAST = {
+    "mara": INNKEEPER,
+    "bram": SMITH,
+    "wren": {"name": "Wren", "description": "A liar who sells charms against the sea."},
+}
+MOST_KL = 0.02  # as in test_equalities
+
+
+def count(backend: Twin, n_first: int) -> Callable[[], int]:
+    """Count the tokens that are decoded at the first positions of any slot from now on."""
+    decode, n = backend.decode, 0
+
+    def counting(spans: Any, every: bool = False) -> list[int]:
+        nonlocal n
+        for _, first, tokens, _ in spans:
+            n += len(range(first, min(n_first, first + len(tokens))))
+        return decode(spans, every)
+
+    backend.decode = counting  # type: ignore[method-assign]
+    return lambda: n
+
+
+def rest(engine: Engine) -> None:
+    for _ in range(1000):
+        if engine.patience() is None:
+            return
+        engine.step()
+    raise AssertionError("no end")
+
+
+def talk_with_all(
+    model: Model,
+    saves: Path,
+    *,
+    shares: bool,
+    world: str = "",
+    lore: str = "",
+    twin: Twin | None = None,
+    layout: Layout | None = None,
+) -> tuple[Twin, int]:
+    """Three come one after another, and are talked with in turns; each is parked meanwhile.
+
+    Returns the backend, and how often the first tokens were read.
+    """
+    engine, backend = make_engine(
+        model, saves, n_slots=2, window=640, step_ms=10_000.0, world=world, layout=layout,
+        script=twin.said if twin else None,
+    )  # fmt: skip
+    with engine:
+        n_lore = len(model.tokenize(world or lore))
+        n_read = count(backend, n_lore)
+        engine.stage.beginnings._works = shares
+        for name, card_ in CAST.items():
+            card_ = {**card_, "system_prompt": lore + "{{original}}"}
+            shared = engine.spawn(name, card_, sampling=GREEDY).n_shared
+            assert shared >= n_lore or (not world and name == "mara")
+            rest(engine)
+        for line in ("Who are you?", "What lies under the sea?"):
+            for name in CAST:
+                engine.say(name, line, max_tokens=16).wait()
+        return backend, n_read() // n_lore
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("declared", [True, False])
+def test_all_speak_as_they_do_with_no_sharing_token_for_token(
+    tiny_model: Path, tmp_path: Path, declared: bool
+) -> None:
+    """In each kind of memory. A float32 cache and greedy sampling."""
+    text: dict[str, Any] = {"world": WORLD} if declared else {"lore": WORLD}
+    model = Model(tiny_model)
+    try:
+        alone, n_alone = talk_with_all(model, tmp_path, shares=False, **text)
+        shared, n_shared = talk_with_all(model, tmp_path, shares=True, **text)
+        cut = declared or model.policy == "full"  # else the second must read it once more
+    finally:
+        model.close()
+    assert (n_alone, n_shared) == (3, 1 if cut else 2)
+    assert len(shared.said) == 6
+    assert shared.said == alone.said
+    assert worst_kl(alone, shared) < 0.001
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("n_slots", [1, 2])
+def test_a_half_read_beginning_is_taken_over_exactly(
+    tiny_model: Path, tmp_path: Path, n_slots: int
+) -> None:
+    """Out of the slot of somebody who has to wait, or to leave."""
+
+    def run(shares: bool) -> tuple[Twin, int]:
+        engine, backend = make_engine(
+            model, tmp_path, n_slots=n_slots, n_batch=40, window=640, world=WORLD
+        )
+        with engine:
+            n_lore = len(engine.stage.voice.world_tokens)
+            n_read = count(backend, n_lore)
+            engine.stage.beginnings._works = shares
+            for name in ("mara", "bram"):
+                request = m.Spawn(id=name, npc=name, card=CAST[name], sampling=GREEDY)
+                engine.handle(request, b"game")
+            engine.step()
+            assert 0 < engine.stage.characters["mara"].npc.ledger.n_cells < n_lore
+            for name in ("bram", "mara"):
+                engine.say(name, "Who are you?", max_tokens=16).wait()
+            return backend, n_read() // n_lore
+
+    model = Model(tiny_model)
+    try:
+        (alone, n_alone), (shared, n_shared) = run(False), run(True)
+    finally:
+        model.close()
+    assert (n_alone, n_shared) == (2, 1)
+    assert shared.said == alone.said
+    assert worst_kl(alone, shared) < 0.001
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_real_model_speaks_as_it_does_with_no_sharing(
+    smollm2: Path, tmp_path: Path, declared: bool
+) -> None:
+    text: dict[str, Any] = {"world": WORLD} if declared else {"lore": WORLD}
+    f16 = Layout("f16", "f16")
+    model = Model(smollm2)
+    try:
+        alone, _ = talk_with_all(model, tmp_path, shares=False, layout=f16, **text)
+        shared, n = talk_with_all(model, tmp_path, shares=True, layout=f16, twin=alone, **text)
+    finally:
+        model.close()
+    assert n == 1
+    assert worst_kl(alone, shared) < MOST_KL
+
+
+@pytest.mark.model
+def test_six_hundred_tokens_of_lore_are_read_once_by_twenty(smollm2: Path, tmp_path: Path) -> None:
+    model = Model(smollm2)
+    world = WORLD * 6
+    engine, backend = make_engine(model, tmp_path, n_slots=4, window=1024, world=world)
+    with engine:
+        n_lore = len(engine.stage.voice.world_tokens)
+        assert n_lore >= 600
+        n_read = count(backend, n_lore)
+        for i in range(20):
+            card_ = {"name": f"Villager {i}", "system_prompt": "You are {{char}}."}
+            assert engine.spawn(f"npc{i}", card_).n_shared >= n_lore
+            rest(engine)
+        for i in range(20):
+            assert engine.say(f"npc{i}", "Who are you?", max_tokens=2).wait().text
+        assert n_read() == n_lore
+        found = engine.stats()
+        assert found["n_shared_restored"] == 19 * n_lore
+        assert found["n_beginnings"] == 1
+    model.close()
