@@ -132,6 +132,29 @@ class SequenceMachine(RuleBasedStateMachine):
     def cut(self, n_keep: int) -> None:
         self.sequence.cut(self._loose()[-1], n_keep)
 
+    @rule(n=st.integers(0, 40), n_more=st.integers(0, 9), fits=st.booleans())
+    def begin_with(self, n: int, n_more: int, fits: bool) -> None:
+        """Cells of the persona's beginning, out of another slot, which may hold more."""
+        n = min(n, len(self.persona))
+        if self.sequence.slot is None or not n:
+            return
+        recurrent = self.cache.keeps_states
+        held = [*self.persona[:n], *[9] * (0 if recurrent else n_more)]
+        payload = json.dumps([self.cache.layout if fits else "?", list(enumerate(held))]).encode()
+        trims = len(held) > n
+        assert self.sequence.begin_with(payload, n, trims=trims) == fits
+        assert self.sequence.ledger.n_cells == (n if fits else 0)
+        if recurrent and fits and n == len(self.persona):
+            assert [end for end, _ in self.sequence._states] == [n]
+
+    @rule(stop=st.none() | st.integers(0, 200))
+    def stop_at(self, stop: int | None) -> None:
+        self.sequence.stop = stop
+        ledger = self.sequence.ledger
+        assert 0 <= self.sequence.n_ready <= self.sequence.n_pending
+        if stop is not None:
+            assert self.sequence.n_ready <= max(0, stop - ledger.n_cells)
+
     @rule()
     def park(self) -> None:
         if self.sequence.slot is not None:
