@@ -17,9 +17,10 @@ Rules
     has slid on, only when it has read that much and no more.
  3. Of those who would read the same, the most urgent reads, and the others wait: no token of a
     beginning is read twice. It stops at the stop, and the cells are kept there.
- 4. A beginning has at least MIN_TOKENS more than the next shorter one. At most MOST_KEPT stay:
-    those that save all characters together the most tokens. One that saves nothing, since its last
-    user has left or all have a longer one, goes at once.
+ 4. A beginning has at least MIN_TOKENS more than the next shorter one. At most MOST_KEPT stay, and
+    together no more tokens than one slot holds: those that save all characters together the most
+    tokens. One that saves nothing, since its last user has left or all have a longer one, goes at
+    once.
 """
 
 import logging
@@ -70,19 +71,21 @@ class _User:
 class Beginnings:
     """The beginnings of those on the stage.
 
-    `world`: tokens with which most of them begin. `trims`: whether cells can be cut off at the end
-    of a slot; the first time that it fails, it is not tried again.
+    `world`: tokens with which most of them begin. `n_cells`: tokens that one slot holds. `trims`:
+    whether cells can be cut off at the end of a slot; when that fails, it is not tried again.
     """
 
-    def __init__(self, world: Iterable[int] = (), *, trims: bool = True) -> None:
+    def __init__(self, world: Iterable[int] = (), *, n_cells: int, trims: bool = True) -> None:
         self.n_restored = 0
         self._world = tuple(world)
+        self._n_cells = n_cells
         self._trims = trims
         self._works = True
         self._kept: dict[Tokens, bytes] = {}
         self._users: dict[str, _User] = {}
         self._order: list[tuple[Tokens, str]] = []  # sorted: who begins alike stands together
-        self._plans: dict[str, tuple[list[int], list[int]]] = {}
+        self._stops: dict[str, list[int]] = {}  # of each user, until somebody comes or goes
+        self._wanted: dict[Tokens, bool] = {}  # until that, or until something is kept
         self._readers: list[tuple[_User, int]] = []
 
     @property
@@ -103,7 +106,8 @@ class Beginnings:
         user = _User(name, tuple(ledger.tokens()[: ledger.n_persona]), sequence)
         self._users[name] = user
         insort(self._order, (user.tokens, name))
-        self._plans.clear()
+        self._stops.clear()
+        self._wanted.clear()
 
     def leave(self, name: str) -> None:
         """Let a character go, which is still in its slot; what nobody else needs goes with it."""
@@ -115,6 +119,7 @@ class Beginnings:
         del self._users[name]
         self._readers = [(reader, stop) for reader, stop in self._readers if reader is not user]
         self._order.pop(bisect_left(self._order, (user.tokens, name)))
+        self._stops.clear()
         self._set_kept(self._kept)
 
     def n_shared(self, name: str) -> int:
@@ -146,6 +151,8 @@ class Beginnings:
 
         Where somebody may have to leave, also what is half read: others go on from there.
         """
+        if not self._readers:
+            return
         is_crowded = any(c.urgent and c.sequence.slot is None for c in claims)
         for user, stop in self._readers:
             if is_crowded or user.n_cells == stop:
@@ -166,38 +173,40 @@ class Beginnings:
                 self._lend(user)
 
     def _lend(self, user: _User) -> None:
-        stops, wanted = self._plan(user)
+        stops = self._stops_of(user)
         if not stops or user.n_cells > stops[-1]:
             return
-        self._borrow(user, stops[-1])
-        if user.n_cells in wanted:
-            self._keep(user)
-        stop = next((n for n in self._plan(user)[1] if n > user.n_cells), None)
-        if stop is None:
-            return
-        if self._is_being_read(user, stop):
+        if self._is_being_read(user, stops[-1]):
             user.sequence.stop = user.n_cells
-        else:
+            return
+        self._borrow(user, stops[-1])
+        if user.n_cells in stops:
+            self._keep(user)
+        wanted = (n for n in stops if n > user.n_cells and self._is_wanted(user.tokens[:n]))
+        stop = next(wanted, None)
+        if stop is not None:
             user.sequence.stop = stop
             self._readers.append((user, stop))
 
-    def _plan(self, user: _User) -> tuple[list[int], list[int]]:
-        """A persona's stops, and those of them where cells are to be kept that are not yet."""
-        plan = self._plans.get(user.name)
-        if plan is None:
-            stops: list[int] = []
+    def _stops_of(self, user: _User) -> list[int]:
+        """Where a persona's beginnings end: the world's, and the longest in common."""
+        stops = self._stops.get(user.name)
+        if stops is None:
+            stops = self._stops[user.name] = []
             for n in (self._n_world(user), self._n_common(user)):
                 if n >= MIN_TOKENS + (stops[-1] if stops else 0):
                     stops.append(n)
-            plan = stops, [n for n in stops if self._is_wanted(user.tokens[:n])]
-            self._plans[user.name] = plan
-        return plan
+        return stops
 
-    def _is_being_read(self, user: _User, stop: int) -> bool:
-        """Whether somebody more urgent reads what this one would read, so that it can have it."""
-        for reader, end in self._readers:
-            n = _n_common(reader.tokens[:end], user.tokens[:stop])
-            if n >= MIN_TOKENS and n > user.n_cells and (self._trims or n == end):
+    def _is_being_read(self, user: _User, n_most: int) -> bool:
+        """Whether somebody more urgent is yet to read what this one would, so that it can have it.
+
+        Where cells can be cut off, it need not wait until that one stops.
+        """
+        for reader, stop in self._readers:
+            n = _n_common(reader.tokens[:stop], user.tokens[:n_most])
+            can_be_had = n > reader.n_cells if self._trims else n == stop
+            if can_be_had and n > user.n_cells and n >= MIN_TOKENS:
                 return True
         return False
 
@@ -207,10 +216,9 @@ class Beginnings:
         wanted = user.tokens[:n_most]
         for source in self._sources(user):
             tokens, is_whole, _ = source
-            n = n_best + 1
-            if n > len(wanted):
-                break
-            if not (is_whole or self._trims) or tokens[:n] != wanted[:n]:
+            # A slot that holds more is copied out whole: not for a few tokens.
+            n = n_best + (1 if is_whole else MIN_TOKENS)
+            if n > len(wanted) or tokens[:n] != wanted[:n] or not (is_whole or self._trims):
                 continue
             n = _n_common(tokens, wanted)
             if self._trims or n == len(tokens):
@@ -248,19 +256,25 @@ class Beginnings:
 
     def _keep(self, user: _User) -> None:
         """Keep what a sequence has read of its persona, if that is worth it."""
-        tokens, n = user.tokens[: user.n_cells], user.n_cells
-        if user.sequence.slot is None or n > len(user.tokens) or not self._is_wanted(tokens):
+        tokens, is_whole, export = user.source
+        if user.sequence.slot is None or not is_whole or not self._is_wanted(tokens):
             return
-        payload = user.sequence.payload()
+        payload = export()
         if payload:
             self._set_kept({**self._kept, tokens: payload})
 
     def _is_wanted(self, tokens: Tokens) -> bool:
-        return tokens not in self._kept and tokens in self._worth_keeping([*self._kept, tokens])
+        wanted = self._wanted.get(tokens)
+        if wanted is None:
+            before = list(self._kept)
+            kept = self._worth_keeping([*before, tokens]) if tokens not in self._kept else []
+            wanted = tokens in kept and self._n_saved(kept) > self._n_saved(before)
+            self._wanted[tokens] = wanted
+        return wanted
 
     def _set_kept(self, kept: dict[Tokens, bytes]) -> None:
         self._kept = {tokens: kept[tokens] for tokens in self._worth_keeping(list(kept))}
-        self._plans.clear()
+        self._wanted.clear()
 
     def _worth_keeping(self, kept: list[Tokens]) -> list[Tokens]:
         """Rule 4."""
@@ -268,7 +282,8 @@ class Beginnings:
         while kept:
             fewer = [[t for t in kept if t is not one] for one in kept]
             best = max(fewer, key=self._n_saved)
-            if len(kept) <= MOST_KEPT and self._n_saved(best) < self._n_saved(kept):
+            fits = len(kept) <= MOST_KEPT and sum(map(len, kept)) <= self._n_cells
+            if fits and self._n_saved(best) < self._n_saved(kept):
                 break
             kept = best
         return kept

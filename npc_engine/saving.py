@@ -252,7 +252,7 @@ class Saving:
             why = "its KV cache does not match its ledger"
         notice = snapshot.notice or (why and f"Read again from its tokens: {why}.")
         if notice is None and not npc.knows_world:
-            notice = "It knows the world of its save, which is another than this engine's."
+            notice = "Its save is from before this world: it knows what it knew then."
         return npc, "tokens" if why else "payload", notice
 
     def _misfit(self, snapshot: Snapshot) -> str | None:

@@ -63,7 +63,9 @@ class Stage:
         self.settings = settings
         self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
         self.characters: dict[str, Character] = {}
-        self.beginnings = Beginnings(voice.world_tokens, trims=not room.keeps_states)
+        self.beginnings = Beginnings(
+            voice.world_tokens, n_cells=room.n_cells, trims=not room.keeps_states
+        )
         self._seats = Seats(room.n_slots)
         self._send = send
         self._clock = clock

@@ -284,6 +284,38 @@ def test_a_group_within_a_world(make_rig: MakeRig, kind: str) -> None:
     assert sorted(map(len, beginnings(rig)._kept))[0] == n_world(rig)
 
 
+def test_a_whole_slot_is_not_copied_out_for_a_few_tokens(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(world="", n_slots=4)
+    exported: list[int] = []
+    export = rig.fake.export
+
+    def noting(slot: int) -> bytes:
+        exported.append(slot)
+        return export(slot)
+
+    monkeypatch.setattr(rig.fake, "export", noting)
+    for i, name in enumerate(("mara", "bram", "wren", "brim")):  # "Br" is in common, too
+        spawn(rig, name, lore=LORE)
+        rig.rest()
+        assert len(exported) == (0, 2, 2, 2)[i], "out of one slot, and what is kept of it"
+    assert rig["brim"].npc.ledger.n_pending == 0
+    assert n_read(rig, len(LORE)) == len(LORE)
+
+
+def test_who_waits_is_given_all_at_once(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    for name in ("mara", "bram", "wren"):
+        rig.send(m.Spawn(id=name, npc=name, card=card(name)))
+    seen = set()
+    while rig.engine.patience() is not None:
+        rig.step()
+        seen |= {min(rig[name].npc.ledger.n_cells, n_world(rig)) for name in ("bram", "wren")}
+    assert seen == {0, n_world(rig)}
+    assert beginnings(rig).n_restored == 2 * n_world(rig)
+
+
 def test_too_little_in_common_is_not_kept(make_rig: MakeRig) -> None:
     rig = make_rig(world="")
     spawn(rig, "mara", "bram")
@@ -364,7 +396,7 @@ def test_a_save_knows_the_world_of_its_time(
     rig.save("s")
     later = make_rig(kind, world="All is changed, and nobody remembers how it was before. " * 2)
     loaded = later.load("s")
-    assert all("another" in (npc.notice or "") for npc in loaded.npcs)
+    assert all("from before" in (npc.notice or "") for npc in loaded.npcs)
     spawn(later, "wren")
     later.rest()
     later.talk("mara")
@@ -418,7 +450,7 @@ personas = st.lists(prefixes.map(lambda parts: [t for p in parts for t in p]), m
 def test_what_is_shared_is_the_longest_common_prefix(
     all_: list[list[int]], kept: list[list[int]], n_gone: int
 ) -> None:
-    shared = Beginnings([1] * 40)
+    shared = Beginnings([1] * 40, n_cells=200)
     cache = FakeLlama()
     for i, tokens in enumerate(all_):
         shared.join(f"{i}", user_of(cache, tokens))
@@ -434,6 +466,7 @@ def test_what_is_shared_is_the_longest_common_prefix(
         assert shared._n_users(tuple(tokens)) == n_users + (tokens == [1] * 40)
     chosen = shared._worth_keeping([tuple(t) for t in {tuple(t) for t in kept}])
     assert len(chosen) <= MOST_KEPT
+    assert sum(map(len, chosen)) <= 200
     for tokens_ in chosen:
         fewer = [t for t in chosen if t != tokens_]
         assert shared._n_saved(fewer) < shared._n_saved(chosen), "kept for nothing"
@@ -446,7 +479,7 @@ def naive_common(a: list[int], b: list[int]) -> int:
 
 def test_who_waits_may_read_nothing_and_the_reader_no_further() -> None:
     cache = FakeLlama(n_slots=2)
-    shared = Beginnings(range(50))
+    shared = Beginnings(range(50), n_cells=1000)
     claims = []
     for i in range(2):
         sequence = user_of(cache, [*range(50), *[i] * 20])
