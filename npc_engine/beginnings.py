@@ -24,10 +24,11 @@ Rules
 """
 
 import logging
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
+from npc_engine.prefixes import Prefixes, Tokens, n_common, n_shorter
 from npc_engine.scheduler import Claim
 from npc_engine.sequence import Sequence
 
@@ -42,9 +43,6 @@ read with the rest of a step's smallest chunk (16) and cost no step of their own
 MOST_KEPT = 4
 """Payloads in memory: a world, and a few groups within it. 600 tokens of a 135M model are 13 MB."""
 
-END_OF_TOKENS = 1 << 31  # sorts behind every token
-
-Tokens = tuple[int, ...]
 Source = tuple[Tokens, bool, Callable[[], bytes | None]]
 """Tokens whose cells are to be had, whether there are no other cells behind them, the bytes."""
 
@@ -83,7 +81,7 @@ class Beginnings:
         self._works = True
         self._kept: dict[Tokens, bytes] = {}
         self._users: dict[str, _User] = {}
-        self._order: list[tuple[Tokens, str]] = []  # sorted: who begins alike stands together
+        self._personas = Prefixes()
         self._stops: dict[str, list[int]] = {}  # of each user, until somebody comes or goes
         self._wanted: dict[Tokens, bool] = {}  # until that, or until something is kept
         self._readers: list[tuple[_User, int]] = []
@@ -105,7 +103,7 @@ class Beginnings:
         ledger = sequence.ledger
         user = _User(name, tuple(ledger.tokens()[: ledger.n_persona]), sequence)
         self._users[name] = user
-        insort(self._order, (user.tokens, name))
+        self._personas.add(name, user.tokens)
         self._stops.clear()
         self._wanted.clear()
 
@@ -118,7 +116,7 @@ class Beginnings:
             self._keep(user)  # others wait for it
         del self._users[name]
         self._readers = [(reader, stop) for reader, stop in self._readers if reader is not user]
-        self._order.pop(bisect_left(self._order, (user.tokens, name)))
+        self._personas.remove(name, user.tokens)
         self._stops.clear()
         self._set_kept(self._kept)
 
@@ -133,15 +131,11 @@ class Beginnings:
         return n if user.tokens[:n] == self._world else 0
 
     def _n_common(self, user: _User) -> int:
-        """The longest prefix in common with another user: with a neighbour in the sorted order."""
-        at = bisect_left(self._order, (user.tokens, user.name))
-        beside = [self._order[i][0] for i in (at - 1, at + 1) if 0 <= i < len(self._order)]
-        return max((_n_common(user.tokens, tokens) for tokens in beside), default=0)
+        return self._personas.n_common(user.name, user.tokens)
 
     def _n_users(self, tokens: Tokens) -> int:
         """Who begins like this; the world has one user more, whoever comes next."""
-        first = bisect_left(self._order, (tokens, ""))
-        n = bisect_left(self._order, ((*tokens, END_OF_TOKENS), "")) - first
+        n = self._personas.n_that_begin_with(tokens)
         return n + 1 if n and tokens == self._world else n
 
     # -- before a batch --------------------------------------------------------------------------
@@ -204,7 +198,7 @@ class Beginnings:
         Where cells can be cut off, it need not wait until that one stops.
         """
         for reader, stop in self._readers:
-            n = _n_common(reader.tokens[:stop], user.tokens[:n_most])
+            n = n_common(reader.tokens[:stop], user.tokens[:n_most])
             can_be_had = n > reader.n_cells if self._trims else n == stop
             if can_be_had and n > user.n_cells and n >= MIN_TOKENS:
                 return True
@@ -216,11 +210,11 @@ class Beginnings:
         wanted = user.tokens[:n_most]
         for source in self._sources(user):
             tokens, is_whole, _ = source
-            # A slot that holds more is copied out whole: not for a few tokens.
-            n = n_best + (1 if is_whole else MIN_TOKENS)
-            if n > len(wanted) or tokens[:n] != wanted[:n] or not (is_whole or self._trims):
+            fits = is_whole and len(tokens) <= n_most
+            n = n_best + (1 if fits else MIN_TOKENS)  # all of it is copied: not for a few tokens
+            if n > n_most or tokens[:n] != wanted[:n] or not (is_whole or self._trims):
                 continue
-            n = _n_common(tokens, wanted)
+            n = n_common(tokens, wanted)
             if self._trims or n == len(tokens):
                 n_best, best = n, source
         if best is not None and not self._take(user, n_best, best) and self._works:
@@ -228,7 +222,7 @@ class Beginnings:
 
     def _sources(self, user: _User) -> Iterator[Source]:
         for tokens, payload in self._kept.items():
-            yield tokens, True, lambda payload=payload: payload  # type: ignore[misc]
+            yield tokens, True, partial(bytes, payload)
         for other in self._users.values():
             if other.sequence.slot is not None and other is not user:
                 yield other.source
@@ -278,7 +272,7 @@ class Beginnings:
 
     def _worth_keeping(self, kept: list[Tokens]) -> list[Tokens]:
         """Rule 4."""
-        kept = [t for t in kept if len(t) - _n_shorter(t, kept) >= MIN_TOKENS]
+        kept = [t for t in kept if len(t) - n_shorter(t, kept) >= MIN_TOKENS]
         while kept:
             fewer = [[t for t in kept if t is not one] for one in kept]
             best = max(fewer, key=self._n_saved)
@@ -290,21 +284,4 @@ class Beginnings:
 
     def _n_saved(self, kept: list[Tokens]) -> int:
         """Tokens that all users together need not read with these beginnings."""
-        return sum(self._n_users(t) * (len(t) - _n_shorter(t, kept)) for t in kept)
-
-
-def _n_shorter(tokens: Tokens, kept: list[Tokens]) -> int:
-    """The length of the longest other beginning that these tokens begin with."""
-    return max((len(t) for t in kept if t != tokens and tokens[: len(t)] == t), default=0)
-
-
-def _n_common(a: Tokens, b: Tokens) -> int:
-    """The length of a common prefix, by halves: slices are compared in C."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+        return sum(self._n_users(t) * (len(t) - n_shorter(t, kept)) for t in kept)

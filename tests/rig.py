@@ -215,7 +215,8 @@ def check_beginnings(beginnings: Beginnings, characters: Mapping[str, Character]
     assert len(kept) <= MOST_KEPT
     personas = [c.npc.ledger.tokens()[: c.npc.ledger.n_persona] for c in characters.values()]
     assert beginnings._users.keys() == characters.keys()
-    assert [tokens for tokens, _ in beginnings._order] == sorted(map(tuple, personas))
+    order = [tokens for tokens, _ in beginnings._personas._order]
+    assert order == sorted(map(tuple, personas))
     for tokens, payload in kept.items():
         held = dict(json.loads(payload)[1])
         assert [held.get(p) for p in range(len(tokens))] == list(tokens)

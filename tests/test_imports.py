@@ -29,6 +29,7 @@ RANKS = {
     "governor": 0,
     "ledger": 0,
     "macros": 0,
+    "prefixes": 0,
     "measurements": 0,
     "punctuation": 0,
     "quantization": 0,
