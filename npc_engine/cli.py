@@ -72,6 +72,7 @@ TALK_SETTINGS = (
     "n_gpu_layers",
     "threads",
     "max_tokens",
+    "world",
     "saves",
     "log_level",
 )

@@ -244,6 +244,12 @@ class Settings:
         "X",
     )
     n_gpu_layers: int = _setting(0, _written(int, -1, 1000), "layers on the GPU (-1 = all)", "N")
+    world: str = _setting(
+        "",
+        _text,
+        "lore and rules that every character knows, as a text file; read once for all of them",
+        "FILE",
+    )
     saves: str = _setting("saves", _text, "folder of the save slots", "DIR")
     token: str = _setting("", _text, "per-launch secret that clients must say hello with", "TOKEN")
     token_stdin: bool = _setting(False, _flag, "read the token from the first line of stdin")

@@ -337,7 +337,7 @@ class Engine(Verbs):
         npc, greeting = self.stage.create(request)
         if not request.restore:
             self.stage.add(npc)
-            return _spawned(request, npc, greeting=greeting)
+            return self._spawned(request, npc, greeting=greeting)
 
         def restored() -> m.Reply:
             return self._restored(request, npc, greeting)
@@ -351,9 +351,28 @@ class Engine(Verbs):
         if found is None:
             self.stage.add(npc)
             notice = f"The save {request.restore!r} does not hold {request.npc!r}: it begins anew."
-            return _spawned(request, npc, greeting=greeting, notice=notice)
+            return self._spawned(request, npc, greeting=greeting, notice=notice)
         self.stage.add(found[0])
-        return _spawned(request, found[0], restored=True, notice=found[2])
+        return self._spawned(request, found[0], restored=True, notice=found[2])
+
+    def _spawned(
+        self,
+        request: m.Spawn,
+        npc: Npc,
+        *,
+        restored: bool = False,
+        greeting: str = "",
+        notice: str | None = None,
+    ) -> m.Reply:
+        return m.Spawned(
+            id=request.id,
+            npc=npc.name,
+            n_pinned=npc.ledger.n_pinned,
+            n_shared=self.stage.beginnings.n_shared(npc.name),
+            restored=restored,
+            greeting=greeting,
+            notice=notice,
+        )
 
     def _despawn(self, client: bytes, request: m.Despawn) -> m.Reply:
         self._saving.copy_all()  # a save that was asked for before has the character still
@@ -373,25 +392,6 @@ class Engine(Verbs):
             "uptime_s": self._clock() - self._started,
         }
         return m.StatsReply(id=request.id, stats=stats)
-
-
-def _spawned(
-    request: m.Spawn,
-    npc: Npc,
-    *,
-    restored: bool = False,
-    greeting: str = "",
-    notice: str | None = None,
-) -> m.Reply:
-    return m.Spawned(
-        id=request.id,
-        npc=npc.name,
-        n_pinned=npc.ledger.n_pinned,
-        n_shared=0,
-        restored=restored,
-        greeting=greeting,
-        notice=notice,
-    )
 
 
 def _n_attended(run: Run) -> int:

@@ -24,6 +24,7 @@ from npc_engine.scratch import remove_leftovers
 from npc_engine.selftest import extra_bufts_work
 from npc_engine.threads import Threads
 from npc_engine.voice import Voice
+from npc_engine.world import check_world, read_world
 
 __all__ = ["load_engine", "n_auto_threads", "window_of"]
 
@@ -43,6 +44,7 @@ def load_engine(settings: Settings, progress: Callable[[float], None] | None = N
         raise ConfigError("No model is given.", "Use --model FILE.gguf.")
     remove_leftovers()
     path = Path(settings.model)
+    world = read_world(settings.world)
     _check_room_for_weights(path)
     model = Model(
         path,
@@ -51,8 +53,10 @@ def load_engine(settings: Settings, progress: Callable[[float], None] | None = N
         progress=progress,
     )
     try:
-        voice = voice_of(model)
-        return _engine(_context(model, settings), voice, settings)
+        voice = voice_of(model, world)
+        engine = _engine(_context(model, settings), voice, settings)
+        check_world(voice, engine.stage.window)
+        return engine
     except BaseException:
         model.close()
         raise
@@ -105,13 +109,13 @@ def _n_threads(settings: Settings) -> int:
     return n_threads
 
 
-def voice_of(model: Model) -> Voice:
-    """Return how this model writes a chat; its notice is logged."""
+def voice_of(model: Model, world: str = "") -> Voice:
+    """Return how this model writes a chat in which all know `world`; its notice is logged."""
     bos, eos = model.token_text(model.bos), model.token_text(model.eos)
     pieces = probe(model.chat_template, bos=bos, eos=eos)
     if pieces.notice:
         log.warning("%s", pieces.notice)
-    return Voice(model, pieces)
+    return Voice(model, pieces, world)
 
 
 def n_auto_threads() -> int:

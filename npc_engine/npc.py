@@ -60,6 +60,12 @@ class Npc:
         """Whether to look what it would say next behind the next token that it reads in a pause."""
         return self.drift is not None and self.drift.wants_to_look
 
+    @property
+    def knows_world(self) -> bool:
+        """Whether its persona begins with this engine's world: a save may bring another one."""
+        world = self.voice.world_tokens
+        return self.ledger.tokens()[: len(world)] == world
+
     @classmethod
     def create(
         cls,
@@ -80,14 +86,13 @@ class Npc:
         persona = card.persona(user=USER).strip()
         tokens, joined = voice.beginning(persona)
         most = most_pinned(window, voice)
+        n_world = len(voice.world_tokens)
         if len(tokens) > most:
-            shorten = f"Shorten the card to at most {most} tokens, or give" if most > 0 else "Give"
-            raise TooLarge(
-                f"The persona of {name!r} takes {len(tokens)} tokens of a window of {window}.",
-                f"{shorten} a larger window.",
-            )
+            raise _too_large(name, len(tokens), n_world, window, most)
         ledger = Ledger(window, n_pos, joined=joined)
-        ledger.append(Segment(Kind.PERSONA, tokens, persona, pinned=True))
+        if n_world:
+            ledger.append(Segment(Kind.PERSONA, tokens[:n_world], voice.world, pinned=True))
+        ledger.append(Segment(Kind.PERSONA, tokens[n_world:], persona, pinned=True))
         return cls(name, card, voice, Sequence(ledger, cache), sampling)
 
     def stop_reading_again(self) -> None:
@@ -482,6 +487,17 @@ def label_of(speaker: str) -> str:
     """Return what stands before somebody's words: `Bram: `."""
     speaker = clean(speaker).replace("\n", " ")
     return f"{speaker}: " if speaker else ""
+
+
+def _too_large(name: str, n: int, n_world: int, window: int, most: int) -> TooLarge:
+    of_these, what = (
+        (f", {n_world} of them for the world", "card or world") if n_world else ("", "card")
+    )
+    shorten = f"Shorten the {what} to at most {most} tokens, or give" if most > 0 else "Give"
+    return TooLarge(
+        f"The persona of {name!r} takes {n} tokens of a window of {window}{of_these}.",
+        f"{shorten} a larger window.",
+    )
 
 
 def most_pinned(window: int, voice: Voice) -> int:

@@ -76,6 +76,9 @@ class Sequence:
         self.ledger = ledger
         self.slot: int | None = None
         self.copy: Payload | None = None
+        # How many tokens may be read for now, None for all: somebody else reads on for it, or its
+        # cells are to be kept there (see `beginnings`).
+        self.stop: int | None = None
         self._cache = cache
         # What the parked copy owes to the ledger, in order: ranges that have left it (by is None),
         # and cells that have moved.
@@ -96,13 +99,18 @@ class Sequence:
 
     @property
     def n_ready(self) -> int:
-        """Pending tokens that may go into one batch: of a persona whose state is to be kept, no
-        more than the persona.
+        """Pending tokens that may go into one batch: none beyond `stop`, and of a persona whose
+        state is to be kept, no more than the persona.
         """
-        n_persona = self.ledger.n_persona
-        if self._cache.keeps_states and not self._states and self.ledger.n_cells < n_persona:
-            return n_persona - self.ledger.n_cells
-        return self.n_pending
+        n_cells, n_tokens, n_persona = (
+            self.ledger.n_cells,
+            self.ledger.n_tokens,
+            self.ledger.n_persona,
+        )
+        stop = n_tokens if self.stop is None else min(self.stop, n_tokens)
+        if self._cache.keeps_states and not self._states and n_cells < n_persona:
+            stop = min(stop, n_persona)
+        return max(0, stop - n_cells)
 
     @property
     def n_parked_bytes(self) -> int:
@@ -208,7 +216,9 @@ class Sequence:
             return
         self._states = aside.states
         self.ledger.n_renumbered = aside.n_renumbered
-        self._remove(self.ledger.recache(aside.cells, aside.next_pos))
+        # Where cells can leave the end, reading goes on behind the last that is left.
+        next_pos = aside.next_pos if self._cache.keeps_states else 0
+        self._remove(self.ledger.recache(aside.cells, next_pos))
         if self.ledger.needs_renumbering(0):  # what came since had room behind what was read again
             self.renumber()
 
@@ -263,6 +273,24 @@ class Sequence:
             self._states.pop()
         self.forget_cache()
 
+    def begin_with(self, payload: bytes, n: int, *, trims: bool) -> bool:
+        """Fill the slot with cells of its first `n` tokens, in the place of what it has read.
+
+        `payload`: what another slot of this cache exported. `trims`: it has more cells behind
+        these, which leave. Nothing is read yet when it is False: they do not fit, or do not go.
+        """
+        aside = self._aside
+        self.forget_cache()
+        self._aside = aside  # it may be reading again: this is how it reads
+        slot = self.slot
+        if slot is None or not self._cache.restore(slot, payload):
+            return False
+        if trims and not self._cache.remove(slot, n, -1):
+            self._cache.remove(slot, 0, -1)
+            return False
+        self.commit(n)
+        return True
+
     def seat(self, slot: int) -> None:
         """Move into a free slot. A copy that is lost or does not fit costs a new prefill."""
         self._cache.remove(slot, 0, -1)
@@ -312,12 +340,20 @@ class Sequence:
         A parked copy may hold cells that have left the ledger since: `holes` names them. One whose
         cells have moved since is of no use to a save.
         """
-        if self.ledger.tail:  # a save does not say that reading goes on behind a gap
-            return None
         if self.slot is not None:
-            cells = self._cache.export(self.slot) if self.ledger.n_cells else b""
+            cells = self.cells()
             return Payload(cells) if cells else None
+        if self.ledger.tail:
+            return None
         return None if any(by is not None for _, _, by in self._owed) else self.copy
+
+    def cells(self) -> bytes:
+        """Return the slot's cells as bytes, none when they cannot be had."""
+        if self.slot is None or not self.ledger.n_cells:
+            return b""
+        if self.ledger.tail:  # nobody who gets them knows that reading goes on behind a gap
+            return b""
+        return self._cache.export(self.slot)
 
     @property
     def holes(self) -> list[Range]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from npc_engine import messages as m
+from npc_engine.beginnings import Beginnings
 from npc_engine.card import Card
 from npc_engine.character import Character, Mouth, Send, Why
 from npc_engine.config import DEFAULT_WINDOW, Sampling, Settings
@@ -71,6 +72,9 @@ class Stage:
         self.settings = settings
         self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
         self.characters: dict[str, Character] = {}
+        self.beginnings = Beginnings(
+            voice.world_tokens, n_cells=room.n_cells, trims=not room.keeps_states
+        )
         megabytes = settings.park_ram
         self.parking = Parking(auto_budget() if megabytes is None else megabytes << 20, run)
         self._seats = Seats(room.n_slots, self.parking, clock)
@@ -102,7 +106,10 @@ class Stage:
             character.advance()
             if character.wants:
                 wishes.append(character.claim)
-        return self._seats.seat(wishes)
+        self.beginnings.collect(wishes)
+        sitting = self._seats.seat(wishes)
+        self.beginnings.lend(sitting)
+        return sitting
 
     @property
     def _player_talks(self) -> bool:
@@ -124,6 +131,7 @@ class Stage:
             self._flood,
         )
         self._seats.admit(npc.sequence)
+        self.beginnings.join(npc.name, npc.sequence)
 
     def remove(self, name: str) -> None:
         """Take a character off the stage, its open requests cancelled, its slot free."""
@@ -131,6 +139,7 @@ class Stage:
         if character is not None:
             character.drop(None, "cancelled")
             self.scenes.forget(name)
+            self.beginnings.leave(name)
             self._seats.leave(character.npc.sequence)
 
     def check_room(self, names: Iterable[str]) -> None:
@@ -276,6 +285,9 @@ class Stage:
             "n_call_ins": call_ins.n,
             "call_in_ms": call_ins.mean_ms,
             "call_in_ms_last": call_ins.last_ms,
+            "n_beginnings": self.beginnings.n_kept,
+            "shared_bytes": self.beginnings.n_bytes,
+            "n_shared_restored": self.beginnings.n_restored,
         }
 
 

@@ -16,6 +16,7 @@ __all__ = ["Vocabulary", "Voice", "clean", "shorten"]
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufeff\ud800-\udfff]")
 _SENTENCE = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])\s+|\n+")
 _GAP = " \u2026 "
+_WORLD_END = "\n\n"  # between the world and the persona: a paragraph
 _MAX_CHARACTERS_PER_TOKEN = 16
 
 
@@ -42,17 +43,22 @@ class Vocabulary(Protocol):
 
 
 class Voice:
-    """A vocabulary and the pieces of a chat template, ready as tokens."""
+    """A vocabulary and the pieces of a chat template, ready as tokens.
 
-    def __init__(self, vocabulary: Vocabulary, pieces: Pieces) -> None:
+    `world`: what every character knows. It stands before each persona, in the same tokens.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, pieces: Pieces, world: str = "") -> None:
         self.vocabulary = vocabulary
         self.pieces = pieces
+        self.world = world
         self.open = self._markup(pieces.user[0])
         self.close = self._markup(pieces.user[1] + pieces.reply[0])
         self.extra = self._markup(pieces.reply_extra)
         self.lead = self._markup(pieces.reply_lead)
         self.end = self._markup(pieces.reply[1])
         self.n_markup = sum(map(len, (self.open, self.close, self.extra, self.end)))
+        self.world_tokens = self._world_tokens() if world else []
 
     def _markup(self, text: str) -> list[int]:
         return self.vocabulary.tokenize(text, True) if text else []
@@ -62,16 +68,29 @@ class Voice:
         return self.vocabulary.tokenize(text)
 
     def beginning(self, persona: str) -> tuple[list[int], bool]:
-        """Return the tokens of the pinned beginning, and whether it leaves a user turn open."""
+        """Return the tokens of the pinned beginning, and whether it leaves a user turn open.
+
+        Where there is a world, `world_tokens` are the first of them, whatever the persona.
+        """
+        if self.world:
+            after = self._markup(self.pieces.system[1])
+            return self.world_tokens + self.words(persona) + after, self.pieces.joined
         runs: list[Text]
         runs, is_open = self.pieces.beginning(persona)
-        tokens = []
-        vocabulary = self.vocabulary
-        if vocabulary.bos >= 0 and (vocabulary.add_bos or self.pieces.bos_in_template):
-            tokens.append(vocabulary.bos)
+        tokens = self._bos()
         for run in runs:
-            tokens += vocabulary.tokenize(run.text, run.markup)
+            tokens += self.vocabulary.tokenize(run.text, run.markup)
         return tokens, is_open
+
+    def _world_tokens(self) -> list[int]:
+        """Tokenized apart from the persona: no token reaches over the seam."""
+        before = self._markup(self.pieces.system[0])
+        return self._bos() + before + self.words(self.world + _WORLD_END)
+
+    def _bos(self) -> list[int]:
+        vocabulary = self.vocabulary
+        wants_bos = vocabulary.add_bos or self.pieces.bos_in_template
+        return [vocabulary.bos] if wants_bos and vocabulary.bos >= 0 else []
 
     def beginning_of(self, tokens: Sequence[int], n_bytes: int) -> tuple[int, str]:
         """Return what the first `n_bytes` bytes of a reply are: n whole tokens, a rest as text."""

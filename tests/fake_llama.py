@@ -60,6 +60,7 @@ class FakeLlama:
     keeps_states: bool = False  # a recurrent state: what was read last cannot be taken back
     closed: bool = False
     n_threads: int = 1
+    world: str = ""  # what every character knows
 
     def __post_init__(self) -> None:
         self.slots = [{} for _ in range(self.n_slots)]
@@ -204,7 +205,7 @@ class FakeLlama:
 
     def voice(self, template: str | None = None) -> Voice:
         """The ChatML voice, or that of a template."""
-        return Voice(self, probe(template, bos="", eos="<|im_end|>"))
+        return Voice(self, probe(template, bos="", eos="<|im_end|>"), self.world)
 
     def close(self) -> None:
         self.closed = True

@@ -58,6 +58,7 @@ def make_engine(
     n_batch: int = 512,
     window: int = 512,
     step_ms: float = 50.0,
+    world: str = "",
 ) -> tuple[Engine, Twin]:
     """Return an engine over a real model, and its backend. The cache is float32 by default."""
     backend = Twin(
@@ -70,7 +71,7 @@ def make_engine(
         script=script,
     )
     settings = Settings(window=window, step_ms=step_ms, saves=str(saves))
-    return Engine(backend, voice_of(model), settings), backend
+    return Engine(backend, voice_of(model, world), settings), backend
 
 
 def kl(p_logits: Any, q_logits: Any) -> float:

@@ -7,11 +7,12 @@ request, streams without gaps, no window overfull, every KV cache exactly what i
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from npc_engine import messages as m
+from npc_engine.beginnings import MIN_TOKENS, MOST_KEPT, Beginnings
 from npc_engine.character import Character
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
@@ -223,6 +224,22 @@ class Rig:
     def check(self) -> None:
         for name, character in self.engine.stage.characters.items():
             check_character(self.fake, character, name, self.may_lose)
+        check_beginnings(self.engine.stage.beginnings, self.engine.stage.characters)
+
+
+def check_beginnings(beginnings: Beginnings, characters: Mapping[str, Character]) -> None:
+    """What is kept is what it says, is of use to somebody, and is little."""
+    kept = beginnings._kept
+    assert len(kept) <= MOST_KEPT
+    personas = [c.npc.ledger.tokens()[: c.npc.ledger.n_persona] for c in characters.values()]
+    assert beginnings._users.keys() == characters.keys()
+    order = [tokens for tokens, _ in beginnings._personas._order]
+    assert order == sorted(map(tuple, personas))
+    for tokens, payload in kept.items():
+        held = dict(json.loads(payload)[1])
+        assert [held.get(p) for p in range(len(tokens))] == list(tokens)
+        assert len(held) == len(tokens) >= MIN_TOKENS, "other cells behind a beginning"
+        assert any(persona[: len(tokens)] == list(tokens) for persona in personas), "of no use"
 
 
 def check_character(

@@ -36,6 +36,7 @@ class Walk:
         self.fake.can_shift = kind == "shifts"
         self.fake.keeps_states = kind == "recurrent"
         self.fake.seconds = 0.001
+        self.fake.world = "The sea took the old town, and nobody sails at night."
         self.rig = Rig(folder, fake=self.fake, window=400, max_tokens=24, max_queue=2)
         self.rig.check_every = 5
         self.told: dict[str, set[str]] = {}
@@ -218,6 +219,7 @@ def test_nobody_knows_what_it_was_not_told(
     assert any(s.n_parked_bytes for s in _sequences(walk)), "nobody was ever parked"
     assert walk.fake.closed
     assert counts["Pinned"] > 10
+    assert walk.rig.engine.stage.beginnings.n_restored > 500, "nothing was shared"
     assert (walk.n_reread > 0) == (kind == "recurrent")
 
 

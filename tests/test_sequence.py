@@ -145,6 +145,29 @@ class SequenceMachine(RuleBasedStateMachine):
     def cut(self, n_keep: int) -> None:
         self.sequence.cut(self._loose()[-1], n_keep)
 
+    @rule(n=st.integers(0, 40), n_more=st.integers(0, 9), fits=st.booleans())
+    def begin_with(self, n: int, n_more: int, fits: bool) -> None:
+        """Cells of the persona's beginning, out of another slot, which may hold more."""
+        n = min(n, len(self.persona))
+        if self.sequence.slot is None or not n:
+            return
+        recurrent = self.cache.keeps_states
+        held = [*self.persona[:n], *[9] * (0 if recurrent else n_more)]
+        payload = json.dumps([self.cache.layout if fits else "?", list(enumerate(held))]).encode()
+        trims = len(held) > n
+        assert self.sequence.begin_with(payload, n, trims=trims) == fits
+        assert self.sequence.ledger.n_cells == (n if fits else 0)
+        if recurrent and fits and n == len(self.persona):
+            assert [end for end, _ in self.sequence._states] == [n]
+
+    @rule(stop=st.none() | st.integers(0, 200))
+    def stop_at(self, stop: int | None) -> None:
+        self.sequence.stop = stop
+        ledger = self.sequence.ledger
+        assert 0 <= self.sequence.n_ready <= self.sequence.n_pending
+        if stop is not None:
+            assert self.sequence.n_ready <= max(0, stop - ledger.n_cells)
+
     @rule()
     def park(self) -> None:
         if self.sequence.slot is not None:
@@ -338,6 +361,21 @@ def test_only_what_stands_behind_the_first_hole_is_read_again() -> None:
     sequence.drop([sequence.ledger.segments[2]])
     sequence.renumber()
     assert (sequence.n_pending, cache.held(0)) == (10, list(range(20)))
+
+
+def test_what_is_cut_while_it_is_read_again_leaves_no_gap_at_the_end() -> None:
+    cache = FakeLlama(can_shift=False, n_pos=50)
+    sequence = make(cache, n_pos=50)
+    sequence.drop([sequence.ledger.segments[1]])
+    sequence.ledger.window = 50
+    assert sequence.tidy()
+    sequence.cut(sequence.ledger.segments[-1], 4)
+    sequence.give_up_reading_again()
+    assert cache.held(0) == [*range(10), *range(20, 34)]
+    assert sequence.ledger.next_pos == 34
+    sequence.append(Segment(Kind.SAID, [7] * 5, turn=4))
+    read(sequence, cache, 5)
+    assert cache.held(0) == sequence.ledger.tokens()
 
 
 def test_holes_that_cannot_be_made_at_seating_cost_a_new_reading() -> None:

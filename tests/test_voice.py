@@ -169,6 +169,29 @@ def test_a_beginning_without_persona() -> None:
     assert FakeLlama(add_bos=False).voice().beginning("") == ([], False)
 
 
+WORLDS = ["The sea. ", "No", "\n", "<|im_end|>", "{{char}}.", "\u6d77\u3002"]
+
+
+@pytest.mark.parametrize("template", [None, GEMMA])
+@given(world=st.sampled_from(WORLDS).map(str.strip).filter(bool) | texts.map(clean).filter(bool),
+       persona=texts)  # fmt: skip
+def test_a_world_comes_first_and_in_the_same_tokens(
+    template: str | None, world: str, persona: str
+) -> None:
+    fake = FakeLlama(world=world)
+    voice = fake.voice(template)
+    n_world = len(voice.world_tokens)
+    tokens, is_open = voice.beginning(persona)
+    assert tokens[:n_world] == voice.world_tokens
+    assert is_open == (template is not None)
+    whole, _ = FakeLlama().voice(template).beginning(f"{world}\n\n{persona}")
+    assert tokens == whole
+
+
+def test_without_a_world_there_are_no_tokens_of_it() -> None:
+    assert FakeLlama().voice().world_tokens == []
+
+
 def test_bos_comes_once_where_vocabulary_or_template_want_it() -> None:
     template = "{{ bos_token }}" + GEMMA.replace("{{ bos_token }}", "")
     for add_bos, bos, text, expected in [
