@@ -276,7 +276,7 @@ class Stage:
             "n_events_dropped": flood.n_dropped,
             "n_events_coalesced": flood.n_coalesced,
             "n_events_expired": flood.n_expired,
-            "n_parked": len(copies),
+            "n_parked": sum(copy.n_bytes + copy.n_disk_bytes > 0 for copy in copies),
             "parked_bytes": sum(s.n_parked_bytes for s in sequences),
             "parked_disk_bytes": sum(copy.n_disk_bytes for copy in copies),
             "n_parks": parks.n,

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from npc_engine import loading
+from npc_engine import loading, scratch
 from npc_engine.config import DEFAULT_WINDOW, Settings
 from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
@@ -278,3 +278,13 @@ def test_a_model_without_a_template_is_told_of(
     assert notice
     assert notice in caplog.text
     assert "template" in notice
+
+
+def test_what_a_crash_left_is_removed_at_the_start(tmp_path: Path) -> None:
+    left = scratch.root() / f"{scratch.PREFIX}crashed"
+    left.mkdir()
+    (left / scratch.LOCK).write_bytes(b"")
+    (left / "1").write_bytes(b"kv")
+    with pytest.raises(ModelError):
+        load_engine(Settings(model=str(tmp_path / "none.gguf")))
+    assert not left.exists()
