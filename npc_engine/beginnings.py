@@ -143,13 +143,15 @@ class Beginnings:
     def collect(self, claims: Iterable[Claim]) -> None:
         """Keep what readers have read, before anybody is parked. `claims`: of all who want a slot.
 
-        Where somebody may have to leave, also what is half read: others go on from there.
+        Where somebody may have to leave, also what is half read: others go on from there. Not what
+        is nearly read: it would stand in the way of the whole (rule 4).
         """
         if not self._readers:
             return
         is_crowded = any(c.urgent and c.sequence.slot is None for c in claims)
         for user, stop in self._readers:
-            if is_crowded or user.n_cells == stop:
+            n_left = stop - user.n_cells
+            if not n_left or (is_crowded and n_left >= MIN_TOKENS):
                 self._keep(user)
 
     def lend(self, claims: list[Claim]) -> None:

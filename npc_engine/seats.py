@@ -11,8 +11,8 @@ Rules
  1. Whoever speaks or is spoken to is seated, most urgent first. Idle reading takes a free slot or
     waits.
  2. For that the least recently used that nobody needs is parked; when all are needed, the least
-    urgent, for somebody more urgent than it. Who speaks goes out only for a higher priority, and
-    goes on when a slot is free again.
+    urgent, for somebody more urgent than it; among equals, for whose line came first. Who speaks
+    goes out only for a higher priority. Whoever goes out goes on when a slot is free again.
  3. Whoever is about to be spoken to (`called`) is seated early, in the place of the least recently
     used that nobody needs and that was not called or spoken to since. It then counts as used.
  4. Whoever is left standing ages (rule 4 of the scheduler), so that nobody waits for ever.
@@ -137,8 +137,12 @@ class Seats:
 
 
 def _gives_way(sitter: Claim, claim: Claim) -> bool:
-    """Whether a claim may take a needed slot: not amid a line of its own kind, or they would swap
-    places for ever, and each swap copies a window out and another in.
+    """Whether a claim may take a needed slot. Not amid a line that is as important, and among equals
+    whose line came first has it, however long others wait: they would swap places all the time, and
+    each swap copies a window out and another in.
     """
-    amid_a_line = sitter.speaking and sitter.priority <= claim.priority
-    return sitter.rank > claim.rank and not amid_a_line
+    if sitter.speaking and sitter.priority <= claim.priority:
+        return False
+    if sitter.priority == claim.priority:
+        return sitter.order > claim.order
+    return sitter.rank > claim.rank

@@ -64,7 +64,8 @@ class Walk:
             for _ in range(self.random.choice([0, 0, 1, 2, 6])):
                 self.step()
         while (patience := self.rig.engine.patience()) is not None:
-            time.sleep(patience)
+            time.sleep(min(patience, 0.005))  # a file is written in real time,
+            self.rig.now += patience  # ambient speech pauses in the rig's
             self.step()
         self.check_canaries()
 

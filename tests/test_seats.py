@@ -203,6 +203,12 @@ def test_leaving_frees_the_slot_and_its_cells() -> None:
     assert b.sequence.slot == 0
 
 
+def goes_first(sitter: Claim, standing: Claim) -> bool:
+    if sitter.priority is standing.priority:
+        return sitter.order < standing.order
+    return sitter.rank <= standing.rank
+
+
 class SeatsMachine(RuleBasedStateMachine):
     """Characters come, want something, are read, and go."""
 
@@ -243,9 +249,9 @@ class SeatsMachine(RuleBasedStateMachine):
         for c in standing:
             if c.urgent:
                 assert len(sitting) == self.cache.n_slots
-                assert all(s.urgent and s.rank <= c.rank for s in sitting)
+                assert all(s.urgent and goes_first(s, c) for s in sitting)
             if before[id(c)] is not None:
-                assert any(s.rank < c.rank for s in sitting), "parked for nobody"
+                assert any(goes_first(s, c) for s in sitting), "parked for nobody"
         for c in sitting:
             read(self.cache, c, 3)
 
@@ -286,3 +292,16 @@ def test_nobody_waits_for_a_slot_for_ever(n_slots: int, poor: Priority, rich: Pr
         if not victim.sequence.n_pending:
             return
     raise AssertionError(f"{victim.sequence.n_pending} tokens are still unread")
+
+
+def test_equals_do_not_swap_places_while_they_read() -> None:
+    """Those who stand age; who was seated for its line stays until that is said."""
+    cache = FakeLlama(n_slots=1, n_cells=10_000, n_batch=64)
+    seats = Seats(1)
+    first, second = claim(cache, NEAR, 0, n=6 * PATIENCE), claim(cache, NEAR, 1, n=6 * PATIENCE)
+    while first.sequence.n_pending:
+        assert seats.seat([first, second]) == [first]
+        read(cache, first, 2)
+    assert seats.seat([first, second]) == [first]  # it speaks: `urgent` until its line has ended
+    first.priority = Priority.IDLE
+    assert seats.seat([second]) == [second]
