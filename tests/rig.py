@@ -16,6 +16,7 @@ from npc_engine.beginnings import MIN_TOKENS, MOST_KEPT, Beginnings
 from npc_engine.character import Character
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
+from npc_engine.saving import POLL_S
 from npc_engine.threads import Threads
 from tests.fake_llama import END, FakeLlama
 
@@ -182,8 +183,8 @@ class Rig:
             assert patience is not None, f"the loop would block for ever; open: {self.open}"
             if patience:
                 assert time.monotonic() < deadline, "a file write takes too long"
-                time.sleep(min(patience, 0.005))
-                self.now += patience
+                time.sleep(min(patience, POLL_S))  # a file is written in real time,
+                self.now += self.engine._ambient.patience(self.now) or 0.0  # a pause in the rig's
             self.step()
         raise AssertionError(f"no end after {limit} steps; open: {self.open}")
 
