@@ -192,7 +192,9 @@ def figure(whole: Mapping[str, Any]) -> Any:
     for way in ("bare", "engine", "defaults"):
         if rows and all(way in row["decode_tps"] for row in rows):
             speed.plot(counts, [row["decode_tps"][way] for row in rows], "o-", label=WAYS[way])
-    speed.plot(counts, [row["served_tps"]["serial"] for row in rows], "o-", label=WAYS["serial"])
+    for way in ("engine", "serial"):
+        served = [row["served_tps"][way] for row in rows]
+        speed.plot(counts, served, "o--", label=f"{WAYS[way]}, with what they read")
     speed.set_ylabel("tokens per second, all together")
     speed.set_ylim(bottom=0)
     for way, which in (("engine", "median"), ("engine", "worst"), ("serial", "worst")):
@@ -200,7 +202,8 @@ def figure(whole: Mapping[str, Any]) -> Any:
         wait.plot(counts, [row["first_ms"][way][which] for row in rows], "o-", label=label)
     report.log_axis(wait, "first token, ms")
     for ax in (speed, wait):
-        ax.set_xticks(counts)
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(counts, map(str, counts))
         if rows:
             ax.legend(fontsize="small")
     wait.set_xlabel("speakers, all asked at once")
