@@ -137,9 +137,11 @@ class Seats:
 
 
 def _gives_way(sitter: Claim, claim: Claim) -> bool:
-    """Whether a claim may take a needed slot. Not amid a line that is as important, and among equals
-    whose line came first has it, however long others wait: they would swap places all the time, and
-    each swap copies a window out and another in.
+    """Whether a claim may take a needed slot.
+
+    Not amid a line that is as important; and among equals whose line came first has it, however
+    long others wait. Else they would swap places all the time, and each swap copies a window out
+    and another in.
     """
     if sitter.speaking and sitter.priority <= claim.priority:
         return False

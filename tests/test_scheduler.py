@@ -157,7 +157,7 @@ def test_rule_5_who_listens_reads_beside_speech_but_the_players() -> None:
     assert listener.n_skipped == 0
     player = claim(PLAYER, 1, 4, speaking=True)
     assert found(schedule([row, player, listener], 64, 5)) == [(player, 1), (row, 1)]
-    assert found(schedule([listener, idle], 64, 99)) == [(listener, 9), (idle, 9)]
+    assert found(schedule([listener, idle], 64, 99)) == [(idle, 9), (listener, 9)]  # spoken to last
 
 
 # -- any claims --------------------------------------------------------------------------------

@@ -155,6 +155,7 @@ class SequenceMachine(RuleBasedStateMachine):
         held = [*self.persona[:n], *[9] * (0 if recurrent else n_more)]
         payload = json.dumps([self.cache.layout if fits else "?", list(enumerate(held))]).encode()
         trims = len(held) > n
+        fits = fits and self.cache.restores and (self.cache.removes or not trims)
         assert self.sequence.begin_with(payload, n, trims=trims) == fits
         assert self.sequence.ledger.n_cells == (n if fits else 0)
         if recurrent and fits and n == len(self.persona):
