@@ -13,7 +13,7 @@ from typing import Any
 from npc_engine.stream_policies import title
 from npc_engine.stream_reader import Block, Reader
 
-__all__ = ["BROKEN", "Figures", "difference", "figures", "perplexity"]
+__all__ = ["BROKEN", "Figures", "course", "difference", "figures", "perplexity"]
 
 BROKEN = 3.0
 """A policy counts as broken where a block's perplexity is so many times that of the first."""
@@ -100,3 +100,17 @@ def difference(nll: Sequence[float], other: Sequence[float]) -> tuple[float, flo
     apart = [a - b for a, b in zip(nll, other, strict=True)]
     ratio = math.exp(mean(apart))
     return ratio - 1, ratio * 2 * stdev(apart) / math.sqrt(len(apart))
+
+
+def course(nll: Sequence[float]) -> tuple[float, float]:
+    """Return how much more the perplexity of the last quarter is than that of the second, as a part
+    of it, and the noise of that.
+
+    Means in nats of blocks, eight or more. The noise is two standard errors: these are different
+    pages, and pages are not equally hard.
+    """
+    n = len(nll)
+    second, last = nll[n // 4 : n // 2], nll[3 * n // 4 :]
+    ratio = math.exp(mean(last) - mean(second))
+    error = math.hypot(*(stdev(part) / math.sqrt(len(part)) for part in (second, last)))
+    return ratio - 1, ratio * 2 * error

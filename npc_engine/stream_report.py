@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from npc_engine.report import log_axis, new_figure, save_figure, table
-from npc_engine.stream_figures import BROKEN, Figures, difference, perplexity
+from npc_engine.stream_figures import BROKEN, Figures, course, difference, perplexity
 
 __all__ = ["markdown", "plot", "text_table"]
 
@@ -127,15 +127,23 @@ def _on_ours(known: Mapping[str, Figures], settings: Mapping[str, Any]) -> list[
             )
     if ours["quarters"]:
         courses = [
-            f"{f['title']} {f['quarters'][1]:.2f}, then {f['quarters'][3]:.2f}"
+            _course(f)
             for f in known.values()
-            if not f["ended"] and f["name"] in ("ours", "sinks-4")
+            if not f["ended"] and f["name"] in ("ours", "sinks-4", "no-sinks")
         ]
         found.append(
-            f"Second quarter of the text, and last: {'; '.join(courses)}. The text is not equally "
-            "hard everywhere."
+            f"Second quarter of the text, and last: {'; '.join(courses)}. The noise is that of the "
+            "text, which is not equally hard everywhere."
         )
     return found
+
+
+def _course(f: Figures) -> str:
+    said = f"{f['title']} {f['quarters'][1]:.2f}, then {f['quarters'][3]:.2f}"
+    if len(f["blocks"]["nll"]) < 8:
+        return said
+    more, noise = course(f["blocks"]["nll"])
+    return f"{said} ({100 * more:+.1f} % +-{100 * noise:.1f} %)"
 
 
 def markdown(report: Mapping[str, Any], picture: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from npc_engine.stream import Rolling
-from npc_engine.stream_figures import difference, figures, perplexity
+from npc_engine.stream_figures import course, difference, figures, perplexity
 from npc_engine.stream_reader import Block, Reader
 from npc_engine.stream_report import markdown, text_table
 
@@ -50,6 +50,13 @@ def test_figures_of_a_policy() -> None:
 
 def test_a_policy_that_cannot_run_says_why() -> None:
     assert figures("sinks-4", "no keys", 1)["skipped"] == "no keys"
+
+
+def test_a_course_is_measured_against_the_noise_of_its_pages() -> None:
+    more, noise = course([9, 9, 3.0, 3.2, 9, 9, 3.1, 3.3])
+    assert more == pytest.approx(math.expm1(0.1))
+    assert noise == pytest.approx(math.exp(0.1) * 2 * 0.1 * math.sqrt(2), rel=0.001)
+    assert course([9, 9, 3, 3, 9, 9, 3, 3]) == (0, 0)
 
 
 def test_a_difference_is_paired() -> None:
