@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from npc_engine import messages as m
+from npc_engine.hearsay import Cue
 from npc_engine.scheduler import Priority
 from tests.rig import GAME
 from tests.troupe import Troupe
@@ -483,6 +484,20 @@ def test_who_leaves_hears_no_more_and_breaks_off(make: MakeTroupe) -> None:
     assert set(troupe.speakers(target)[2:]) == {"mara", "wren"}
     assert "kw0" not in troupe.heard("bram")
     assert "*Bram leaves Wren and Mara.*" in troupe.heard("wren")
+
+
+def test_who_leaves_before_its_turn_amid_another_reply(make: MakeTroupe) -> None:
+    """Its cue waits behind a line of the game, and the others hear what it answers to that."""
+    troupe = make()
+    target = troupe.scene("inn", list(THREE), turns=6, first="bram")
+    troupe.until_line(target, 1)
+    for _ in range(3):
+        troupe.say("mara", priority="near")
+    while not (troupe["mara"].is_speaking and troupe["mara"].waiting(Cue)):
+        troupe.step()
+    troupe.ask(m.Leave(id=troupe.id(), scene="inn", npc="mara"))
+    assert of(troupe.until(target)).n_turns == 6
+    assert "mara" not in troupe.speakers(target)
 
 
 @pytest.mark.parametrize("how", ["leave", "despawn"])
