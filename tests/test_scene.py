@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from npc_engine import messages as m
 from npc_engine.hearsay import Cue
 from npc_engine.scheduler import Priority
-from tests.rig import GAME
+from tests.rig import GAME, TimedLlama
 from tests.troupe import Troupe
 
 THREE = ("mara", "bram", "wren")
@@ -176,6 +176,18 @@ def test_a_listener_reads_ahead_but_not_beside_the_player(make: MakeTroupe) -> N
         troupe.step()
         assert troupe["bram"].npc.ledger.n_cells == before
     troupe.cancel(target)
+
+
+def test_a_scene_takes_no_more_than_its_share(make: MakeTroupe) -> None:
+    """Steps in which others listen, and in which a line ends, count like any other."""
+    troupe = make(ambient_share=0.5)
+    troupe.rest()
+    assert isinstance(troupe.fake, TimedLlama)
+    troupe.fake.seconds = 0.02
+    began, n_before = troupe.now, len(troupe.fake.batches)
+    troupe.play(*THREE, turns=6)
+    busy = 0.02 * (len(troupe.fake.batches) - n_before)
+    assert busy / (troupe.now - began) < 0.51
 
 
 def test_a_name_of_another_ends_the_reply(make: MakeTroupe) -> None:
