@@ -344,6 +344,7 @@ class Character:
         """Live on as if what nobody heard had not been said."""
         self._said = None
         self.npc.take_back(unsaid.turn, unsaid.gone)
+        self._unread.look_again(self._clock())
         if unsaid.cut is not None:
             self.npc.cut_back(*unsaid.cut)
 

@@ -408,6 +408,27 @@ def test_what_was_said_before_the_player_spoke_stays(make: MakeTroupe) -> None:
     assert third not in troupe.heard("mara")
 
 
+def test_what_is_over_does_not_come_back_with_a_turn(make: MakeTroupe) -> None:
+    troupe = make()
+    target = troupe.scene("inn", list(THREE), turns=6)
+    troupe.until_line(target, 2)
+    troupe.event("It rains", ["bram"], expires_s=10)
+    troupe.event("It thunders", ["bram"], expires_s=30)
+    troupe.until_line(target, 5)
+    assert "bram" in troupe.speakers(target)
+    troupe.now += 20
+    troupe.event("It snows", ["bram"])
+    troupe.step()
+    troupe.cancel(target, heard=len(troupe.texts(target, m.Line)[0]))
+    troupe.rest()
+    assert "It rains" not in troupe.heard("bram")
+    assert "It thunders" in troupe.heard("bram")
+    troupe.now += 20
+    troupe.event("It hails", ["bram"])
+    troupe.rest()
+    assert "It thunders" not in troupe.heard("bram")
+
+
 def test_too_late_to_take_back(make: MakeTroupe) -> None:
     troupe = make()
     target = troupe.play(*THREE, turns=3)
