@@ -255,6 +255,7 @@ class Npc:
             (extra or close).extend(self._own_label())
         tail = len(aside) + len(close) + len(extra)
         said = self._set_said(words, tail)
+        said.utterance = answers if heard else 0
         n_cached = self.ledger.n_cells
         self._draft = None
         if aside:

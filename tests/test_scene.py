@@ -429,6 +429,20 @@ def test_what_is_over_does_not_come_back_with_a_turn(make: MakeTroupe) -> None:
     assert "It thunders" not in troupe.heard("bram")
 
 
+def test_what_was_answered_behind_an_event_was_heard_all_the_same(make: MakeTroupe) -> None:
+    """The answer is taken back, and not the line that it answers, which then stands elsewhere."""
+    troupe = make()
+    target = troupe.scene("inn", ["mara", "bram"], turns=4)
+    troupe.until_line(target, 2)
+    troupe.event("It rains", ["bram"])
+    troupe.until_line(target, 4)
+    assert "*It rains*\nMara: km0 is so." in troupe.talk_of("bram")
+    troupe.cancel(target, heard=sum(map(len, troupe.texts(target, m.Line)[:2])))
+    troupe.rest()
+    assert "Mara: km0 is so. And km0x." in troupe.talk_of("bram")
+    assert "kb0" not in troupe.talk_of("bram")
+
+
 def test_too_late_to_take_back(make: MakeTroupe) -> None:
     troupe = make()
     target = troupe.play(*THREE, turns=3)
