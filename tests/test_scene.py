@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from npc_engine import messages as m
-from npc_engine.hearsay import Cue
+from npc_engine.hearsay import Cue, Overheard
 from npc_engine.scheduler import Priority
 from tests.rig import GAME, TimedLlama
 from tests.troupe import Troupe
@@ -591,3 +591,48 @@ def test_saved_and_loaded_in_the_middle(make: MakeTroupe) -> None:
     for npc in THREE:
         assert troupe.talk_of(npc).endswith(".\n*A gong.*\n"), "a heard line lost its end"
     assert troupe.talk("wren").reason == "stop"
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_save_amid_an_answer_keeps_what_it_answers(make: MakeTroupe, recurrent: bool) -> None:
+    """It was heard, as by all others; only the answer is as if not yet said."""
+    troupe = make(recurrent=recurrent)
+    target = troupe.scene("inn", ["mara", "bram"], turns=4)
+    troupe.until_line(target, 3)
+    assert troupe["bram"].is_speaking
+    troupe.save("a")
+    troupe.cancel(target)
+    troupe.load("a")
+    assert "Mara: km0 is so. And km0x." in troupe.talk_of("bram")
+    assert "Bram: kb0" not in troupe.talk_of("bram")
+    troupe.talk("bram")
+    assert "Mara: km0 is so. And km0x.\nHello." in troupe.talk_of("bram")
+
+
+def test_a_save_keeps_what_is_on_its_way_to_one_who_speaks(make: MakeTroupe) -> None:
+    troupe = make()
+    target = troupe.scene("inn", list(THREE), turns=4)
+    troupe.until_line(target, 1)
+    troupe.say("bram", priority="near")
+    troupe.until_line(target, 2)
+    while not troupe["bram"].waiting(Overheard):
+        troupe.step()
+    assert troupe["bram"].is_speaking
+    troupe.save("a")
+    troupe.cancel(target)
+    troupe.load("a")
+    assert "Mara: km0 is so.\nMara: And km0x.\n" in troupe.talk_of("bram") + "\n"
+
+
+def test_a_save_right_behind_a_cancel_keeps_nothing_that_was_not_heard(make: MakeTroupe) -> None:
+    """As a game does that the player leaves: no step comes between."""
+    troupe = make()
+    target = troupe.scene("inn", ["mara", "bram"], turns=4)
+    troupe.until_line(target, 4)
+    troupe.cancel(target, heard=len(troupe.texts(target, m.Line)[0]))
+    troupe.send(m.Save(id="save", slot="a"))
+    troupe.load("a")
+    for npc in ("mara", "bram"):
+        assert "kb0" not in troupe.heard(npc)
+        assert "km0 is so." in troupe.heard(npc)
+        assert "km0x" not in troupe.heard(npc)
