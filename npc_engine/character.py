@@ -122,9 +122,10 @@ class Character:
         """Put a request into the inbox. Raises Busy when too many that want an answer wait."""
         kind = type(request)
         same = [w for w in self._inbox if isinstance(w.request, kind)]
-        if kind in (Say, Pin, Unpin) and len(same) >= max_queue:
+        n_same = sum(type(w.request) is kind for w in same)  # a scene's cue is nobody's line
+        if kind in (Say, Pin, Unpin) and n_same >= max_queue:
             raise Busy(
-                f"{len(same)} requests of this kind wait for {self.npc.name!r} already.",
+                f"{n_same} requests of this kind wait for {self.npc.name!r} already.",
                 "Wait for an answer, or cancel a say, before you send more.",
             )
         waiting = _Waiting(client, request, self._clock(), order)
