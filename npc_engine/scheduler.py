@@ -24,7 +24,7 @@ from enum import IntEnum
 
 from npc_engine.sequence import Sequence
 
-__all__ = ["Claim", "Priority", "Run", "n_rows", "schedule"]
+__all__ = ["Claim", "Priority", "Run", "may_read", "n_rows", "schedule"]
 
 PATIENCE = 16
 
@@ -96,9 +96,8 @@ class Run:
 
 def schedule(claims: Iterable[Claim], n_batch: int, chunk: int) -> list[Run]:
     """Return the runs of the next batch, in batch order; ages those left out (not idle ones)."""
-    waiting = sorted((c for c in claims if c.sequence.n_pending), key=lambda c: c.rank)
-    urgent = [c for c in waiting if c.urgent]
-    allowed = _without_paused(urgent) + _listeners(waiting, urgent) if urgent else waiting
+    waiting = [c for c in claims if c.sequence.n_pending]
+    allowed = may_read(waiting)
     runs: list[Run] = []
     n_free = n_batch
     for claim in (c for c in allowed if c.is_row):
@@ -113,6 +112,13 @@ def schedule(claims: Iterable[Claim], n_batch: int, chunk: int) -> list[Run]:
             n_free -= n
     _age(waiting, runs)
     return runs
+
+
+def may_read(claims: Iterable[Claim]) -> list[Claim]:
+    """Return whose tokens the next batch may hold, most urgent first (rules 3 and 5)."""
+    waiting = sorted((c for c in claims if c.sequence.n_pending), key=lambda c: c.rank)
+    urgent = [c for c in waiting if c.urgent]
+    return _without_paused(urgent) + _listeners(waiting, urgent) if urgent else waiting
 
 
 def n_rows(claims: Iterable[Claim]) -> int:
