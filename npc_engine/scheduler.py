@@ -11,7 +11,7 @@ Rules
     who speak. First by priority (player, near, ambient), then in order of arrival.
  3. While a player's line is being read, ambient speech pauses: its rows stay out.
  4. Whoever was left out `patience` steps in a row counts as one priority higher for each such
-    stretch: nobody starves.
+    stretch: nobody starves. Not while somebody else reads for it (see `beginnings`).
  5. Idle reading (personas, events, half-typed lines) only when nobody speaks or waits to. First
     who is likely to speak next: whoever is attended or half spoken to, the latest first; then who
     was spoken to last; then in order of spawn. What is heard in a scene (`listening`) is read
@@ -144,5 +144,7 @@ def _listeners(waiting: list[Claim], urgent: list[Claim]) -> list[Claim]:
 def _age(waiting: list[Claim], runs: list[Run]) -> None:
     served = {id(run.claim) for run in runs}
     for claim in waiting:
+        if claim.urgent and not claim.sequence.n_ready:
+            continue
         left_out = claim.urgent and id(claim) not in served
         claim.n_skipped = claim.n_skipped + 1 if left_out else 0

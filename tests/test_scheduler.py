@@ -108,6 +108,15 @@ def test_rule_4_being_served_starts_the_count_anew() -> None:
     assert (first.n_skipped, second.n_skipped) == (0, 6)
 
 
+def test_rule_4_whoever_is_read_for_does_not_age() -> None:
+    reader, waiting = claim(AMBIENT, 1000, 0), claim(AMBIENT, 1000, 1, skipped=5)
+    waiting.sequence.stop = 0
+    for _ in range(3 * PATIENCE):
+        take(schedule([reader, waiting], 64, 10))
+    assert waiting.n_skipped == 5
+    assert found(schedule([waiting, claim(PLAYER, 9, 2)], 64, 10))[0][0].priority is PLAYER
+
+
 def test_rule_5_idle_reading_waits_until_nobody_wants_anything() -> None:
     idle = claim(IDLE, 10, 0, skipped=10 * PATIENCE)
     for busy in (claim(AMBIENT, 1, 1, speaking=True), claim(AMBIENT, 5, 1)):
