@@ -4,8 +4,8 @@ Owns the pause behind a step of ambient speech. It knows no clock, and no player
 somebody waits for never waits here.
 
 Rules
- 1. A step is ambient when every token in it is for ambient speech: read, spoken, or heard by those
-    who listen to it. After one that took t seconds, the next ambient step waits
+ 1. A step is ambient when it holds ambient speech, and beside it only what is read ahead
+    (rule 5 of the scheduler). After one that took t seconds, the next ambient step waits
     t * (1 / share - 1) seconds. The machine is the game's for that long: idle reading does not
     fill the pause.
  2. A step that serves anybody else is not ambient, and waits for nothing. Ambient rows ride along
@@ -42,7 +42,6 @@ class AmbientShare:
     @staticmethod
     def is_ambient(runs: Iterable[Run]) -> bool:
         """Whether a step is (rule 1). To be asked before it: whoever ends a line in it is idle."""
-        # Beside speech, idle reading is that of those who listen (rule 5 of the scheduler).
         return min(r.claim.priority for r in runs) is Priority.AMBIENT
 
     def note(self, began: float, now: float) -> None:

@@ -14,8 +14,9 @@ Rules
     stretch: nobody starves. Not while somebody else reads for it (see `beginnings`).
  5. Idle reading (personas, events, half-typed lines) only when nobody speaks or waits to. First
     who is likely to speak next: whoever is attended or half spoken to, the latest first; then who
-    was spoken to last; then in order of spawn. What is heard in a scene (`listening`) is read
-    beside speech that is not for the player, too: its hearer is to answer next.
+    was spoken to last; then in order of spawn. Beside speech that is not for the player read, too:
+    whoever is attended or half spoken to, since villagers may chatter all the time; and who hears
+    it in a scene (`listening`), since that is who answers next.
 """
 
 from collections.abc import Iterable
@@ -118,7 +119,7 @@ def may_read(claims: Iterable[Claim]) -> list[Claim]:
     """Return whose tokens the next batch may hold, most urgent first (rules 3 and 5)."""
     waiting = sorted((c for c in claims if c.sequence.n_pending), key=lambda c: c.rank)
     urgent = [c for c in waiting if c.urgent]
-    return _without_paused(urgent) + _listeners(waiting, urgent) if urgent else waiting
+    return _without_paused(urgent) + _ahead(waiting, urgent) if urgent else waiting
 
 
 def n_rows(claims: Iterable[Claim]) -> int:
@@ -134,11 +135,11 @@ def _without_paused(urgent: list[Claim]) -> list[Claim]:
     return [c for c in urgent if c.rank[0] < Priority.AMBIENT]
 
 
-def _listeners(waiting: list[Claim], urgent: list[Claim]) -> list[Claim]:
-    """Rule 5: who reads ahead what it hears."""
+def _ahead(waiting: list[Claim], urgent: list[Claim]) -> list[Claim]:
+    """Rule 5: who reads ahead beside speech."""
     if any(c.priority is Priority.PLAYER for c in urgent):
         return []
-    return [c for c in waiting if c.listening and not c.urgent]
+    return [c for c in waiting if (c.listening or c.expected) and not c.urgent]
 
 
 def _age(waiting: list[Claim], runs: list[Run]) -> None:

@@ -169,6 +169,15 @@ def test_rule_5_who_listens_reads_beside_speech_but_the_players() -> None:
     assert found(schedule([listener, idle], 64, 99)) == [(idle, 9), (listener, 9)]  # spoken to last
 
 
+def test_rule_5_who_is_about_to_be_spoken_to_reads_beside_speech_but_the_players() -> None:
+    row, attended = claim(AMBIENT, 1, 0, speaking=True), claim(IDLE, 9, 0)
+    idle = claim(IDLE, 9, 0)
+    attended.expected = 1
+    assert found(schedule([row, idle, attended], 64, 5)) == [(row, 1), (attended, 5)]
+    player = claim(PLAYER, 1, 2, speaking=True)
+    assert found(schedule([row, player, attended], 64, 5)) == [(player, 1), (row, 1)]
+
+
 # -- any claims --------------------------------------------------------------------------------
 
 claims = st.lists(
