@@ -184,11 +184,11 @@ class Engine(Verbs):
         return out
 
     def _work(self) -> None:
-        self.stage.tidy()
+        tidied = self.stage.tidy()
         claims = self.stage.claims()
         held = self._ambient.holds(claims, self._clock())
         runs = [] if held else self._schedule(claims)
-        self._resting = not runs
+        self._resting = not runs and not tidied
         if runs:
             self._run(runs)
         elif not held:
