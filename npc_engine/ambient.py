@@ -4,9 +4,10 @@ Owns the pause behind a step of ambient speech. It knows no clock, and no player
 somebody waits for never waits here.
 
 Rules
- 1. A step is ambient when every token in it is for ambient speech, read or spoken. After one that
-    took t seconds, the next ambient step waits t * (1 / share - 1) seconds. The machine is the
-    game's for that long: idle reading does not fill the pause.
+ 1. A step is ambient when it holds ambient speech, and beside it only what is read ahead
+    (rule 5 of the scheduler). After one that took t seconds, the next ambient step waits
+    t * (1 / share - 1) seconds. The machine is the game's for that long: idle reading does not
+    fill the pause.
  2. A step that serves anybody else is not ambient, and waits for nothing. Ambient rows ride along
     in it, since a row beside others costs little, and it brings no pause about.
  3. What a step takes beyond MAX_STEP_S is somebody else's doing (a machine that slept, a disk):
@@ -38,9 +39,14 @@ class AmbientShare:
         self._holds = only_ambient and self._until - now > NEARLY_S
         return self._holds
 
-    def note(self, runs: Iterable[Run], began: float, now: float) -> None:
-        """Take in a step and when it began and ended."""
-        if self._pause_per_s and all(r.claim.priority is Priority.AMBIENT for r in runs):
+    @staticmethod
+    def is_ambient(runs: Iterable[Run]) -> bool:
+        """Whether a step is (rule 1). To be asked before it: whoever ends a line in it is idle."""
+        return min(r.claim.priority for r in runs) is Priority.AMBIENT
+
+    def note(self, began: float, now: float) -> None:
+        """Take in when an ambient step began and ended."""
+        if self._pause_per_s:
             self._until = now + min(now - began, MAX_STEP_S) * self._pause_per_s
 
     def patience(self, now: float) -> float | None:

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from npc_engine.prefixes import Prefixes, Tokens, n_common, n_shorter
-from npc_engine.scheduler import Claim
+from npc_engine.scheduler import Claim, may_read
 from npc_engine.sequence import Sequence
 
 __all__ = ["MIN_TOKENS", "MOST_KEPT", "Beginnings"]
@@ -157,15 +157,14 @@ class Beginnings:
     def lend(self, claims: list[Claim]) -> None:
         """Give to each what has been read already, and choose who reads the rest for all.
 
-        `claims`: of all who sit, most urgent first. Idle reading waits anyway while somebody is
-        urgent (rule 5 of the scheduler).
+        `claims`: of all who sit. Nobody is given anything who may not read on in the next batch.
         """
         self._readers = []
-        is_idle = not any(claim.urgent for claim in claims)
         for claim in claims:
             claim.sequence.stop = None
+        for claim in may_read(claims):
             user = self._users.get(claim.name)
-            if user is not None and self._works and (claim.urgent or is_idle):
+            if user is not None and self._works:
                 self._lend(user)
 
     def _lend(self, user: _User) -> None:

@@ -114,13 +114,18 @@ class Character:
             if isinstance(event, Event) and end_of(event, received) > self._clock()
         ]
 
+    def overheard(self) -> list[str]:
+        """Return the lines of others that wait to be heard."""
+        return overhearing.on_its_way(w.request for w in self._inbox)
+
     def take(self, client: bytes, request: Heard, order: int, max_queue: int) -> None:
         """Put a request into the inbox. Raises Busy when too many that want an answer wait."""
         kind = type(request)
         same = [w for w in self._inbox if isinstance(w.request, kind)]
-        if kind in (Say, Pin, Unpin) and len(same) >= max_queue:
+        n_same = sum(type(w.request) is kind for w in same)  # a scene's cue is nobody's line
+        if kind in (Say, Pin, Unpin) and n_same >= max_queue:
             raise Busy(
-                f"{len(same)} requests of this kind wait for {self.npc.name!r} already.",
+                f"{n_same} requests of this kind wait for {self.npc.name!r} already.",
                 "Wait for an answer, or cancel a say, before you send more.",
             )
         waiting = _Waiting(client, request, self._clock(), order)
@@ -153,15 +158,25 @@ class Character:
         if self.speaking is None and self._unread.next_end < NEVER:
             self._unread.expire(self._clock())
         while self._inbox and self.speaking is None:
-            waiting = self._inbox.popleft()
-            try:
-                self._serve(waiting)
-            except NpcError as error:
-                log.error("%s could not be served: %s", type(waiting.request).__name__, error)
-                self._refuse(waiting, error)
-            except Exception:
-                log.exception("%s could not be served", type(waiting.request).__name__)
-                self._refuse(waiting, Internal("The engine failed.", "Its log has the details."))
+            self._serve_next()
+
+    def catch_up(self) -> None:
+        """Serve the inbox up to the next line that it has to answer, and not that."""
+        while self._inbox and self.speaking is None:
+            if isinstance(self._inbox[0].request, Say):
+                return
+            self._serve_next()
+
+    def _serve_next(self) -> None:
+        waiting = self._inbox.popleft()
+        try:
+            self._serve(waiting)
+        except NpcError as error:
+            log.error("%s could not be served: %s", type(waiting.request).__name__, error)
+            self._refuse(waiting, error)
+        except Exception:
+            log.exception("%s could not be served", type(waiting.request).__name__)
+            self._refuse(waiting, Internal("The engine failed.", "Its log has the details."))
 
     def _refuse(self, waiting: _Waiting, error: NpcError) -> None:
         if isinstance(waiting.request, Say | Pin | Unpin):  # the others have no answer to come
@@ -344,6 +359,7 @@ class Character:
         """Live on as if what nobody heard had not been said."""
         self._said = None
         self.npc.take_back(unsaid.turn, unsaid.gone)
+        self._unread.look_again(self._clock())
         if unsaid.cut is not None:
             self.npc.cut_back(*unsaid.cut)
 

@@ -184,11 +184,11 @@ class Engine(Verbs):
         return out
 
     def _work(self) -> None:
-        self.stage.tidy()
+        tidied = self.stage.tidy()
         claims = self.stage.claims()
         held = self._ambient.holds(claims, self._clock())
         runs = [] if held else self._schedule(claims)
-        self._resting = not runs
+        self._resting = not runs and not tidied
         if runs:
             self._run(runs)
         elif not held:
@@ -218,6 +218,7 @@ class Engine(Verbs):
         # cache): shuffled, the same batch took a quarter longer (benchmarks/kv_unified.py).
         runs.sort(key=lambda run: run.claim.sequence.slot or 0)
         batch = [self.stage.characters[run.claim.name] for run in runs]
+        is_ambient = self._ambient.is_ambient(runs)
         self._set_threads(sum(run.n_tokens for run in runs))
         try:
             rows = self.backend.decode([_span(run) for run in runs])
@@ -243,7 +244,8 @@ class Engine(Verbs):
         self._n_decoded += n_decoded
         self._n_prefilled += n_prefilled
         ended = self._clock()
-        self._ambient.note(runs, began, ended)
+        if is_ambient:
+            self._ambient.note(began, ended)
         step = Step(n_prefilled, n_decoded, ended - began, decoded - began, n_cells)
         self._governor.note(step, self._load())
 

@@ -6,6 +6,7 @@ another vocabulary, everything is told anew from the texts. It knows no file and
 """
 
 import logging
+from collections.abc import Sequence as Seq
 from typing import Annotated, Any
 
 import msgspec
@@ -19,7 +20,7 @@ from npc_engine.npc import Npc, most_pinned
 from npc_engine.payload import Payload
 from npc_engine.pins import release
 from npc_engine.sequence import Cache, Sequence
-from npc_engine.voice import Voice
+from npc_engine.voice import Voice, clean
 
 __all__ = ["freeze", "retell", "thaw"]
 
@@ -59,15 +60,19 @@ class SavedNpc(Struct, kw_only=True):
     segments: list[SavedSegment]
     holes: list[tuple[int, int]]
     events: list[tuple[str, Importance]]
+    heard: list[str] = []
     look_interval: int = 0
     next_look: int = 0
 
 
-def freeze(npc: Npc, events: list[tuple[str, float]]) -> tuple[dict[str, Any], Payload | None]:
+def freeze(
+    npc: Npc, events: list[tuple[str, float]], heard: Seq[str] = ()
+) -> tuple[dict[str, Any], Payload | None]:
     """Return a character's state and payload, as at the end of its last turn.
 
-    `events`: (text, importance) of those that wait to be perceived. A line being spoken, and what
-    the player said to cause it, is left out: it will be as if not yet said.
+    `events`: (text, importance) of those that wait to be perceived; `heard`: lines of others that
+    wait, too. A line being spoken, and what the player said to cause it, is left out: it will be as
+    if not yet said.
     """
     npc.stop_reading_again()  # half of it would be saved
     stable = npc.settled()
@@ -81,18 +86,20 @@ def freeze(npc: Npc, events: list[tuple[str, float]]) -> tuple[dict[str, Any], P
         joined=npc.ledger.joined,
         n_evicted=npc.ledger.n_evicted,
         n_renumbered=npc.ledger.n_renumbered,
-        segments=[_saved(s) for s in stable],
+        segments=[_saved(s, is_open=s.turn == npc.turn) for s in stable],
         holes=holes,
         events=events,
+        heard=list(heard),
         look_interval=npc.drift.interval if npc.drift else 0,
         next_look=npc.drift.next_look if npc.drift else 0,
     )
     return msgspec.to_builtins(state), npc.sequence.payload()
 
 
-def _saved(s: Segment) -> SavedSegment:
+def _saved(s: Segment, is_open: bool) -> SavedSegment:
     return SavedSegment(
-        kind=s.kind,
+        # Words of others that it was answering: it has heard them, and not answered yet.
+        kind=Kind.EVENT if is_open and s.kind is Kind.SAID else s.kind,
         tokens=list(s.tokens),
         text=s.text,
         turn=s.turn,
@@ -197,6 +204,8 @@ def _hear_again(npc: Npc, saved: SavedNpc) -> None:
         raise _invalid(f"{npc.ledger.n_tokens} tokens for a window of {npc.ledger.window}")
     for text, importance in saved.events:
         npc.perceive(text, importance)
+    for line in saved.heard:
+        npc.add_heard(clean(line), 0)
 
 
 def _parse(state: dict[str, Any]) -> SavedNpc:

@@ -255,6 +255,7 @@ class Npc:
             (extra or close).extend(self._own_label())
         tail = len(aside) + len(close) + len(extra)
         said = self._set_said(words, tail)
+        said.utterance = answers if heard else 0
         n_cached = self.ledger.n_cells
         self._draft = None
         if aside:
@@ -378,9 +379,14 @@ class Npc:
         return segment
 
     def settled(self) -> list[Segment]:
-        """All segments but a line being spoken and the words it answers, or half-typed words."""
+        """All segments but a line being spoken and the words it answers, or half-typed words.
+
+        What others said in its presence stays, also where it is what the line answers.
+        """
         kept = (Kind.OPEN, Kind.EVENT)
-        return [s for s in self.ledger.segments if s.turn != self.turn or s.kind in kept]
+        return [
+            s for s in self.ledger.segments if s.turn != self.turn or s.kind in kept or s.utterance
+        ]
 
     def relive(
         self, kind: Kind, text: str, turn: int, importance: float, pinned: bool = False

@@ -8,10 +8,13 @@ is read ahead; the one that the character answers becomes what was said to it, w
 nothing is read twice. It knows no scene and no inbox.
 """
 
+from collections.abc import Iterable
+
+from npc_engine.hearsay import Overheard, Unheard, Unsaid
 from npc_engine.npc import CUT_OFF, Npc, label_of
 from npc_engine.voice import clean
 
-__all__ = ["overhear", "unhear"]
+__all__ = ["on_its_way", "overhear", "unhear"]
 
 
 def overhear(npc: Npc, utterance: int, speaker: str, more: str) -> None:
@@ -36,3 +39,21 @@ def unhear(npc: Npc, utterance: int, speaker: str, text: str) -> None:
     is_half_answered = any(s.utterance == utterance for s in npc.ledger.segments)
     if pieces and words and not is_half_answered:
         npc.add_heard(label_of(speaker) + words + CUT_OFF, utterance)
+
+
+def on_its_way(records: Iterable[object]) -> list[str]:
+    """Return the lines that a character will have heard when these are served, one an utterance."""
+    lines: dict[int, str] = {}
+    for record in records:
+        if isinstance(record, Overheard):
+            line = lines.get(record.utterance)
+            if line:
+                lines[record.utterance] = line + record.text
+            else:
+                lines[record.utterance] = label_of(record.speaker) + record.text.lstrip()
+        elif isinstance(record, Unheard) and record.utterance in lines:
+            label = label_of(record.speaker)
+            lines[record.utterance] = label + record.text + CUT_OFF if record.text else ""
+        elif isinstance(record, Unsaid):
+            lines = {n: line for n, line in lines.items() if n not in record.gone}
+    return [clean(line) for line in lines.values() if line]

@@ -141,7 +141,8 @@ class Saving:
         try:
             key, _, writer = self._files
             character = self._stage.find(name)
-            state, payload = freeze(character.npc, character.unheard())
+            character.catch_up()  # what is taken back is not to be saved any more
+            state, payload = freeze(character.npc, character.unheard(), character.overheard())
         except Exception as error:
             self._copying.popleft()
             if not isinstance(error, NpcError):

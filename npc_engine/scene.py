@@ -140,7 +140,10 @@ class Scene:
             self._forward(reply)
         elif isinstance(reply, m.Done | m.Error) and self._cue is not None:
             self._outcome = reply
-            if not self.audience.is_talking(self._cue.npc):  # it never began
+            never_began = isinstance(reply, m.Done) and not reply.turn
+            # One that has begun ends when all have heard it. Whoever is taken out of the inbox may
+            # be amid another reply, which the others hear, too.
+            if never_began or not self.audience.is_talking(self._cue.npc):
                 self._end_turn()
 
     def _forward(self, reply: m.Text | m.Line | m.Gesture) -> None:

@@ -11,11 +11,12 @@ Rules
     who speak. First by priority (player, near, ambient), then in order of arrival.
  3. While a player's line is being read, ambient speech pauses: its rows stay out.
  4. Whoever was left out `patience` steps in a row counts as one priority higher for each such
-    stretch: nobody starves.
+    stretch: nobody starves. Not while somebody else reads for it (see `beginnings`).
  5. Idle reading (personas, events, half-typed lines) only when nobody speaks or waits to. First
     who is likely to speak next: whoever is attended or half spoken to, the latest first; then who
-    was spoken to last; then in order of spawn. What is heard in a scene (`listening`) is read
-    beside speech that is not for the player, too: its hearer is to answer next.
+    was spoken to last; then in order of spawn. Beside speech that is not for the player read, too:
+    whoever is attended or half spoken to, since villagers may chatter all the time; and who hears
+    it in a scene (`listening`), since that is who answers next.
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from enum import IntEnum
 
 from npc_engine.sequence import Sequence
 
-__all__ = ["Claim", "Priority", "Run", "n_rows", "schedule"]
+__all__ = ["Claim", "Priority", "Run", "may_read", "n_rows", "schedule"]
 
 PATIENCE = 16
 
@@ -96,9 +97,8 @@ class Run:
 
 def schedule(claims: Iterable[Claim], n_batch: int, chunk: int) -> list[Run]:
     """Return the runs of the next batch, in batch order; ages those left out (not idle ones)."""
-    waiting = sorted((c for c in claims if c.sequence.n_pending), key=lambda c: c.rank)
-    urgent = [c for c in waiting if c.urgent]
-    allowed = _without_paused(urgent) + _listeners(waiting, urgent) if urgent else waiting
+    waiting = [c for c in claims if c.sequence.n_pending]
+    allowed = may_read(waiting)
     runs: list[Run] = []
     n_free = n_batch
     for claim in (c for c in allowed if c.is_row):
@@ -115,6 +115,13 @@ def schedule(claims: Iterable[Claim], n_batch: int, chunk: int) -> list[Run]:
     return runs
 
 
+def may_read(claims: Iterable[Claim]) -> list[Claim]:
+    """Return whose tokens the next batch may hold, most urgent first (rules 3 and 5)."""
+    waiting = sorted((c for c in claims if c.sequence.n_pending), key=lambda c: c.rank)
+    urgent = [c for c in waiting if c.urgent]
+    return _without_paused(urgent) + _ahead(waiting, urgent) if urgent else waiting
+
+
 def n_rows(claims: Iterable[Claim]) -> int:
     """Return how many decode rows the next batch has: prefill gets what they leave of a step."""
     urgent = [c for c in claims if c.urgent and c.sequence.n_pending]
@@ -128,15 +135,17 @@ def _without_paused(urgent: list[Claim]) -> list[Claim]:
     return [c for c in urgent if c.rank[0] < Priority.AMBIENT]
 
 
-def _listeners(waiting: list[Claim], urgent: list[Claim]) -> list[Claim]:
-    """Rule 5: who reads ahead what it hears."""
+def _ahead(waiting: list[Claim], urgent: list[Claim]) -> list[Claim]:
+    """Rule 5: who reads ahead beside speech."""
     if any(c.priority is Priority.PLAYER for c in urgent):
         return []
-    return [c for c in waiting if c.listening and not c.urgent]
+    return [c for c in waiting if (c.listening or c.expected) and not c.urgent]
 
 
 def _age(waiting: list[Claim], runs: list[Run]) -> None:
     served = {id(run.claim) for run in runs}
     for claim in waiting:
+        if claim.urgent and not claim.sequence.n_ready:
+            continue
         left_out = claim.urgent and id(claim) not in served
         claim.n_skipped = claim.n_skipped + 1 if left_out else 0

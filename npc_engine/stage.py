@@ -93,10 +93,14 @@ class Stage:
                 f"There is no character {name!r}.", f"Spawn it first. Spawned: {known}."
             ) from None
 
-    def tidy(self) -> None:
-        """In a pause: win positions back for one character. It may take a tenth of a second."""
-        if not any(c.speaking or c.waiting(m.Say) for c in self.characters.values()):
-            any(c.npc.sequence.tidy() for c in self.characters.values())
+    def tidy(self) -> bool:
+        """In a pause: win positions back for one character; whether there was one that needed it.
+
+        It may take a tenth of a second.
+        """
+        if any(c.speaking or c.waiting(m.Say) for c in self.characters.values()):
+            return False
+        return any(c.npc.sequence.tidy() for c in self.characters.values())
 
     def claims(self) -> list[Claim]:
         """Serve every inbox, seat who needs it, and return the claims of all who sit."""

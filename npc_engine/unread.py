@@ -85,6 +85,11 @@ class Unread:
             self.next_end = NEVER if next_end is None else next_end
             self._flood.n_expired += n
 
+    def look_again(self, now: float) -> None:
+        """Events that a reply had taken in stand in the open turn again: some may be over."""
+        self.next_end = now
+        self.expire(now)
+
 
 def end_of(event: Event, received: float) -> float:
     """Return the time from which on an event no longer matters."""

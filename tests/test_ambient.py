@@ -26,7 +26,8 @@ def runs(*claims: Claim) -> list[Run]:
 def after(share: float, *claims: Claim, seconds: float = 0.02) -> AmbientShare:
     """A share after one step of these, which ended at 10."""
     ambient = AmbientShare(share)
-    ambient.note(runs(*claims), 10 - seconds, 10)
+    if ambient.is_ambient(runs(*claims)):
+        ambient.note(10 - seconds, 10)
     return ambient
 
 
@@ -42,9 +43,14 @@ def test_a_pause_follows_an_ambient_step(share: float, pause: float) -> None:
     assert ambient.patience(10 + pause) is None
 
 
-@pytest.mark.parametrize("other", [NEAR, PLAYER, IDLE])
+@pytest.mark.parametrize("other", [NEAR, PLAYER])
 def test_a_step_that_serves_others_too_brings_none(other: Claim) -> None:
-    assert not after(0.05, AMBIENT, other).holds([AMBIENT], 10.0)
+    assert not after(0.05, AMBIENT, other, IDLE).holds([AMBIENT], 10.0)
+    assert not after(0.05, IDLE).holds([AMBIENT], 10.0)
+
+
+def test_a_step_in_which_others_listen_to_it_is_ambient() -> None:
+    assert after(0.05, AMBIENT, IDLE).holds([AMBIENT], 10.0)
 
 
 @pytest.mark.parametrize("other", [NEAR, PLAYER])

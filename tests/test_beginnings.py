@@ -23,7 +23,7 @@ from npc_engine.scheduler import Claim, Priority
 from npc_engine.sequence import Sequence
 from tests.fake_llama import FakeLlama
 from tests.real import GREEDY, INNKEEPER, SMITH, Twin, make_engine, worst_kl
-from tests.rig import Rig, TimedLlama
+from tests.rig import Rig, TimedLlama, scripted
 
 LORE = "The sea took the old town. Nobody sails at night. Iron is dearer than gold here. " * 2
 KINDS = ["cuts", "recurrent"]
@@ -486,14 +486,30 @@ def test_who_waits_may_read_nothing_and_the_reader_no_further() -> None:
         sequence = user_of(cache, [*range(50), *[i] * 20])
         sequence.seat(i)
         shared.join(f"{i}", sequence)
-        claims.append(Claim(f"{i}", sequence, Priority.IDLE, i))
+        claims.append(Claim(f"{i}", sequence, Priority.NEAR, i))
     shared.lend(claims)
     assert [c.sequence.n_ready for c in claims] == [50, 0]
-    shared.lend(claims[::-1])
+    claims[1].priority = Priority.PLAYER
+    shared.lend(claims)
     assert [c.sequence.n_ready for c in claims] == [0, 50], "whoever is the most urgent reads"
     shared.leave("1")
     shared.lend(claims[:1])
     assert claims[0].sequence.n_ready == 50
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_those_who_listen_beside_speech_do_not_read_it_again(make_rig: MakeRig, kind: str) -> None:
+    """They read beside ambient speech, and so what they have in common is read for all of them."""
+    rig = make_rig(kind, n_slots=4)
+    rig.fake.mind = scripted("la " * 200)
+    rig.spawn("crier", card=card("crier"))
+    rig.say("crier", priority="ambient")
+    assert rig["crier"].npc.ledger.n_cells < n_world(rig)
+    for name in ("mara", "bram", "wren"):
+        rig.send(m.Spawn(id=name, npc=name, card=card(name)))
+    rig.scene("inn", ["mara", "bram", "wren"], turns=1)
+    rig.rest()
+    assert n_read(rig, n_world(rig)) == n_world(rig)
 
 
 # -- in any order ------------------------------------------------------------------------------

@@ -1001,3 +1001,17 @@ def test_a_bug_costs_one_line(
     assert "bug" not in error.message
     assert rig.until(second).text == "I am here."
     assert rig.until(other).text == "I am here."
+
+
+def test_a_pause_is_long_enough_for_all_to_close_their_holes(tmp_path: Path) -> None:
+    fake = FakeLlama(n_slots=4, n_cells=400, n_pos=1200)
+    rig = Rig(tmp_path, fake=fake, window=400)
+    for npc in "abcd":
+        rig.spawn(npc)
+    requests = []
+    while not all(rig[npc].npc.ledger.wants_renumbering for npc in "abcd"):
+        requests = [rig.say(npc) for npc in "abcd"]
+        rig.until(requests[-1])
+    rig.rest()
+    assert not any(rig[npc].npc.ledger.wants_renumbering for npc in "abcd")
+    rig.close()

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from npc_engine.card import Card
 from npc_engine.config import Sampling
+from npc_engine.hearsay import Overheard, Unheard, Unsaid
 from npc_engine.ledger import Kind
-from npc_engine.npc import Npc
-from npc_engine.overhearing import overhear, unhear
+from npc_engine.npc import CUT_OFF, Npc
+from npc_engine.overhearing import on_its_way, overhear, unhear
 from tests.fake_llama import FakeLlama
 
 MakeNpc = Callable[..., Npc]
@@ -126,3 +127,16 @@ def test_any_talk_fits(talk: list[tuple[int, str]]) -> None:
     npc.say(f"N{number}", "", answers=number)
     assert sum(s.kind is Kind.SAID for s in npc.ledger.segments) == 1
     assert not npc.heard_of(number)
+
+
+def test_what_is_on_its_way_is_told_as_it_will_be_heard() -> None:
+    said = Overheard(1, "Bram", " Hello."), Overheard(2, "Wren", "Rain. And wind.")
+    assert on_its_way([*said, Overheard(1, "Bram", " Sit.")]) == [
+        "Bram: Hello. Sit.",
+        "Wren: Rain. And wind.",
+    ]
+    cut = Unheard(2, "Wren", "Rain.")
+    assert on_its_way([*said, cut]) == ["Bram: Hello.", f"Wren: Rain.{CUT_OFF}"]
+    assert on_its_way([*said, Unheard(2, "Wren", "")]) == ["Bram: Hello."]
+    assert on_its_way([*said, Unsaid(frozenset({1, 7}))]) == ["Wren: Rain. And wind."]
+    assert on_its_way([cut, "anything else"]) == []

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from npc_engine import messages as m
+from npc_engine.hearsay import Cue, Overheard
 from npc_engine.scheduler import Priority
-from tests.rig import GAME
+from tests.rig import GAME, TimedLlama
 from tests.troupe import Troupe
 
 THREE = ("mara", "bram", "wren")
@@ -175,6 +176,18 @@ def test_a_listener_reads_ahead_but_not_beside_the_player(make: MakeTroupe) -> N
         troupe.step()
         assert troupe["bram"].npc.ledger.n_cells == before
     troupe.cancel(target)
+
+
+def test_a_scene_takes_no_more_than_its_share(make: MakeTroupe) -> None:
+    """Steps in which others listen, and in which a line ends, count like any other."""
+    troupe = make(ambient_share=0.5)
+    troupe.rest()
+    assert isinstance(troupe.fake, TimedLlama)
+    troupe.fake.seconds = 0.02
+    began, n_before = troupe.now, len(troupe.fake.batches)
+    troupe.play(*THREE, turns=6)
+    busy = 0.02 * (len(troupe.fake.batches) - n_before)
+    assert busy / (troupe.now - began) < 0.51
 
 
 def test_a_name_of_another_ends_the_reply(make: MakeTroupe) -> None:
@@ -395,6 +408,41 @@ def test_what_was_said_before_the_player_spoke_stays(make: MakeTroupe) -> None:
     assert third not in troupe.heard("mara")
 
 
+def test_what_is_over_does_not_come_back_with_a_turn(make: MakeTroupe) -> None:
+    troupe = make()
+    target = troupe.scene("inn", list(THREE), turns=6)
+    troupe.until_line(target, 2)
+    troupe.event("It rains", ["bram"], expires_s=10)
+    troupe.event("It thunders", ["bram"], expires_s=30)
+    troupe.until_line(target, 5)
+    assert "bram" in troupe.speakers(target)
+    troupe.now += 20
+    troupe.event("It snows", ["bram"])
+    troupe.step()
+    troupe.cancel(target, heard=len(troupe.texts(target, m.Line)[0]))
+    troupe.rest()
+    assert "It rains" not in troupe.heard("bram")
+    assert "It thunders" in troupe.heard("bram")
+    troupe.now += 20
+    troupe.event("It hails", ["bram"])
+    troupe.rest()
+    assert "It thunders" not in troupe.heard("bram")
+
+
+def test_what_was_answered_behind_an_event_was_heard_all_the_same(make: MakeTroupe) -> None:
+    """The answer is taken back, and not the line that it answers, which then stands elsewhere."""
+    troupe = make()
+    target = troupe.scene("inn", ["mara", "bram"], turns=4)
+    troupe.until_line(target, 2)
+    troupe.event("It rains", ["bram"])
+    troupe.until_line(target, 4)
+    assert "*It rains*\nMara: km0 is so." in troupe.talk_of("bram")
+    troupe.cancel(target, heard=sum(map(len, troupe.texts(target, m.Line)[:2])))
+    troupe.rest()
+    assert "Mara: km0 is so. And km0x." in troupe.talk_of("bram")
+    assert "kb0" not in troupe.talk_of("bram")
+
+
 def test_too_late_to_take_back(make: MakeTroupe) -> None:
     troupe = make()
     target = troupe.play(*THREE, turns=3)
@@ -485,6 +533,20 @@ def test_who_leaves_hears_no_more_and_breaks_off(make: MakeTroupe) -> None:
     assert "*Bram leaves Wren and Mara.*" in troupe.heard("wren")
 
 
+def test_who_leaves_before_its_turn_amid_another_reply(make: MakeTroupe) -> None:
+    """Its cue waits behind a line of the game, and the others hear what it answers to that."""
+    troupe = make()
+    target = troupe.scene("inn", list(THREE), turns=6, first="bram")
+    troupe.until_line(target, 1)
+    for _ in range(3):
+        troupe.say("mara", priority="near")
+    while not (troupe["mara"].is_speaking and troupe["mara"].waiting(Cue)):
+        troupe.step()
+    troupe.ask(m.Leave(id=troupe.id(), scene="inn", npc="mara"))
+    assert of(troupe.until(target)).n_turns == 6
+    assert "mara" not in troupe.speakers(target)
+
+
 @pytest.mark.parametrize("how", ["leave", "despawn"])
 def test_one_alone_ends_the_scene(make: MakeTroupe, how: str) -> None:
     troupe = make()
@@ -529,3 +591,48 @@ def test_saved_and_loaded_in_the_middle(make: MakeTroupe) -> None:
     for npc in THREE:
         assert troupe.talk_of(npc).endswith(".\n*A gong.*\n"), "a heard line lost its end"
     assert troupe.talk("wren").reason == "stop"
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_save_amid_an_answer_keeps_what_it_answers(make: MakeTroupe, recurrent: bool) -> None:
+    """It was heard, as by all others; only the answer is as if not yet said."""
+    troupe = make(recurrent=recurrent)
+    target = troupe.scene("inn", ["mara", "bram"], turns=4)
+    troupe.until_line(target, 3)
+    assert troupe["bram"].is_speaking
+    troupe.save("a")
+    troupe.cancel(target)
+    troupe.load("a")
+    assert "Mara: km0 is so. And km0x." in troupe.talk_of("bram")
+    assert "Bram: kb0" not in troupe.talk_of("bram")
+    troupe.talk("bram")
+    assert "Mara: km0 is so. And km0x.\nHello." in troupe.talk_of("bram")
+
+
+def test_a_save_keeps_what_is_on_its_way_to_one_who_speaks(make: MakeTroupe) -> None:
+    troupe = make()
+    target = troupe.scene("inn", list(THREE), turns=4)
+    troupe.until_line(target, 1)
+    troupe.say("bram", priority="near")
+    troupe.until_line(target, 2)
+    while not troupe["bram"].waiting(Overheard):
+        troupe.step()
+    assert troupe["bram"].is_speaking
+    troupe.save("a")
+    troupe.cancel(target)
+    troupe.load("a")
+    assert "Mara: km0 is so.\nMara: And km0x.\n" in troupe.talk_of("bram") + "\n"
+
+
+def test_a_save_right_behind_a_cancel_keeps_nothing_that_was_not_heard(make: MakeTroupe) -> None:
+    """As a game does that the player leaves: no step comes between."""
+    troupe = make()
+    target = troupe.scene("inn", ["mara", "bram"], turns=4)
+    troupe.until_line(target, 4)
+    troupe.cancel(target, heard=len(troupe.texts(target, m.Line)[0]))
+    troupe.send(m.Save(id="save", slot="a"))
+    troupe.load("a")
+    for npc in ("mara", "bram"):
+        assert "kb0" not in troupe.heard(npc)
+        assert "km0 is so." in troupe.heard(npc)
+        assert "km0x" not in troupe.heard(npc)

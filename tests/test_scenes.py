@@ -135,6 +135,19 @@ def test_a_member_that_talks_to_somebody_else_is_waited_for(troupe: Troupe) -> N
     assert troupe.speakers(target) == ["mara", "bram", "mara"]
 
 
+def test_a_cue_that_waits_takes_no_place_of_a_line(tmp_path: Path) -> None:
+    troupe = Troupe(tmp_path, {k: ["So it is."] for k in ("mara", "bram")}, max_queue=1)
+    troupe.say("mara", priority="near")
+    while not troupe["mara"].is_speaking:
+        troupe.step()
+    target = troupe.scene("inn", ["mara", "bram"], turns=1)
+    troupe.step()
+    assert troupe["mara"].is_speaking and troupe["mara"].waiting(m.Say), "the cue"
+    assert troupe.talk("mara").reason == "stop"
+    troupe.until(target)
+    troupe.close()
+
+
 def test_an_idle_engine_with_a_past_scene_rests(troupe: Troupe) -> None:
     troupe.play("mara", "bram", turns=2)
     troupe.rest()

@@ -108,6 +108,15 @@ def test_rule_4_being_served_starts_the_count_anew() -> None:
     assert (first.n_skipped, second.n_skipped) == (0, 6)
 
 
+def test_rule_4_whoever_is_read_for_does_not_age() -> None:
+    reader, waiting = claim(AMBIENT, 1000, 0), claim(AMBIENT, 1000, 1, skipped=5)
+    waiting.sequence.stop = 0
+    for _ in range(3 * PATIENCE):
+        take(schedule([reader, waiting], 64, 10))
+    assert waiting.n_skipped == 5
+    assert found(schedule([waiting, claim(PLAYER, 9, 2)], 64, 10))[0][0].priority is PLAYER
+
+
 def test_rule_5_idle_reading_waits_until_nobody_wants_anything() -> None:
     idle = claim(IDLE, 10, 0, skipped=10 * PATIENCE)
     for busy in (claim(AMBIENT, 1, 1, speaking=True), claim(AMBIENT, 5, 1)):
@@ -158,6 +167,15 @@ def test_rule_5_who_listens_reads_beside_speech_but_the_players() -> None:
     player = claim(PLAYER, 1, 4, speaking=True)
     assert found(schedule([row, player, listener], 64, 5)) == [(player, 1), (row, 1)]
     assert found(schedule([listener, idle], 64, 99)) == [(idle, 9), (listener, 9)]  # spoken to last
+
+
+def test_rule_5_who_is_about_to_be_spoken_to_reads_beside_speech_but_the_players() -> None:
+    row, attended = claim(AMBIENT, 1, 0, speaking=True), claim(IDLE, 9, 0)
+    idle = claim(IDLE, 9, 0)
+    attended.expected = 1
+    assert found(schedule([row, idle, attended], 64, 5)) == [(row, 1), (attended, 5)]
+    player = claim(PLAYER, 1, 2, speaking=True)
+    assert found(schedule([row, player, attended], 64, 5)) == [(player, 1), (row, 1)]
 
 
 # -- any claims --------------------------------------------------------------------------------

@@ -256,6 +256,21 @@ def test_hear_calls_in_and_is_read_first(rig: Rig) -> None:
     assert rig["b"].npc.sequence.n_pending == 0
 
 
+def test_half_a_line_is_read_while_villagers_chatter(rig: Rig) -> None:
+    for name in "abcd":
+        rig.talk(name)
+    chatter = rig.say("a", "Go on.", priority="ambient")
+    rig.step()
+    rig.event("A bell.", ["d"])
+    rig.hear("b", "Have you seen")
+    while rig["b"].npc.sequence.n_pending:
+        rig.step()
+    assert rig["a"].is_speaking
+    assert rig["d"].npc.sequence.n_pending, "it is not about to be spoken to"
+    rig.until(chatter)
+    rig.talk("b", "Have you seen my dog?")
+
+
 def test_half_a_line_that_came_behind_another_still_counts(rig: Rig) -> None:
     first, second = rig.say("a", "One."), rig.say("a", "Two.")
     rig.step()
