@@ -18,6 +18,8 @@ weights once for all, so that a few tokens more cost little, and whoever is read
 IDLE_STRETCH = 4  # nobody speaks: a step may take this much longer, and reads in bigger pieces
 FIRST_CHUNK = 16  # a step of so many tokens is short on any machine that can speak at all
 GROWTH = 4
+ROWS_SHARE, ROWS_EVERY = 1 / 3, 4
+"""Rows that take a third of a step's time have every fourth step while somebody's line is read."""
 RISE, FALL = 0.6, 0.2  # shares of a new measurement: a machine that slows down is believed sooner
 
 
@@ -31,6 +33,7 @@ class Chunks:
         self._rows_s = 0.0  # of `_n_rows` rows on `_rows_threads` threads
         self._n_rows = self._rows_threads = 1
         self._reach = 0
+        self._n_waited = 0
 
     def chunk(self, anyone_speaks: bool, n_rows: int = 0, n_threads: int = 1) -> int:
         """Return how many tokens of prefill the next step may hold beside so many decode rows."""
@@ -41,6 +44,17 @@ class Chunks:
             n = (seconds - self._rows_take(n_rows, n_threads)) / token_s
             reach = int(min(n, reach))
         return max(MIN_CHUNK, min(reach, self.n_batch))
+
+    def rows_wait(self, n_rows: int, n_threads: int = 1) -> bool:
+        """Return whether so many rows are to wait a step, since they would take much of it.
+
+        They have every fourth step all the same: who speaks slows down, and does not stop.
+        """
+        if self._rows_take(n_rows, n_threads) * 1000 < ROWS_SHARE * self.step_ms:
+            self._n_waited = 0
+            return False
+        self._n_waited = (self._n_waited + 1) % ROWS_EVERY
+        return self._n_waited > 0
 
     def note(self, n_prefill: int, n_rows: int, seconds: float, n_threads: int = 1) -> None:
         """Take in a step: its tokens of prefill, its decode rows, how long it took."""

@@ -27,7 +27,7 @@ from npc_engine.errors import BackendError, Internal, NpcError
 from npc_engine.governor import Governor, Step
 from npc_engine.npc import Npc
 from npc_engine.saving import Saving
-from npc_engine.scheduler import Claim, Run, n_rows, schedule
+from npc_engine.scheduler import Claim, Run, is_read_for, n_rows, schedule
 from npc_engine.stage import Room, Stage
 from npc_engine.threads import Threads
 from npc_engine.verbs import Verbs
@@ -197,8 +197,9 @@ class Engine(Verbs):
 
     def _schedule(self, claims: list[Claim]) -> list[Run]:
         speaks = any(claim.speaking for claim in claims)
-        chunk = self._governor.chunk(speaks, n_rows(claims))
-        return schedule(claims, self.backend.n_batch, chunk)
+        wait = is_read_for(claims) and self._governor.rows_wait(n_rows(claims))
+        chunk = self._governor.chunk(speaks, n_rows(claims, wait))
+        return schedule(claims, self.backend.n_batch, chunk, wait)
 
     def patience(self) -> float | None:
         """Return the seconds that the loop may wait for messages: 0 = there is work now."""

@@ -45,6 +45,10 @@ class Governor:
         """Return how many tokens of prefill the next step may hold beside so many decode rows."""
         return self._chunks.chunk(anyone_speaks, n_rows, self._threads.count(READING))
 
+    def rows_wait(self, n_rows: int) -> bool:
+        """Return whether so many decode rows are to wait a step for a line that is being read."""
+        return self._chunks.rows_wait(n_rows, self._threads.count(n_rows))
+
     def n_threads(self, n_tokens: int) -> int:
         """Return on how many threads a step of so many tokens is to run."""
         return self._threads.count(n_tokens)

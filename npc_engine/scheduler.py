@@ -17,6 +17,8 @@ Rules
     was spoken to last; then in order of spawn. Beside speech that is not for the player read, too:
     whoever is attended or half spoken to, since villagers may chatter all the time; and who hears
     it in a scene (`listening`), since that is who answers next.
+ 6. Where rows take much of a step (`rows_wait`), they stay out while a line no less urgent is being
+    read: else each that begins to speak would make the next one wait longer for its first token.
 """
 
 from collections.abc import Iterable
@@ -25,7 +27,7 @@ from enum import IntEnum
 
 from npc_engine.sequence import Sequence
 
-__all__ = ["Claim", "Priority", "Run", "may_read", "n_rows", "schedule"]
+__all__ = ["Claim", "Priority", "Run", "is_read_for", "may_read", "n_rows", "schedule"]
 
 PATIENCE = 16
 
@@ -95,13 +97,15 @@ class Run:
     last: bool
 
 
-def schedule(claims: Iterable[Claim], n_batch: int, chunk: int) -> list[Run]:
+def schedule(
+    claims: Iterable[Claim], n_batch: int, chunk: int, rows_wait: bool = False
+) -> list[Run]:
     """Return the runs of the next batch, in batch order; ages those left out (not idle ones)."""
     waiting = [c for c in claims if c.sequence.n_pending]
     allowed = may_read(waiting)
     runs: list[Run] = []
     n_free = n_batch
-    for claim in (c for c in allowed if c.is_row):
+    for claim in _rows(allowed, rows_wait):
         if n_free:
             runs.append(Run(claim, 1, True))
             n_free -= 1
@@ -122,10 +126,25 @@ def may_read(claims: Iterable[Claim]) -> list[Claim]:
     return _without_paused(urgent) + _ahead(waiting, urgent) if urgent else waiting
 
 
-def n_rows(claims: Iterable[Claim]) -> int:
+def n_rows(claims: Iterable[Claim], rows_wait: bool = False) -> int:
     """Return how many decode rows the next batch has: prefill gets what they leave of a step."""
     urgent = [c for c in claims if c.urgent and c.sequence.n_pending]
-    return sum(c.is_row for c in _without_paused(urgent))
+    return len(_rows(_without_paused(urgent), rows_wait))
+
+
+def is_read_for(claims: Iterable[Claim]) -> bool:
+    """Return whether rows would wait for a line that is being read (rule 6)."""
+    claims = list(claims)
+    return n_rows(claims, rows_wait=True) < n_rows(claims)
+
+
+def _rows(allowed: list[Claim], rows_wait: bool) -> list[Claim]:
+    """Rules 1 and 6."""
+    rows = [c for c in allowed if c.is_row]
+    if not rows_wait:
+        return rows
+    read = [c.priority for c in allowed if c.urgent and not c.speaking and c.sequence.n_ready]
+    return [c for c in rows if c.priority < min(read, default=Priority.IDLE)]
 
 
 def _without_paused(urgent: list[Claim]) -> list[Claim]:

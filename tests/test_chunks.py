@@ -179,3 +179,17 @@ def test_a_chunk_is_never_nothing_and_never_over_the_batch(
         if n_prefill + n_decoded:
             chunks.note(n_prefill, n_decoded, seconds, n_threads)
     assert MIN_CHUNK <= chunks.chunk(speaks, n_rows, 3) <= n_batch
+
+
+def test_heavy_rows_have_every_fourth_step_while_a_line_is_read() -> None:
+    chunks = Chunks(50, 512)
+    chunks.note(0, 8, 0.040)
+    assert [chunks.rows_wait(8) for _ in range(8)] == [True, True, True, False] * 2
+
+
+def test_light_rows_wait_for_nobody() -> None:
+    chunks = Chunks(50, 512)
+    assert not chunks.rows_wait(8), "what is not known yet"
+    chunks.note(0, 2, 0.010)
+    assert not any(chunks.rows_wait(2) for _ in range(8))
+    assert chunks.rows_wait(8), "so many of them are heavy"

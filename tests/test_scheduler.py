@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npc_engine.ledger import Kind, Ledger, Segment
-from npc_engine.scheduler import PATIENCE, Claim, Priority, Run, n_rows, schedule
+from npc_engine.scheduler import (
+    PATIENCE,
+    Claim,
+    Priority,
+    Run,
+    is_read_for,
+    n_rows,
+    schedule,
+)
 from npc_engine.sequence import Sequence
 from tests.fake_llama import FakeLlama
 
@@ -176,6 +184,19 @@ def test_rule_5_who_is_about_to_be_spoken_to_reads_beside_speech_but_the_players
     assert found(schedule([row, idle, attended], 64, 5)) == [(row, 1), (attended, 5)]
     player = claim(PLAYER, 1, 2, speaking=True)
     assert found(schedule([row, player, attended], 64, 5)) == [(player, 1), (row, 1)]
+
+
+def test_rule_6_rows_wait_for_a_line_that_is_no_less_urgent() -> None:
+    player, near = claim(PLAYER, 1, 0, speaking=True), claim(NEAR, 1, 1, speaking=True)
+    read = claim(NEAR, 9, 2)
+    assert found(schedule([player, near, read], 64, 5)) == [(player, 1), (near, 1), (read, 5)]
+    assert found(schedule([player, near, read], 64, 5, True)) == [(player, 1), (read, 5)]
+    assert (n_rows([player, near, read]), n_rows([player, near, read], True)) == (2, 1)
+    assert is_read_for([player, near, read])
+    assert not is_read_for([player, read])  # a player's row waits for nobody less urgent
+    assert not is_read_for([player, near, claim(IDLE, 9, 3)])
+    lost = claim(NEAR, 9, 4, speaking=True)  # its cache was: that is no line that begins
+    assert not is_read_for([near, lost])
 
 
 # -- any claims --------------------------------------------------------------------------------
