@@ -193,7 +193,8 @@ class Engine(Verbs):
             self._run(runs)
         elif not held:
             self._governor.rest()
-        self._saving.step()
+        if self._saving.step():
+            self._resting = False
 
     def _schedule(self, claims: list[Claim]) -> list[Run]:
         speaks = any(claim.speaking for claim in claims)
