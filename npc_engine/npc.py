@@ -191,8 +191,11 @@ class Npc:
         return events if line is None else [s for s in events if s.text == line]
 
     def forget_events(self, most: int) -> int:
-        """Keep the newest `most` events of the open turn; return how many leave."""
-        old = self._unread()[:-most]
+        """Keep the newest `most` events of the open turn; return how many leave.
+
+        What others say in its presence is no event, and is bounded by the window.
+        """
+        old = [s for s in self._unread() if not s.utterance][:-most]
         self.sequence.drop(old)
         return len(old)
 

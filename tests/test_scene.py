@@ -211,6 +211,22 @@ def test_an_event_between_line_and_answer(make: MakeTroupe) -> None:
     assert re.search(r"\*A kbell.\*\nMara: One.( Two.){9}\|\n\|assistant\nBram: Hm.\|", talk), talk
 
 
+def test_a_flood_of_events_does_not_drown_what_was_said(make: MakeTroupe) -> None:
+    troupe = make(max_events=2)
+    target = troupe.scene("inn", list(THREE), turns=4)
+    troupe.until_line(target, 2)
+    n_before = troupe.ask(m.Stats(id=troupe.id())).stats["n_events_dropped"]
+    for what in ("A bell", "A horn", "A drum"):
+        troupe.event(what, ["wren"])
+        troupe.step()
+    assert "Mara: km0 is so." in troupe.talk_of("wren")
+    assert "A bell" not in troupe.talk_of("wren")
+    assert "A horn" in troupe.talk_of("wren")
+    # That the scene began is an event, too.
+    assert troupe.ask(m.Stats(id=troupe.id())).stats["n_events_dropped"] == n_before + 2
+    troupe.cancel(target)
+
+
 def test_a_small_window_forgets_what_was_heard_first(make: MakeTroupe) -> None:
     troupe = make(window=300)
     target = troupe.play(*THREE, turns=30)
