@@ -146,7 +146,8 @@ class Saving:
             key, _, writer = self._files
             character = self._stage.find(name)
             character.catch_up()  # what is taken back is not to be saved any more
-            state, payload = freeze(character.npc, character.unheard(), character.overheard())
+            inbox = character.inbox
+            state, payload = freeze(character.npc, inbox.events(self._clock()), inbox.lines())
         except Exception as error:
             self._copying.popleft()
             if not isinstance(error, NpcError):

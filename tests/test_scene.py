@@ -587,10 +587,13 @@ def test_one_who_is_no_more_is_missed(make: MakeTroupe) -> None:
 
 
 def test_saved_and_loaded_in_the_middle(make: MakeTroupe) -> None:
-    troupe = make()
-    target = troupe.scene("inn", list(THREE), turns=20)
+    troupe = make(ambient_share=0.05)
+    target = troupe.scene("inn", list(THREE), turns=64)
     troupe.until_line(target, 5)
+    assert isinstance(troupe.fake, TimedLlama)
+    troupe.fake.seconds = 0.05  # long pauses: a slow disk must not outlast the scene
     assert isinstance(troupe.save("s"), m.Saved)
+    troupe.fake.seconds = 0.0
     assert (GAME, target) in troupe.open
     troupe.until_line(target, len(troupe.texts(target, m.Line)) + 4)
     assert isinstance(troupe.load("s", ["bram"]), m.Loaded)
