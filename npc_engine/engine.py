@@ -221,9 +221,10 @@ class Engine(Verbs):
         runs.sort(key=lambda run: run.claim.sequence.slot or 0)
         batch = [self.stage.characters[run.claim.name] for run in runs]
         is_ambient = self._ambient.is_ambient(runs)
+        is_pause = not any(run.claim.urgent for run in runs)
         self._set_threads(sum(run.n_tokens for run in runs))
         try:
-            rows = self.backend.decode([_span(run) for run in runs])
+            rows = self.backend.decode([_span(run, is_pause) for run in runs])
         except BackendError as error:
             log.error("decode failed: %s", error)
             for character in batch:
@@ -240,7 +241,7 @@ class Engine(Verbs):
             run.claim.sequence.commit(run.n_tokens)
             if run.last and run.claim.urgent:
                 self._speak(character, row)
-            elif run.last and run.claim.watched:
+            elif run.last and run.claim.watched and is_pause:
                 self._look(character, row)
         self._n_steps += 1
         self._n_decoded += n_decoded
@@ -357,9 +358,9 @@ def _n_attended(run: Run) -> int:
     return run.n_tokens * (run.claim.sequence.ledger.n_cells + run.n_tokens)
 
 
-def _span(run: Run) -> tuple[int | None, int, list[int], bool]:
-    """The run as the backend takes it; logits only where somebody is to speak."""
+def _span(run: Run, is_pause: bool) -> tuple[int | None, int, list[int], bool]:
+    """The run as the backend takes it; logits only where somebody is to speak, or looked at."""
     sequence = run.claim.sequence
     ledger = sequence.ledger
-    logits = run.last and (run.claim.urgent or run.claim.watched)
+    logits = run.last and (run.claim.urgent or (run.claim.watched and is_pause))
     return sequence.slot, ledger.next_pos, ledger.pending(run.n_tokens), logits

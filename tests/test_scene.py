@@ -178,6 +178,38 @@ def test_a_listener_reads_ahead_but_not_beside_the_player(make: MakeTroupe) -> N
     troupe.cancel(target)
 
 
+def test_who_listens_does_not_read_its_window_again_meanwhile(make: MakeTroupe) -> None:
+    """A look at a recurrent state is for pauses: it reads all of the window again."""
+    troupe = make(recurrent=True)
+    troupe.rest()
+    target = troupe.scene("inn", list(THREE), turns=4)
+    troupe.until_line(target, 1)
+    drift = troupe["wren"].npc.drift
+    assert drift is not None
+    drift.next_look = 0
+    while (GAME, target) in troupe.open:
+        troupe.step()
+        speaks = any(troupe[npc].is_speaking for npc in THREE)
+        assert not (speaks and troupe["wren"].npc.sequence.is_reading_again)
+    troupe.rest()
+    assert drift.n_reread == 1
+
+
+def test_what_is_read_again_waits_while_others_speak(make: MakeTroupe) -> None:
+    troupe = make(recurrent=True)
+    troupe.talk("wren", "A long story. " * 30)
+    troupe.rest()
+    sequence = troupe["wren"].npc.sequence
+    sequence.read_again()
+    target = troupe.scene("inn", list(THREE), turns=2)
+    troupe.step()
+    n_cells = sequence.ledger.n_cells
+    troupe.until_line(target, 2)
+    assert sequence.ledger.n_cells == n_cells
+    assert sequence.is_reading_again
+    troupe.until(target)
+
+
 def test_a_scene_takes_no_more_than_its_share(make: MakeTroupe) -> None:
     """Steps in which others listen, and in which a line ends, count like any other."""
     troupe = make(ambient_share=0.5)
