@@ -1,20 +1,19 @@
-"""One character on the stage: what waits for it, and what it is saying.
+"""One character on the stage: what it has taken in, and what it is saying.
 
-Owns the order of its inbox and the way of one reply from begin to its terminal record. It knows
+Owns how its inbox is served, and the way of one reply from begin to its terminal record. It knows
 its own sequence and a sampler, but no batch, no other character and no socket.
 """
 
 import logging
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from npc_engine import overhearing, pins
 from npc_engine.config import N_RECENT, Sampling
-from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
+from npc_engine.errors import Internal, NpcError, RequestError, UnknownNpc
 from npc_engine.hearsay import Cue, Ears, Overheard, Unheard, Unsaid
+from npc_engine.inbox import Heard, Inbox, Waiting
 from npc_engine.ledger import Kind
 from npc_engine.messages import (
     Done,
@@ -31,15 +30,13 @@ from npc_engine.messages import (
 from npc_engine.npc import USER, Npc
 from npc_engine.scheduler import Claim, Priority
 from npc_engine.speaking import Speaking
-from npc_engine.unread import NEVER, Flood, Unread, end_of
+from npc_engine.unread import NEVER, Flood, Unread
 
 __all__ = ["Character", "Mouth", "Send", "Why"]
 
 log = logging.getLogger("npc_engine")
 
 Send = Callable[[bytes, Reply], None]
-Heard = Say | Hear | Event | Pin | Unpin | Overheard | Unheard | Unsaid
-"""What a character takes in, in order."""
 Why = Literal["stop", "length", "cancelled", "slow_client"]
 
 
@@ -51,16 +48,6 @@ class Mouth(Protocol):
 
     def sample(self, row: int, sampler: Any, may_end: bool) -> int:
         """Choose a token from a row of the last batch."""
-
-
-@dataclass(eq=False)
-class _Waiting:
-    """A request that waits for its character. `received`: seconds."""
-
-    client: bytes
-    request: Heard
-    received: float
-    order: int
 
 
 class Character:
@@ -84,8 +71,8 @@ class Character:
         self.speaking: Speaking | None = None
         self.ears: Ears | None = None
         self._said: Speaking | None = None
-        self._inbox: deque[_Waiting] = deque()
         self._unread = Unread(npc, max_events, flood)
+        self.inbox = Inbox(npc.name, self._unread)
         self._mouth = mouth
         self._send = send
         self._clock = clock
@@ -103,38 +90,11 @@ class Character:
 
     def waiting(self, kind: type[Heard]) -> list[Any]:
         """Return the requests of one kind that wait, oldest first."""
-        return [w.request for w in self._inbox if isinstance(w.request, kind)]
-
-    def unheard(self) -> list[tuple[str, float]]:
-        """Return (text, importance) of the events that wait and have not expired."""
-        events = ((w.request, w.received) for w in self._inbox)
-        return [
-            (event.text, event.importance)
-            for event, received in events
-            if isinstance(event, Event) and end_of(event, received) > self._clock()
-        ]
-
-    def overheard(self) -> list[str]:
-        """Return the lines of others that wait to be heard."""
-        return overhearing.on_its_way(w.request for w in self._inbox)
+        return [w.request for w in self.inbox.all_of(kind)]
 
     def take(self, client: bytes, request: Heard, order: int, max_queue: int) -> None:
         """Put a request into the inbox. Raises Busy when too many that want an answer wait."""
-        kind = type(request)
-        same = [w for w in self._inbox if isinstance(w.request, kind)]
-        n_same = sum(type(w.request) is kind for w in same)  # a scene's cue is nobody's line
-        if kind in (Say, Pin, Unpin) and n_same >= max_queue:
-            raise Busy(
-                f"{n_same} requests of this kind wait for {self.npc.name!r} already.",
-                "Wait for an answer, or cancel a say, before you send more.",
-            )
-        waiting = _Waiting(client, request, self._clock(), order)
-        if isinstance(request, Event):
-            self._unread.put(self._inbox, waiting)
-        elif not (isinstance(request, Overheard) and self._hears_on(request)):
-            if isinstance(request, Hear) and same:
-                self._inbox.remove(same[0])  # the newest counts
-            self._inbox.append(waiting)
+        self.inbox.put(Waiting(client, request, self._clock(), order), max_queue)
         self.claim.asleep = False
 
     def attend(self, order: int) -> None:
@@ -143,32 +103,24 @@ class Character:
         self.claim.called = True
         self.claim.asleep = False
 
-    def _hears_on(self, more: Overheard) -> bool:
-        """Whether it is more of what waits as the last already: one of them is enough."""
-        last = self._inbox[-1].request if self._inbox else None
-        if not isinstance(last, Overheard) or last.utterance != more.utterance:
-            return False
-        last.text += more.text
-        return True
-
     def advance(self) -> None:
         """Serve the inbox in order, up to the next line that it has to answer."""
         self.claim.watched = self.npc.wants_to_look
         self.claim.listening = self.ears is not None
         if self.speaking is None and self._unread.next_end < NEVER:
             self._unread.expire(self._clock())
-        while self._inbox and self.speaking is None:
+        while self.inbox and self.speaking is None:
             self._serve_next()
 
     def catch_up(self) -> None:
         """Serve the inbox up to the next line that it has to answer, and not that."""
-        while self._inbox and self.speaking is None:
-            if isinstance(self._inbox[0].request, Say):
+        while self.inbox and self.speaking is None:
+            if isinstance(self.inbox.first, Say):
                 return
             self._serve_next()
 
     def _serve_next(self) -> None:
-        waiting = self._inbox.popleft()
+        waiting = self.inbox.take_first()
         try:
             self._serve(waiting)
         except NpcError as error:
@@ -178,11 +130,11 @@ class Character:
             log.exception("%s could not be served", type(waiting.request).__name__)
             self._refuse(waiting, Internal("The engine failed.", "Its log has the details."))
 
-    def _refuse(self, waiting: _Waiting, error: NpcError) -> None:
+    def _refuse(self, waiting: Waiting, error: NpcError) -> None:
         if isinstance(waiting.request, Say | Pin | Unpin):  # the others have no answer to come
             self._send(waiting.client, error_reply(error, waiting.request.id))
 
-    def _serve(self, waiting: _Waiting) -> None:
+    def _serve(self, waiting: Waiting) -> None:
         request = waiting.request
         if isinstance(request, Say):
             self._begin(waiting, request)
@@ -199,7 +151,7 @@ class Character:
         else:
             self._keep(waiting, request)
 
-    def _keep(self, waiting: _Waiting, request: Pin | Unpin) -> None:
+    def _keep(self, waiting: Waiting, request: Pin | Unpin) -> None:
         try:
             if isinstance(request, Pin):
                 reply: Reply = pins.pin(self.npc, request)
@@ -210,7 +162,7 @@ class Character:
             reply = error_reply(error, request.id)
         self._send(waiting.client, reply)
 
-    def _begin(self, waiting: _Waiting, request: Say) -> None:
+    def _begin(self, waiting: Waiting, request: Say) -> None:
         now = self._clock()
         npc = self.npc
         npc.stop_reading_again()
@@ -371,7 +323,7 @@ class Character:
             return True
         for waiting in self._says():
             if (waiting.client, waiting.request.id) == (client, request_id):
-                self._inbox.remove(waiting)
+                self.inbox.remove(waiting)
                 self._send_unsaid(waiting, "cancelled")
                 return True
         return False
@@ -381,19 +333,19 @@ class Character:
         if self.speaking and client in (None, self.speaking.client):
             self._interrupt(why, None)
         for waiting in [w for w in self._says() if client in (None, w.client)]:
-            self._inbox.remove(waiting)
+            self.inbox.remove(waiting)
             self._send_unsaid(waiting, why)
         if client is None:
             gone = UnknownNpc(
                 f"{self.npc.name!r} has left, or the engine ends.", "Pin it when it is there again."
             )
-            for waiting in [w for w in self._inbox if isinstance(w.request, Pin | Unpin)]:
-                self._inbox.remove(waiting)
+            for waiting in self.inbox.all_of(Pin, Unpin):
+                self.inbox.remove(waiting)
                 self._refuse(waiting, gone)
 
-    def _says(self) -> list[_Waiting]:
+    def _says(self) -> list[Waiting]:
         """The lines that wait. Events and half-typed words are answered already, and stay."""
-        return [w for w in self._inbox if isinstance(w.request, Say)]
+        return self.inbox.all_of(Say)
 
     def fail(self, error: NpcError) -> None:
         """Answer the `say` under way with an error. Nothing of the reply is kept.
@@ -407,7 +359,7 @@ class Character:
             self._send(speaking.client, error_reply(error, speaking.request.id))
             self._end_turn(speaking, "", 0, interrupted=True)
 
-    def _send_unsaid(self, waiting: _Waiting, why: Why) -> None:
+    def _send_unsaid(self, waiting: Waiting, why: Why) -> None:
         waited = (self._clock() - waiting.received) * 1000
         done = Done(
             id=waiting.request.id,

@@ -71,6 +71,7 @@ TALK_SETTINGS = (
     "rope_freq_scale",
     "n_gpu_layers",
     "threads",
+    "nice",
     "max_tokens",
     "world",
     "saves",

@@ -25,9 +25,9 @@ from npc_engine.character import Character, Why
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
 from npc_engine.governor import Governor, Step
-from npc_engine.npc import Npc
 from npc_engine.saving import Saving
 from npc_engine.scheduler import Claim, Run, is_read_for, n_rows, schedule
+from npc_engine.spawning import Spawning
 from npc_engine.stage import Room, Stage
 from npc_engine.threads import Threads
 from npc_engine.verbs import Verbs
@@ -119,9 +119,10 @@ class Engine(Verbs):
         self._closed = False
         self._n_steps = self._n_decoded = self._n_prefilled = 0
         stage, saving = self.stage, self._saving
+        spawning = Spawning(stage, saving)
         self._answers: dict[type[m.Request], Answer] = {
             m.Hello: self._welcome,
-            m.Spawn: self._spawn,
+            m.Spawn: spawning.spawn,
             m.Say: stage.say,
             m.Hear: stage.hear,
             m.Attend: stage.attend,
@@ -134,7 +135,7 @@ class Engine(Verbs):
             m.Unpin: stage.keep,
             m.Save: saving.save,
             m.Load: saving.load,
-            m.Despawn: self._despawn,
+            m.Despawn: spawning.despawn,
             m.List: stage.list,
             m.Window: stage.show_window,
             m.Stats: self._stats,
@@ -193,7 +194,8 @@ class Engine(Verbs):
             self._run(runs)
         elif not held:
             self._governor.rest()
-        self._saving.step()
+        if self._saving.step():
+            self._resting = False
 
     def _schedule(self, claims: list[Claim]) -> list[Run]:
         speaks = any(claim.speaking for claim in claims)
@@ -220,9 +222,10 @@ class Engine(Verbs):
         runs.sort(key=lambda run: run.claim.sequence.slot or 0)
         batch = [self.stage.characters[run.claim.name] for run in runs]
         is_ambient = self._ambient.is_ambient(runs)
+        is_pause = not any(run.claim.urgent for run in runs)
         self._set_threads(sum(run.n_tokens for run in runs))
         try:
-            rows = self.backend.decode([_span(run) for run in runs])
+            rows = self.backend.decode([_span(run, is_pause) for run in runs])
         except BackendError as error:
             log.error("decode failed: %s", error)
             for character in batch:
@@ -239,7 +242,7 @@ class Engine(Verbs):
             run.claim.sequence.commit(run.n_tokens)
             if run.last and run.claim.urgent:
                 self._speak(character, row)
-            elif run.last and run.claim.watched:
+            elif run.last and run.claim.watched and is_pause:
                 self._look(character, row)
         self._n_steps += 1
         self._n_decoded += n_decoded
@@ -335,52 +338,6 @@ class Engine(Verbs):
             npcs=sorted(self.stage.characters),
         )
 
-    def _spawn(self, client: bytes, request: m.Spawn) -> m.Reply | None:
-        # Made in any case: a bad card is an error also where a save takes its place.
-        npc, greeting = self.stage.create(request)
-        if not request.restore:
-            self.stage.add(npc)
-            return self._spawned(request, npc, greeting=greeting)
-
-        def restored() -> m.Reply:
-            return self._restored(request, npc, greeting)
-
-        self._saving.after_writing(request.restore, client, request.id, restored)
-        return None
-
-    def _restored(self, request: m.Spawn, npc: Npc, greeting: str) -> m.Reply:
-        self.stage.check_new(request.npc)  # it may have come while a save was written
-        found = self._saving.restore(request.restore or "", request.npc)
-        if found is None:
-            self.stage.add(npc)
-            notice = f"The save {request.restore!r} does not hold {request.npc!r}: it begins anew."
-            return self._spawned(request, npc, greeting=greeting, notice=notice)
-        self.stage.add(found[0])
-        return self._spawned(request, found[0], restored=True, notice=found[2])
-
-    def _spawned(
-        self,
-        request: m.Spawn,
-        npc: Npc,
-        *,
-        restored: bool = False,
-        greeting: str = "",
-        notice: str | None = None,
-    ) -> m.Reply:
-        return m.Spawned(
-            id=request.id,
-            npc=npc.name,
-            n_pinned=npc.ledger.n_pinned,
-            n_shared=self.stage.beginnings.n_shared(npc.name),
-            restored=restored,
-            greeting=greeting,
-            notice=notice,
-        )
-
-    def _despawn(self, client: bytes, request: m.Despawn) -> m.Reply:
-        self._saving.copy_all()  # a save that was asked for before has the character still
-        return self.stage.despawn(client, request)
-
     def _stats(self, _client: bytes, request: m.Stats) -> m.Reply:
         about = self.backend.about
         stats = {
@@ -402,9 +359,9 @@ def _n_attended(run: Run) -> int:
     return run.n_tokens * (run.claim.sequence.ledger.n_cells + run.n_tokens)
 
 
-def _span(run: Run) -> tuple[int | None, int, list[int], bool]:
-    """The run as the backend takes it; logits only where somebody is to speak."""
+def _span(run: Run, is_pause: bool) -> tuple[int | None, int, list[int], bool]:
+    """The run as the backend takes it; logits only where somebody is to speak, or looked at."""
     sequence = run.claim.sequence
     ledger = sequence.ledger
-    logits = run.last and (run.claim.urgent or run.claim.watched)
+    logits = run.last and (run.claim.urgent or (run.claim.watched and is_pause))
     return sequence.slot, ledger.next_pos, ledger.pending(run.n_tokens), logits

@@ -4,12 +4,8 @@
      pinned                    a past turn                          the open turn: events and half-
                                                                     typed words are read ahead
 
-Owns which text becomes which segment. It knows the order of a chat and its token budget, but no
-batch, no socket and no file.
-
-Shares of the window that is left beside the persona and one turn's markup: a message 40 %, an
-event 15 %, the notes of a turn 10 %; a reply gets what then remains. So a turn always fits once
-the past has left.
+Owns which text becomes which segment, and the order of a chat; how the segments of the open turn
+follow each other is `open_turn`'s. It knows no batch, no socket and no file.
 """
 
 from collections.abc import Collection
@@ -21,16 +17,13 @@ from npc_engine.config import Sampling
 from npc_engine.drift import Drift
 from npc_engine.errors import TooLarge
 from npc_engine.ledger import Kind, Ledger, Segment
+from npc_engine.open_turn import EVENT_SHARE, MESSAGE_SHARE, NOTES_SHARE, SPARE, OpenTurn
 from npc_engine.sequence import Cache, Sequence
 from npc_engine.voice import Voice, clean
 
 __all__ = ["CUT_OFF", "USER", "Npc", "label_of", "most_pinned"]
 
 USER = "Player"
-MESSAGE_SHARE = 0.40
-EVENT_SHARE = 0.15
-NOTES_SHARE = 0.10
-SPARE = 8  # tokens kept free for what an interruption adds to a reply
 MIN_WORDS = 24  # of them at least for words, beside a turn's markup
 MIN_FREE = 64  # tokens that a persona must leave for talking
 MAX_LABEL = 16  # tokens of a name that stands before a reply; a longer one is left out
@@ -39,7 +32,7 @@ CUT_OFF = "\u2014"  # a reply that was interrupted ends with a dash, so the char
 
 
 @dataclass
-class Npc:
+class Npc(OpenTurn):
     """A character and its sequence. Texts that come in may hold anything."""
 
     name: str
@@ -100,15 +93,6 @@ class Npc:
         if self.drift is not None:
             self.drift.give_up()
         self.sequence.give_up_reading_again()
-
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger of its sequence."""
-        return self.sequence.ledger
-
-    def _share(self, part: float) -> int:
-        free = self.ledger.window - self.ledger.n_pinned - self.voice.n_markup - SPARE
-        return max(0, int(free * part))
 
     def greet(self, greeting: str) -> None:
         """Put the card's first words behind the persona, as the reply to the player's coming.
@@ -173,26 +157,12 @@ class Npc:
         self._add_event(line, importance, expires)
         return bool(same)
 
-    def _add_event(
-        self, line: str, importance: float = 0.5, expires: float | None = None
-    ) -> Segment:
-        draft = self._take_draft()
-        line += "\n" if draft and not line.endswith("\n") else ""
-        tokens = self.voice.words(line)
-        self._open(len(tokens) + (len(draft.tokens) if draft else 0))
-        event = self._add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
-        if draft is not None:
-            self._draft = self._add(Kind.SAID, draft.tokens, draft.text)
-        return event
-
-    def _unread(self, line: str | None = None) -> list[Segment]:
-        """The events of the open turn, or those that say `line`."""
-        events = [s for s in self._open_turn() if s.kind is Kind.EVENT]
-        return events if line is None else [s for s in events if s.text == line]
-
     def forget_events(self, most: int) -> int:
-        """Keep the newest `most` events of the open turn; return how many leave."""
-        old = self._unread()[:-most]
+        """Keep the newest `most` events of the open turn; return how many leave.
+
+        What others say in its presence is no event, and is bounded by the window.
+        """
+        old = [s for s in self._unread() if not s.utterance][:-most]
         self.sequence.drop(old)
         return len(old)
 
@@ -305,78 +275,6 @@ class Npc:
         if not text:
             return [], cut
         return self.voice.words(f"\n({text})"), cut
-
-    def _set_said(self, words: str, n_more: int = 0) -> Segment:
-        """Make the player's words the tail, keeping the tokens that are there already."""
-        tokens = self.voice.words(words)
-        draft = self._draft
-        if draft is None:
-            self._open(len(tokens) + n_more)
-            draft = self._draft = self._add(Kind.SAID, tokens, words)
-            return draft
-        self._change(draft, words, n_more)
-        return draft
-
-    def _change(self, tail: Segment, words: str, n_more: int = 0) -> bool:
-        """Change the words at the tail, keeping the tokens that are alike; False: it was evicted.
-
-        Makes room for `n_more` tokens behind them.
-        """
-        tokens = self.voice.words(words)
-        self.sequence.cut(tail, _n_common(tail.tokens, tokens))
-        self.sequence.make_room(len(tokens) - len(tail.tokens) + n_more, self.turn)
-        if self.ledger.segments[-1] is not tail:
-            return False
-        for token in tokens[len(tail.tokens) :]:
-            self.ledger.append_token(token)
-        tail.text = words
-        return True
-
-    def _take_draft(self) -> Segment | None:
-        draft, self._draft = self._draft, None
-        if draft is not None:
-            self.sequence.drop([draft])
-        return draft
-
-    def _open(self, n_more: int) -> None:
-        """Make room for `n_more` tokens in an open user turn."""
-        self.sequence.make_room(n_more + len(self.voice.open) + len(self._line_end()), self.turn)
-        self._end_line()
-        if not self._open_turn() and self.ledger.wants_opener:
-            self._add(Kind.OPEN, list(self.voice.open))
-
-    def _line_end(self) -> list[int]:
-        """What ends the line of somebody's words, which may have grown up to now."""
-        tail = self.ledger.segments[-1]
-        is_event = tail.kind is Kind.EVENT and tail.turn == self.turn
-        return self.voice.words("\n") if is_event and not tail.text.endswith("\n") else []
-
-    def _end_line(self) -> None:
-        end = self._line_end()
-        for token in end:
-            self.ledger.append_token(token)
-        if end:
-            self.ledger.segments[-1].text += "\n"
-
-    def _open_turn(self) -> list[Segment]:
-        found = []
-        for segment in reversed(self.ledger.segments):
-            if segment.turn != self.turn or segment.kind is Kind.PERSONA:
-                break
-            found.append(segment)
-        return found[::-1]
-
-    def _add(
-        self,
-        kind: Kind,
-        tokens: list[int],
-        text: str = "",
-        importance: float = 0.5,
-        expires: float | None = None,
-    ) -> Segment:
-        segment = Segment(kind, tokens, text, self.turn, importance=importance, expires=expires)
-        self.sequence.append(segment)
-        return segment
 
     def settled(self) -> list[Segment]:
         """All segments but a line being spoken and the words it answers, or half-typed words.
@@ -509,12 +407,3 @@ def _too_large(name: str, n: int, n_world: int, window: int, most: int) -> TooLa
 def most_pinned(window: int, voice: Voice) -> int:
     """Return how many tokens a persona may take of a window, so that there is room to talk."""
     return window - max(MIN_FREE, window // 4, voice.n_markup + MIN_WORDS)
-
-
-def _n_common(a: Seq[int], b: Seq[int]) -> int:
-    n = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        n += 1
-    return n

@@ -99,16 +99,19 @@ class Saving:
             raise UnknownNpc("There is no character to save.", "Spawn one first.")
         self._copying.append(_Job(client, request, deque(dict.fromkeys(names)), self._clock()))
 
-    def step(self) -> None:
-        """Copy out one character, and answer what has been written."""
+    def step(self) -> bool:
+        """Copy out one character, and answer what has been written.
+
+        Returns whether somebody may have come on the stage.
+        """
         if self._copying:
             self._copy_one(self._copying[0])
         if self._opened is None:
-            return
+            return False
         for _, result in self._opened[2].finished():  # in the order of the submits
             job = self._writing.popleft()
             self._send(job.client, self._answer(job, result))
-        self._answer_reads()
+        return self._answer_reads()
 
     def after_writing(self, slot: str, client: bytes, request_id: str, answer: Answer) -> None:
         """Give the answer of a request that reads a slot, once no save of it is under way."""
@@ -116,7 +119,7 @@ class Saving:
         self._reading.append(_Read(slot, client, request_id, answer))
         self._answer_reads()
 
-    def _answer_reads(self) -> None:
+    def _answer_reads(self) -> bool:
         under_way = {job.request.slot for job in self._writing}
         ready = [read for read in self._reading if read.slot not in under_way]
         for read in ready:
@@ -130,6 +133,7 @@ class Saving:
                 failed = Internal("The engine failed at this load.", "Its log has the details.")
                 reply = error_reply(failed, read.request_id)
             self._send(read.client, reply)
+        return bool(ready)
 
     def copy_all(self) -> None:
         """Copy out at once what is to be saved, because somebody leaves the stage."""
@@ -142,7 +146,8 @@ class Saving:
             key, _, writer = self._files
             character = self._stage.find(name)
             character.catch_up()  # what is taken back is not to be saved any more
-            state, payload = freeze(character.npc, character.unheard(), character.overheard())
+            inbox = character.inbox
+            state, payload = freeze(character.npc, inbox.events(self._clock()), inbox.lines())
         except Exception as error:
             self._copying.popleft()
             if not isinstance(error, NpcError):

@@ -16,7 +16,8 @@ Rules
     who is likely to speak next: whoever is attended or half spoken to, the latest first; then who
     was spoken to last; then in order of spawn. Beside speech that is not for the player read, too:
     whoever is attended or half spoken to, since villagers may chatter all the time; and who hears
-    it in a scene (`listening`), since that is who answers next.
+    it in a scene (`listening`), since that is who answers next. Not what is read again: that is
+    for pauses.
  6. Where rows take much of a step (`rows_wait`), they stay out while a line no less urgent is being
     read: else each that begins to speak would make the next one wait longer for its first token.
 """
@@ -158,7 +159,11 @@ def _ahead(waiting: list[Claim], urgent: list[Claim]) -> list[Claim]:
     """Rule 5: who reads ahead beside speech."""
     if any(c.priority is Priority.PLAYER for c in urgent):
         return []
-    return [c for c in waiting if (c.listening or c.expected) and not c.urgent]
+    return [
+        c
+        for c in waiting
+        if (c.listening or c.expected) and not (c.urgent or c.sequence.is_reading_again)
+    ]
 
 
 def _age(waiting: list[Claim], runs: list[Run]) -> None:

@@ -672,3 +672,19 @@ def test_a_copy_that_breaks_is_answered(make_rig: MakeRig, monkeypatch: pytest.M
         ids = [rig.send(m.Save(id=i, slot="s")) for i in "12"]
         assert [rig.until(i).code for i in ids] == ["internal"] * 2
     assert isinstance(rig.save("s"), m.Saved)
+
+
+def test_what_is_loaded_behind_a_save_is_read_without_a_further_message(tmp_path: Path) -> None:
+    """The load waits until the save is written, while there is nothing else to do."""
+    rig = Rig(tmp_path)
+    rig.spawn("mara")
+    rig.talk("mara")
+    rig.rest()
+    rig.event("A bell.")
+    rig.engine.stage.claims()  # takes it in, and reads nothing of it
+    rig.send(m.Save(id="save", slot="a"))
+    rig.send(m.Load(id="load", slot="a"))
+    rig.rest()
+    assert not rig.open
+    assert rig["mara"].npc.sequence.n_pending == 0
+    rig.close()

@@ -178,6 +178,38 @@ def test_a_listener_reads_ahead_but_not_beside_the_player(make: MakeTroupe) -> N
     troupe.cancel(target)
 
 
+def test_who_listens_does_not_read_its_window_again_meanwhile(make: MakeTroupe) -> None:
+    """A look at a recurrent state is for pauses: it reads all of the window again."""
+    troupe = make(recurrent=True)
+    troupe.rest()
+    target = troupe.scene("inn", list(THREE), turns=4)
+    troupe.until_line(target, 1)
+    drift = troupe["wren"].npc.drift
+    assert drift is not None
+    drift.next_look = 0
+    while (GAME, target) in troupe.open:
+        troupe.step()
+        speaks = any(troupe[npc].is_speaking for npc in THREE)
+        assert not (speaks and troupe["wren"].npc.sequence.is_reading_again)
+    troupe.rest()
+    assert drift.n_reread == 1
+
+
+def test_what_is_read_again_waits_while_others_speak(make: MakeTroupe) -> None:
+    troupe = make(recurrent=True)
+    troupe.talk("wren", "A long story. " * 30)
+    troupe.rest()
+    sequence = troupe["wren"].npc.sequence
+    sequence.read_again()
+    target = troupe.scene("inn", list(THREE), turns=2)
+    troupe.step()
+    n_cells = sequence.ledger.n_cells
+    troupe.until_line(target, 2)
+    assert sequence.ledger.n_cells == n_cells
+    assert sequence.is_reading_again
+    troupe.until(target)
+
+
 def test_a_scene_takes_no_more_than_its_share(make: MakeTroupe) -> None:
     """Steps in which others listen, and in which a line ends, count like any other."""
     troupe = make(ambient_share=0.5)
@@ -209,6 +241,22 @@ def test_an_event_between_line_and_answer(make: MakeTroupe) -> None:
     assert talk.count("Two.") == 9
     assert "Half" not in talk
     assert re.search(r"\*A kbell.\*\nMara: One.( Two.){9}\|\n\|assistant\nBram: Hm.\|", talk), talk
+
+
+def test_a_flood_of_events_does_not_drown_what_was_said(make: MakeTroupe) -> None:
+    troupe = make(max_events=2)
+    target = troupe.scene("inn", list(THREE), turns=4)
+    troupe.until_line(target, 2)
+    n_before = troupe.ask(m.Stats(id=troupe.id())).stats["n_events_dropped"]
+    for what in ("A bell", "A horn", "A drum"):
+        troupe.event(what, ["wren"])
+        troupe.step()
+    assert "Mara: km0 is so." in troupe.talk_of("wren")
+    assert "A bell" not in troupe.talk_of("wren")
+    assert "A horn" in troupe.talk_of("wren")
+    # That the scene began is an event, too.
+    assert troupe.ask(m.Stats(id=troupe.id())).stats["n_events_dropped"] == n_before + 2
+    troupe.cancel(target)
 
 
 def test_a_small_window_forgets_what_was_heard_first(make: MakeTroupe) -> None:
@@ -571,10 +619,13 @@ def test_one_who_is_no_more_is_missed(make: MakeTroupe) -> None:
 
 
 def test_saved_and_loaded_in_the_middle(make: MakeTroupe) -> None:
-    troupe = make()
-    target = troupe.scene("inn", list(THREE), turns=20)
+    troupe = make(ambient_share=0.05)
+    target = troupe.scene("inn", list(THREE), turns=64)
     troupe.until_line(target, 5)
+    assert isinstance(troupe.fake, TimedLlama)
+    troupe.fake.seconds = 0.05  # long pauses: a slow disk must not outlast the scene
     assert isinstance(troupe.save("s"), m.Saved)
+    troupe.fake.seconds = 0.0
     assert (GAME, target) in troupe.open
     troupe.until_line(target, len(troupe.texts(target, m.Line)) + 4)
     assert isinstance(troupe.load("s", ["bram"]), m.Loaded)

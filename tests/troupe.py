@@ -33,12 +33,20 @@ class Troupe(Rig):
         *,
         recurrent: bool = False,
         n_slots: int = 4,
+        n_pos: int = 100_000,
+        world: str = "",
         **keys: Any,
     ) -> None:
         self.lines = lines
         self.n_said = dict.fromkeys(lines, 0)
-        fake = TimedLlama(n_cells=keys.get("window", 2000), mind=self._mind, n_slots=n_slots)
-        fake.keeps_states = recurrent
+        fake = TimedLlama(
+            n_cells=keys.get("window", 2000),
+            mind=self._mind,
+            n_slots=n_slots,
+            n_pos=n_pos,
+            world=world,
+        )
+        fake.keeps_states, fake.can_shift = recurrent, not recurrent
         super().__init__(folder, fake=fake, **{"window": 2000, **keys})
         for npc in lines:
             self.spawn(npc, card=card(npc))

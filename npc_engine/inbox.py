@@ -1,0 +1,97 @@
+"""What waits for one character, in the order in which it will be served.
+
+Owns how much may wait, and what merges with what waits already. It serves nothing, and knows no
+sequence, no batch and no socket.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from npc_engine import overhearing
+from npc_engine.errors import Busy
+from npc_engine.hearsay import Overheard, Unheard, Unsaid
+from npc_engine.messages import Event, Hear, Pin, Say, Unpin
+from npc_engine.unread import Unread, end_of
+
+__all__ = ["Heard", "Inbox", "Waiting"]
+
+Heard = Say | Hear | Event | Pin | Unpin | Overheard | Unheard | Unsaid
+"""What a character takes in, in order."""
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A request that waits for its character. `received`: seconds."""
+
+    client: bytes
+    request: Heard
+    received: float
+    order: int
+
+
+class Inbox:
+    """The requests that wait for `npc`. `unread` bounds its events."""
+
+    def __init__(self, npc: str, unread: Unread) -> None:
+        self._npc = npc
+        self._unread = unread
+        self._waiting: deque[Waiting] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def first(self) -> Heard | None:
+        """The request that is to be served next."""
+        return self._waiting[0].request if self._waiting else None
+
+    def all_of(self, *kinds: type[Any]) -> list[Waiting]:
+        """Return what waits of some kinds, oldest first."""
+        return [w for w in self._waiting if isinstance(w.request, kinds)]
+
+    def events(self, now: float) -> list[tuple[str, float]]:
+        """Return (text, importance) of the events that wait and have not expired."""
+        events = ((w.request, w.received) for w in self._waiting)
+        return [
+            (event.text, event.importance)
+            for event, received in events
+            if isinstance(event, Event) and end_of(event, received) > now
+        ]
+
+    def lines(self) -> list[str]:
+        """Return the lines of others that wait to be heard."""
+        return overhearing.on_its_way(w.request for w in self._waiting)
+
+    def put(self, new: Waiting, max_queue: int) -> None:
+        """Take in a request. Raises Busy when too many that want an answer wait."""
+        request, kind = new.request, type(new.request)
+        same = self.all_of(kind)
+        n_same = sum(type(w.request) is kind for w in same)  # a scene's cue is nobody's line
+        if kind in (Say, Pin, Unpin) and n_same >= max_queue:
+            raise Busy(
+                f"{n_same} requests of this kind wait for {self._npc!r} already.",
+                "Wait for an answer, or cancel a say, before you send more.",
+            )
+        if isinstance(request, Event):
+            self._unread.put(self._waiting, new)
+        elif not (isinstance(request, Overheard) and self._hears_on(request)):
+            if isinstance(request, Hear) and same:
+                self.remove(same[0])  # the newest counts
+            self._waiting.append(new)
+
+    def _hears_on(self, more: Overheard) -> bool:
+        """Whether it is more of what waits as the last already: one of them is enough."""
+        last = self._waiting[-1].request if self._waiting else None
+        if not isinstance(last, Overheard) or last.utterance != more.utterance:
+            return False
+        last.text += more.text
+        return True
+
+    def take_first(self) -> Waiting:
+        """Take out what is to be served next."""
+        return self._waiting.popleft()
+
+    def remove(self, waiting: Waiting) -> None:
+        """Take one out of the middle."""
+        self._waiting.remove(waiting)

@@ -1,0 +1,142 @@
+"""The turn that a character hears just now, as the last segments of its sequence.
+
+    ... past turns] [OPEN EVENT EVENT "Bram: Show me.\n" EVENT SAID-so-far
+                     what happened and what others said   half-typed words, always last
+
+Owns how its segments follow each other: what opens it, that each paragraph ends its line, that the
+draft of the player's words stays behind all else, and that there is room. It knows what stands
+there, but not why: hearing and speaking are `npc`'s.
+
+Shares of the window that is left beside the persona and one turn's markup: a message 40 %, an
+event 15 %, the notes of a turn 10 %; a reply gets what then remains. So a turn always fits once
+the past has left.
+"""
+
+from collections.abc import Sequence as Seq
+
+from npc_engine.ledger import Kind, Ledger, Segment
+from npc_engine.sequence import Sequence
+from npc_engine.voice import Voice
+
+__all__ = ["EVENT_SHARE", "MESSAGE_SHARE", "NOTES_SHARE", "SPARE", "OpenTurn"]
+
+MESSAGE_SHARE = 0.40
+EVENT_SHARE = 0.15
+NOTES_SHARE = 0.10
+SPARE = 8  # tokens kept free for what an interruption adds to a reply
+
+
+class OpenTurn:
+    """What of a character is its open turn. `Npc` is one, and has the fields."""
+
+    voice: Voice
+    sequence: Sequence
+    turn: int
+    _draft: Segment | None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of its sequence."""
+        return self.sequence.ledger
+
+    def _share(self, part: float) -> int:
+        free = self.ledger.window - self.ledger.n_pinned - self.voice.n_markup - SPARE
+        return max(0, int(free * part))
+
+    def _open(self, n_more: int) -> None:
+        """Make room for `n_more` tokens in an open user turn."""
+        self.sequence.make_room(n_more + len(self.voice.open) + len(self._line_end()), self.turn)
+        self._end_line()
+        if not self._open_turn() and self.ledger.wants_opener:
+            self._add(Kind.OPEN, list(self.voice.open))
+
+    def _line_end(self) -> list[int]:
+        """What ends the line of somebody's words, which may have grown up to now."""
+        tail = self.ledger.segments[-1]
+        is_event = tail.kind is Kind.EVENT and tail.turn == self.turn
+        return self.voice.words("\n") if is_event and not tail.text.endswith("\n") else []
+
+    def _end_line(self) -> None:
+        end = self._line_end()
+        for token in end:
+            self.ledger.append_token(token)
+        if end:
+            self.ledger.segments[-1].text += "\n"
+
+    def _open_turn(self) -> list[Segment]:
+        found = []
+        for segment in reversed(self.ledger.segments):
+            if segment.turn != self.turn or segment.kind is Kind.PERSONA:
+                break
+            found.append(segment)
+        return found[::-1]
+
+    def _add(
+        self,
+        kind: Kind,
+        tokens: list[int],
+        text: str = "",
+        importance: float = 0.5,
+        expires: float | None = None,
+    ) -> Segment:
+        segment = Segment(kind, tokens, text, self.turn, importance=importance, expires=expires)
+        self.sequence.append(segment)
+        return segment
+
+    def _add_event(
+        self, line: str, importance: float = 0.5, expires: float | None = None
+    ) -> Segment:
+        draft = self._take_draft()
+        line += "\n" if draft and not line.endswith("\n") else ""
+        tokens = self.voice.words(line)
+        self._open(len(tokens) + (len(draft.tokens) if draft else 0))
+        event = self._add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
+        if draft is not None:
+            self._draft = self._add(Kind.SAID, draft.tokens, draft.text)
+        return event
+
+    def _unread(self, line: str | None = None) -> list[Segment]:
+        """The events of the open turn, or those that say `line`."""
+        events = [s for s in self._open_turn() if s.kind is Kind.EVENT]
+        return events if line is None else [s for s in events if s.text == line]
+
+    def _take_draft(self) -> Segment | None:
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            self.sequence.drop([draft])
+        return draft
+
+    def _set_said(self, words: str, n_more: int = 0) -> Segment:
+        """Make the player's words the tail, keeping the tokens that are there already."""
+        tokens = self.voice.words(words)
+        draft = self._draft
+        if draft is None:
+            self._open(len(tokens) + n_more)
+            draft = self._draft = self._add(Kind.SAID, tokens, words)
+            return draft
+        self._change(draft, words, n_more)
+        return draft
+
+    def _change(self, tail: Segment, words: str, n_more: int = 0) -> bool:
+        """Change the words at the tail, keeping the tokens that are alike; False: it was evicted.
+
+        Makes room for `n_more` tokens behind them.
+        """
+        tokens = self.voice.words(words)
+        self.sequence.cut(tail, _n_common(tail.tokens, tokens))
+        self.sequence.make_room(len(tokens) - len(tail.tokens) + n_more, self.turn)
+        if self.ledger.segments[-1] is not tail:
+            return False
+        for token in tokens[len(tail.tokens) :]:
+            self.ledger.append_token(token)
+        tail.text = words
+        return True
+
+
+def _n_common(a: Seq[int], b: Seq[int]) -> int:
+    n = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        n += 1
+    return n

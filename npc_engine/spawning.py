@@ -1,0 +1,67 @@
+"""`spawn` and `despawn`: how characters come, new from their cards or as they were saved, and go.
+
+Owns what is answered. It knows no batch and no byte of a file.
+"""
+
+from npc_engine import messages as m
+from npc_engine.npc import Npc
+from npc_engine.saving import Saving
+from npc_engine.stage import Stage
+
+__all__ = ["Spawning"]
+
+
+class Spawning:
+    """Brings characters onto a stage, and takes them off it."""
+
+    def __init__(self, stage: Stage, saving: Saving) -> None:
+        self._stage = stage
+        self._saving = saving
+
+    def spawn(self, client: bytes, request: m.Spawn) -> m.Reply | None:
+        """Bring a character to life; with `restore` the answer comes once that slot is written."""
+        # Made in any case: a bad card is an error also where a save takes its place.
+        npc, greeting = self._stage.create(request)
+        if not request.restore:
+            self._stage.add(npc)
+            return self._spawned(request, npc, greeting=greeting)
+
+        def restored() -> m.Reply:
+            return self._restored(request, npc, greeting)
+
+        self._saving.after_writing(request.restore, client, request.id, restored)
+        return None
+
+    def _restored(self, request: m.Spawn, npc: Npc, greeting: str) -> m.Reply:
+        self._stage.check_new(request.npc)  # it may have come while a save was written
+        found = self._saving.restore(request.restore or "", request.npc)
+        if found is None:
+            self._stage.add(npc)
+            notice = f"The save {request.restore!r} does not hold {request.npc!r}: it begins anew."
+            return self._spawned(request, npc, greeting=greeting, notice=notice)
+        self._stage.add(found[0])
+        return self._spawned(request, found[0], restored=True, notice=found[2])
+
+    def _spawned(
+        self,
+        request: m.Spawn,
+        npc: Npc,
+        *,
+        restored: bool = False,
+        greeting: str = "",
+        notice: str | None = None,
+    ) -> m.Reply:
+        return m.Spawned(
+            id=request.id,
+            npc=npc.name,
+            n_pinned=npc.ledger.n_pinned,
+            n_shared=self._stage.beginnings.n_shared(npc.name),
+            restored=restored,
+            greeting=greeting,
+            notice=notice,
+        )
+
+    def despawn(self, client: bytes, request: m.Despawn) -> m.Reply:
+        """Take a character off the stage."""
+        self._saving.copy_all()  # a save that was asked for before has the character still
+        return self._stage.despawn(client, request)
