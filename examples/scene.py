@@ -1,6 +1,6 @@
 """Mara and Bram talk about the bread that goes missing, and the player cuts in.
 
-python examples/scene.py models/SmolLM2-135M-Instruct.Q4_1.gguf
+python examples/scene.py [MODEL.gguf]
 """
 
 import sys
@@ -8,7 +8,9 @@ from pathlib import Path
 
 from npc_engine import Engine
 
-CHARACTERS = Path(__file__).parent / "characters"
+ROOT = Path(__file__).parent.parent
+CHARACTERS = ROOT / "examples" / "characters"
+MODEL = ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 NAMES = {"mara": "Mara", "bram": "Bram"}
 
 
@@ -39,4 +41,4 @@ def speak_up(engine: Engine, npc: str, text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1] if len(sys.argv) > 1 else str(MODEL))
