@@ -27,7 +27,7 @@ DEFAULTS = Layout("f16", "f16", flash_attn=True)
 
 RESERVE_BYTES = 1 << 30
 N_FAIR = 16
-N_CHATTER = 192  # tokens of a reply in the fairness part: who is asked again is read first
+N_CHATTER = 64  # tokens of a reply in the fairness part
 N_REREADS = 3
 N_REPLY = 4  # tokens of a reply in the parking part: it is about what comes before
 SEED = 7

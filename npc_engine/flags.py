@@ -6,6 +6,7 @@ It knows no subcommand.
 
 import argparse
 import dataclasses
+import math
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -15,7 +16,15 @@ from npc_engine.config import FLASH_ATTN, KV_TYPES, LOG_LEVELS, Settings, read_t
 from npc_engine.errors import ConfigError
 from npc_engine.rope import ROPE_SCALINGS
 
-__all__ = ["GROUPS", "TOKEN_VARIABLE", "add_settings", "as_flags", "given", "settings_from"]
+__all__ = [
+    "GROUPS",
+    "TOKEN_VARIABLE",
+    "add_settings",
+    "as_flags",
+    "given",
+    "seconds",
+    "settings_from",
+]
 
 TOKEN_VARIABLE = "NPC_ENGINE_TOKEN"  # noqa: S105
 
@@ -115,3 +124,11 @@ def _default(field: dataclasses.Field[Any]) -> str:
         return ""
     default = f"{field.default:g}" if isinstance(field.default, float) else field.default
     return f" (default: {default}{_UNITS.get(field.metadata['metavar'], '')})"
+
+
+def seconds(text: str) -> float:
+    """Return a time above 0, as argparse reads it."""
+    found = float(text)
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time above 0 seconds")
+    return found

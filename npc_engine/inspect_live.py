@@ -6,7 +6,6 @@ Owns its flags, whom it shows, and how often. It knows the client and the screen
 
 import argparse
 import json
-import math
 import os
 import sys
 import time
@@ -17,7 +16,7 @@ import msgspec
 
 from npc_engine.client import Client
 from npc_engine.errors import ConnectionLost, UnknownNpc
-from npc_engine.flags import TOKEN_VARIABLE
+from npc_engine.flags import TOKEN_VARIABLE, seconds
 from npc_engine.messages import WindowReply
 
 if TYPE_CHECKING:
@@ -79,17 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token", metavar="TEXT", help="the engine's token")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--watch", metavar="SECONDS", type=_seconds, help="draw again so often, until Ctrl-C"
+        "--watch", metavar="SECONDS", type=seconds, help="draw again so often, until Ctrl-C"
     )
     how.add_argument("--json", action="store_true", help="print the records: docs/protocol.md")
     return parser
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time above 0 seconds")
-    return seconds
 
 
 def _windows(client: Client, npc: str | None) -> Named:

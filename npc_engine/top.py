@@ -6,7 +6,6 @@ and the screen; the picture is `top_picture`'s.
 
 import argparse
 import json
-import math
 import os
 import shutil
 import sys
@@ -20,7 +19,7 @@ import msgspec
 
 from npc_engine.client import Client
 from npc_engine.errors import ConnectionLost
-from npc_engine.flags import TOKEN_VARIABLE
+from npc_engine.flags import TOKEN_VARIABLE, seconds
 from npc_engine.keyboard import listening
 from npc_engine.top_picture import draw
 from npc_engine.top_sample import Rates, Sample, rates
@@ -92,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--every",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         default=0.5,
         help="look again so often (default: 0.5)",
     )
@@ -100,13 +99,6 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--once", action="store_true", help="print one frame as plain text")
     how.add_argument("--json", action="store_true", help="print the records: docs/protocol.md")
     return parser
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time above 0 seconds")
-    return seconds
 
 
 class _Link:
