@@ -17,7 +17,6 @@ from npc_engine.config import Sampling
 from npc_engine.errors import CardError, ConfigError, SnapshotError
 from npc_engine.ledger import Kind, Ledger, Range, Segment
 from npc_engine.npc import Npc, most_pinned
-from npc_engine.payload import Payload
 from npc_engine.pins import release
 from npc_engine.sequence import Cache, Sequence
 from npc_engine.voice import Voice, clean
@@ -65,16 +64,13 @@ class SavedNpc(Struct, kw_only=True):
     next_look: int = 0
 
 
-def freeze(
-    npc: Npc, events: list[tuple[str, float]], heard: Seq[str] = ()
-) -> tuple[dict[str, Any], Payload | None]:
-    """Return a character's state and payload, as at the end of its last turn.
+def freeze(npc: Npc, events: list[tuple[str, float]], heard: Seq[str] = ()) -> dict[str, Any]:
+    """Return a character's state, as at the end of its last turn; `Sequence.payload` goes with it.
 
     `events`: (text, importance) of those that wait to be perceived; `heard`: lines of others that
     wait, too. A line being spoken, and what the player said to cause it, is left out: it will be as
     if not yet said.
     """
-    npc.stop_reading_again()  # half of it would be saved
     stable = npc.settled()
     tail = Ledger(0, 0, segments=stable).next_pos
     holes = [*npc.sequence.holes, (tail, -1)]
@@ -93,7 +89,8 @@ def freeze(
         look_interval=npc.drift.interval if npc.drift else 0,
         next_look=npc.drift.next_look if npc.drift else 0,
     )
-    return msgspec.to_builtins(state), npc.sequence.payload()
+    saved: dict[str, Any] = msgspec.to_builtins(state)
+    return saved
 
 
 def _saved(s: Segment, is_open: bool) -> SavedSegment:

@@ -147,7 +147,9 @@ class Saving:
             character = self._stage.find(name)
             character.catch_up()  # what is taken back is not to be saved any more
             inbox = character.inbox
-            state, payload = freeze(character.npc, inbox.events(self._clock()), inbox.lines())
+            character.npc.stop_reading_again()  # half of it would be saved
+            state = freeze(character.npc, inbox.events(self._clock()), inbox.lines())
+            payload = character.npc.sequence.payload()
         except Exception as error:
             self._copying.popleft()
             if not isinstance(error, NpcError):

@@ -32,10 +32,16 @@ def saved() -> tuple[dict[str, Any], bytes]:
     rig.event("A dog barks.")
     rig.rest()
     assert rig[NAME].npc.ledger.n_evicted > 0
-    state, payload = freeze(rig[NAME].npc, [("Rain falls.", 0.5)])
+    state, payload = frozen(rig[NAME].npc, [("Rain falls.", 0.5)])
     assert payload is not None
     rig.close()
     return state, bytes_of(payload)
+
+
+def frozen(
+    npc: Npc, events: list[tuple[str, float]] | None = None
+) -> tuple[dict[str, Any], Payload | None]:
+    return freeze(npc, events or []), npc.sequence.payload()
 
 
 def bytes_of(payload: Payload | None) -> bytes:
@@ -65,7 +71,7 @@ def live(npc: Npc, tmp_path: Path) -> None:
     for text in ("Hello.", "A long story. " * 40, ""):
         rig.event("A bell.")
         rig.talk(NAME, text, max_tokens=60)
-    state, _ = freeze(npc, [])
+    state = freeze(npc, [])
     thawed(state, fake)
     rig.close()
 
@@ -74,7 +80,7 @@ def test_what_is_thawed_is_what_was_frozen(tmp_path: Path) -> None:
     state, payload = copy.deepcopy(saved())
     fake = FakeLlama(n_cells=WINDOW)
     npc = thawed({**state, "events": []}, fake, payload)
-    again, same = freeze(npc, [])
+    again, same = frozen(npc)
     assert bytes_of(same) == payload
     assert {**again, "holes": []} == {**state, "holes": [], "events": []}
     npc.sequence.seat(0)
@@ -94,7 +100,7 @@ def test_however_full_it_is_nothing_leaves(n: int) -> None:
     for _ in range(20):
         rig.event("A bell.")
         rig.talk(NAME, "Well?", max_tokens=n)
-        state, payload = freeze(rig[NAME].npc, [])
+        state, payload = frozen(rig[NAME].npc)
         for given_payload in (None, bytes_of(payload)):
             npc = thawed(state, fake, given_payload)
             assert npc.ledger.tokens() == rig.tokens(NAME)

@@ -210,7 +210,7 @@ def frozen_with_pins() -> dict[str, Any]:
     for fact in (FACT, "Tom is afraid of dogs."):
         assert isinstance(pin(rig, fact), m.Pinned)
     rig.talk("mara", "Good day.", max_tokens=5)
-    state, _ = freeze(rig["mara"].npc, [])
+    state = freeze(rig["mara"].npc, [])
     rig.close()
     return state
 
