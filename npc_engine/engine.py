@@ -189,7 +189,7 @@ class Engine(Verbs):
         claims = self.stage.claims()
         held = self._ambient.holds(claims, self._clock())
         runs = [] if held else self._schedule(claims)
-        self._resting = not runs and not tidied
+        self._resting = not (runs or tidied or _are_served(claims))
         if runs:
             self._run(runs)
         elif not held:
@@ -352,6 +352,11 @@ class Engine(Verbs):
             "uptime_s": self._clock() - self._started,
         }
         return m.StatsReply(id=request.id, stats=stats)
+
+
+def _are_served(claims: list[Claim]) -> bool:
+    """Whether all who sit got what they wanted without a batch: others may take their places."""
+    return bool(claims) and not any(claim.sequence.n_pending for claim in claims)
 
 
 def _n_attended(run: Run) -> int:
