@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,7 +152,7 @@ def test_events_call_nobody_in(rig: Rig) -> None:
 # -- personas beyond the slots -----------------------------------------------------------------
 
 
-def crowded(folder: Path, n: int = 20, keeps_states: bool = False, **settings: object) -> Rig:
+def crowded(folder: Path, n: int = 20, keeps_states: bool = False, **settings: Any) -> Rig:
     """So many characters over three slots, who have little in common."""
     fake = TimedLlama(n_slots=3, keeps_states=keeps_states, mind=scripted("Hm."))
     rig = Rig(folder, fake=fake, **settings)
