@@ -215,6 +215,27 @@ def _read_afresh(model: Model, tokens: list[int]) -> Any:
     return logits
 
 
+def test_a_persona_that_was_read_ahead_is_as_if_read_just_now(model: Model, tmp_path: Path) -> None:
+    """Five characters over two slots, of whom nobody was spoken to."""
+    engine, backend = make_engine(model, tmp_path, n_slots=N_SLOTS, window=WINDOW)
+    try:
+        for i, name in enumerate("abcde"):
+            card = {"name": f"N{i}", "description": f"{i} sheep on a hill, {WORDS[i] * 9}."}
+            engine.spawn(name, card, sampling=GREEDY)
+        while engine.patience() is not None:
+            engine.step()
+        stats = engine.stats()
+        assert (stats["n_pending_tokens"], stats["n_parked"]) == (0, 3)
+        for name in "ace":
+            n_before = engine.stats()["n_prefilled"]
+            known = engine.stage.characters[name].npc.ledger.n_cells
+            tokens, logits = _next_distribution(engine, backend, name)
+            assert kl(logits, _read_afresh(model, tokens)) < MOST_KL
+            assert engine.stats()["n_prefilled"] - n_before == len(tokens) - known
+    finally:
+        engine.close()
+
+
 @pytest.mark.parametrize("parked", [False, True])
 def test_a_reply_that_is_cut_late_leaves_what_a_fresh_reading_makes(
     model: Model, tmp_path: Path, parked: bool
