@@ -51,7 +51,7 @@ class Claim:
     `called`: it is to have a slot for that, though nobody waits yet (see `seats`). `asleep`: it has
     pending tokens, but is not to be read until it is spoken to. `watched`: what it would say next
     is looked at also when nobody speaks to it (see `drift`). `listening`: rule 5.
-    `last_use`: when it last had a slot since it spoke or was called, as `seats` counts; 0 is never.
+    `last_use`: when it last sat because it spoke or was called, as `seats` counts; 0 is never.
     """
 
     name: str
