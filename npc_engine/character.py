@@ -353,7 +353,7 @@ class Character:
         if client is None:
             gone = UnknownNpc(
                 f"{self.npc.name!r} has left, or the engine ends.",
-                "Ask when it is there again.",
+                "Ask again once it is back.",
             )
             for waiting in self.inbox.all_of(Pin, Unpin, Rewind):
                 self.inbox.remove(waiting)

@@ -57,14 +57,19 @@ def _first_of_last(npc: Npc, n: int) -> int:
     """Return the number of the first of the last `n` turns in which something was said to it.
 
     A fact that was pinned is a turn by itself and does not count, nor does a greeting; one that has
-    left counts, since it is mostly talk that leaves.
+    left counts, since it is mostly talk that leaves. When there are fewer: that of the first.
     """
-    spoken = _spoken(npc)
-    told = {s.turn for s in npc.ledger.segments} - spoken
-    first = npc.turn
-    for turn in range(npc.turn - 1, 0, -1):
-        if n and turn not in told:
-            first, n = turn, n - 1
+    told = {s.turn for s in npc.ledger.segments if 0 < s.turn < npc.turn}
+    if npc.card.greeting(user=USER):
+        told.add(1)
+    told -= _spoken(npc)
+    first = npc.turn - n
+    for turn in sorted(told, reverse=True):
+        first -= turn >= first
+    if first < 1:
+        first = 1
+        while first in told:
+            first += 1
     return first
 
 

@@ -104,6 +104,21 @@ def test_facts_are_no_turns_of_the_talk(rig: Rig) -> None:
     assert rig["mara"].npc.ledger.n_tokens == rig["mara"].npc.ledger.n_persona
 
 
+def test_facts_from_before_the_talk_stay_whatever_is_rewound(rig: Rig) -> None:
+    """Also when the greeting, which was the first turn, has left."""
+    rig.spawn("mara", card={**CARD, "first_mes": "Come in."})
+    fact = pin(rig, FACT)
+    talk(rig, *(f"Day {i} is like the day before." for i in range(30)))
+    assert "Come in." not in rig.heard("mara")
+    assert rewind(rig, 99).turn == fact.turn == 2
+    assert entries(transcript(rig))[0] == (2, "event", None, FACT)
+    talk(rig, *(f"Day {i} is like the day before." for i in range(30)))
+    second = pin(rig, "Tom is a liar.")
+    talk(rig, "One.", "Two.")
+    assert rewind(rig, 2).turn == second.turn
+    assert rewind(rig, 30).turn == fact.turn, "those that have left count, a fact does not"
+
+
 def test_turns_that_have_left_do_not_come_back_and_count(rig: Rig) -> None:
     rig.spawn("mara")
     talk(rig, "One.")
