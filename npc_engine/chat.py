@@ -136,14 +136,14 @@ class Talk:
             self.screen.note(f"Its window has lost {_count(told.n_forgotten, 'turn')}.")
         self.screen.rows(
             [
-                (f"{turn.turn}{'*' if turn.pinned else ''}", self._who_said(entry), _flat(entry))
+                (f"{turn.turn}{'*' if turn.pinned else ''}", self._who_said(entry), _words(entry))
                 for turn in told.turns
                 for entry in turn.entries
             ]
         )
 
     def _who_said(self, entry: TranscriptEntry) -> str:
-        return self._display_name() if entry.kind == "reply" else entry.speaker or ""
+        return self._display_name() if entry.kind == "reply" else _flat(entry.speaker or "")
 
     def who(self, name: str = "") -> None:
         """List the characters, or turn to one of them."""
@@ -277,8 +277,14 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _flat(entry: TranscriptEntry) -> str:
-    return f"~ {entry.text} ~" if entry.kind == "event" else " ".join(entry.text.split())
+def _words(entry: TranscriptEntry) -> str:
+    text = _flat(entry.text)
+    return f"~ {text} ~" if entry.kind == "event" else text
+
+
+def _flat(text: str) -> str:
+    """On one row, without what could steer a terminal: it may come from somebody else's save."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _count(n: int, what: str) -> str:

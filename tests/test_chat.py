@@ -136,7 +136,7 @@ class FakeEngine(Verbs):
             turn=12,
             pinned=False,
             entries=[
-                m.TranscriptEntry(kind="said", text="Good\nevening.", speaker="Player"),
+                m.TranscriptEntry(kind="said", text="Good\n\x1b[2Jevening.", speaker="Pla\x1byer"),
                 m.TranscriptEntry(kind="reply", text="[bold]Two coppers."),
             ],
         )
@@ -284,9 +284,9 @@ def test_rewind_and_transcript() -> None:
     assert "Mara has forgotten 1 turn." in shown
     assert "Mara has forgotten 2 turns." in shown
     assert "Its window has lost 10 turns." in shown
-    assert shown.count("1*          ~ You owe Tom a sword. ~") == 1
-    assert shown.count("12  Player  Good evening.") == 2
-    assert shown.count("12  Mara    [bold]Two coppers.") == 2
+    assert shown.count("1*           ~ You owe Tom a sword. ~") == 1
+    assert shown.count("12  Pla yer  Good [2Jevening.") == 2
+    assert shown.count("12  Mara     [bold]Two coppers.") == 2
 
 
 @pytest.mark.parametrize("n", ["0", "two", "-1", "1.5", "\u00b2", "9" * 30])
