@@ -133,11 +133,13 @@ class Engine(Verbs):
             m.Leave: stage.scenes.leave,
             m.Pin: stage.keep,
             m.Unpin: stage.keep,
+            m.Rewind: stage.keep,
             m.Save: saving.save,
             m.Load: saving.load,
             m.Despawn: spawning.despawn,
             m.List: stage.list,
             m.Window: stage.show_window,
+            m.Transcript: stage.show_transcript,
             m.Stats: self._stats,
             m.Ping: lambda _client, request: m.Pong(id=request.id),
         }
