@@ -28,10 +28,10 @@ __all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "many characters at once: speed, first tokens, fairness, parking; busy games; idling"
 ABOUT = """\
-Let many characters speak at once, each with a long past, and measure five things:
+Let many characters speak at once, or wait, and measure five things:
 
-  speakers  1, 2, 4, 8, 16 of them are asked at once. Tokens per second of all together, and the
-            time to the first, the median and the last first token. In turns with it go a bare loop
+  speakers  1, 2, 4, 8, 16 of them, each with a long past, are asked at once. Tokens per second of
+            all together; time to the best, median and worst first token. In turns go a bare loop
             of llama_decode and sampling on the same context, the same loop as llama.cpp is without
             flags (unified cache, f16, flash attention), and the engine serving one after the other
   fair      16 chatter without end: tokens of the one who said least, of the one who said most

@@ -14,6 +14,7 @@ from typing import Any
 __all__ = [
     "AUTO",
     "N_IDLE",
+    "N_SHARED_PAST",
     "Idle",
     "Measured",
     "Parking",
@@ -32,6 +33,9 @@ AUTO = "auto"
 
 N_IDLE = 50
 """Characters of an idle server."""
+
+N_SHARED_PAST = 256
+"""Tokens behind each speaker where threads are chosen: a short past, which every way reads."""
 
 N_JUDGED = 8  # speakers at which the engine is judged against the bare loops
 N_FAIR = 16  # and for fairness
@@ -97,11 +101,15 @@ class Sharing:
 
 @dataclass(frozen=True)
 class Idle:
-    """A server that nobody spoke to for so many seconds, and its processor time in them."""
+    """A server that nobody spoke to for so many seconds, and its processor time in them.
+
+    `before_s`: the same from its start until it came to rest, which shows that it is counted.
+    """
 
     n_characters: int
     seconds: float
     cpu_s: float
+    before_s: float
 
 
 @dataclass
@@ -212,6 +220,7 @@ def of_idle(idle: Idle | None) -> dict[str, Any] | None:
         "n_characters": idle.n_characters,
         "seconds": idle.seconds,
         "cpu_s": idle.cpu_s,
+        "before_s": idle.before_s,
         "share": idle.cpu_s / idle.seconds,
     }
 

@@ -13,27 +13,26 @@ from contextlib import ExitStack
 from npc_engine.busy_game import busy_game
 from npc_engine.cores import n_usable_cores
 from npc_engine.crowd import MOST_TOKENS, ROOM, Crowd
-from npc_engine.crowd_figures import AUTO, Measured, Sharing
+from npc_engine.crowd_figures import AUTO, N_SHARED_PAST, Measured, Sharing
 from npc_engine.crowd_setup import Setup, check_room
 from npc_engine.errors import BackendError
 
 __all__ = ["governor", "n_turns"]
 
 SPEAKERS = (1, 8)
-DEPTH = 256
 N_WARM_UP = 2.5  # turns
 
 
 def governor(setup: Setup, found: Measured) -> Iterator[str]:
     """Let auto and every fixed count speak by turns: quiet, then beside a busy game."""
     names = _names()
-    check_room(setup, setup.layout, len(names) * max(SPEAKERS), DEPTH + ROOM)
+    check_room(setup, setup.layout, len(names) * max(SPEAKERS), N_SHARED_PAST + ROOM)
     with ExitStack() as stack:
         ways: dict[str, Crowd] = {}
         for name in names:
             yield f"threads {name}: reading"
             n_threads = None if name == AUTO else int(name)
-            ways[name] = Crowd(setup.model, setup.layout, max(SPEAKERS), DEPTH, n_threads)
+            ways[name] = Crowd(setup.model, setup.layout, max(SPEAKERS), N_SHARED_PAST, n_threads)
             stack.callback(ways[name].close)
         for n_busy in _games(setup):
             with busy_game(n_busy) as is_busy:

@@ -76,7 +76,8 @@ def _watch(process: psutil.Process, seconds: float, found: Measured) -> Iterator
         yield f"{N_IDLE} characters: the server idles"
         until = began + min((number + 1) * LOOK_S, seconds)
         time.sleep(max(0.0, until - time.perf_counter()))
-        found.idle = Idle(N_IDLE, time.perf_counter() - began, _cpu_s(process) - before)
+        seconds_now = time.perf_counter() - began
+        found.idle = Idle(N_IDLE, seconds_now, _cpu_s(process) - before, before)
 
 
 def _cpu_s(process: psutil.Process) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from npc_engine import __version__, report
 from npc_engine.crowd_figures import (
     AUTO,
+    N_SHARED_PAST,
     Measured,
     judge,
     of_fairness,
@@ -113,11 +114,13 @@ _ABOUT = {
     _FAIR: "Tokens that each has said while all chattered, asked again as soon as they were done.",
     _PARKED: "In milliseconds.",
     _RAM: "`rss`: of the whole process.",
-    _SHARED: "Tokens per second by number of threads, all rounds together; the busy processes "
-    "spin. `auto` chooses by itself; `of best`: its speed against the best fixed count. `ends at`: "
-    "the threads that it had chosen at last; `switches`: how often it had changed in all.",
-    _IDLE: "Processor time of a server of its own, all its threads together, after it has read "
-    "what there was to read; `CPU` is of one core.",
+    _SHARED: "Tokens per second by number of threads, all rounds together, behind "
+    f"{N_SHARED_PAST} tokens of past; the busy processes spin. `auto` chooses by itself; "
+    "`of best`: its speed against the best fixed count. `ends at`: the threads that it had chosen "
+    "at last; `switches`: how often it had changed in all.",
+    _IDLE: "Processor time of a server of its own, all its threads together, while nobody speaks. "
+    "`before`: the same from its start until it had read what there was to read. `CPU` is of one "
+    "core.",
 }
 
 Table = tuple[str, list[Sequence[str]]]
@@ -196,9 +199,10 @@ def _shared(rows: Sequence[Mapping[str, Any]]) -> list[Sequence[str]]:
 
 def _idle(idle: Mapping[str, Any]) -> list[Sequence[str]]:
     return [
-        ("characters", "seconds", "CPU ms", "CPU"),
+        ("characters", "CPU s before", "seconds", "CPU ms", "CPU"),
         (
             str(idle["n_characters"]),
+            f"{idle['before_s']:.1f}",
             f"{idle['seconds']:.0f}",
             f"{idle['cpu_s'] * 1000:.0f}",
             f"{idle['share']:.2%}",

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from npc_engine import bench_crowd, cli, crowd_idle, crowd_parts
+from npc_engine import bench_crowd, cli, crowd_idle, crowd_parts, loading
 from npc_engine.cores import n_usable_cores
+from npc_engine.crowd import Crowd
 from npc_engine.crowd_figures import Measured
 from npc_engine.crowd_setup import Part, Setup
 from npc_engine.errors import BackendError
+from npc_engine.llama_model import Layout, Model
 from tests.games import games
 
 pytestmark = pytest.mark.model
@@ -59,6 +62,7 @@ def test_all_parts(
         assert list(row["tps"]) == ["auto", *fixed] and min(row["tps"].values()) > 0
         assert row["n_rounds"] == 2 and row["best"] in fixed
     assert whole["idle"]["n_characters"] == 50 and whole["idle"]["seconds"] >= 0.5
+    assert whole["idle"]["before_s"] > 0.1, "it has loaded a model, so that much is counted"
     assert whole["idle"]["share"] < 0.1, "a tick of the system's clock is 2 % of half a second"
     assert not games()
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
@@ -88,6 +92,17 @@ def test_one_part_alone(tiny_llama: Path, tmp_path: Path) -> None:
     whole = json.loads(out.read_text("utf-8"))
     assert (whole["fair"], whole["parking"], whole["governor"]) == (None, None, [])
     assert set(whole["verdicts"].values()) == {None}
+
+
+@pytest.mark.parametrize(("n_threads", "counts"), [(None, [1, 2]), (2, [2])])
+def test_auto_chooses_and_a_fixed_count_stays(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, n_threads: int | None, counts: list[int]
+) -> None:
+    monkeypatch.setattr(loading, "n_usable_cores", lambda: 2)
+    monkeypatch.setattr(loading, "system_info", lambda: "OPENMP = 1")
+    model = Model(tiny_llama)
+    with closing(model), closing(Crowd(model, Layout("f16", "f16"), 1, 256, n_threads)) as crowd:
+        assert crowd.engine._governor._threads._ladder == counts
 
 
 def test_ctrl_c_keeps_what_there_is(

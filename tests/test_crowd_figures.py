@@ -103,9 +103,10 @@ def test_the_best_count_need_not_be_the_first() -> None:
 
 def test_an_idle_server() -> None:
     assert of_idle(None) is None
-    found = of_idle(Idle(50, 40.0, 0.1))
+    found = of_idle(Idle(50, 40.0, 0.1, 7.0))
     assert found is not None
     assert found["share"] == pytest.approx(0.0025)
+    assert (found["cpu_s"], found["before_s"]) == (0.1, 7.0)
 
 
 def report_of(
@@ -128,7 +129,7 @@ def report_of(
             of_sharing(sharing_of(auto=quiet, n_busy=0, n_speakers=8)),
             of_sharing(sharing_of(auto=busy, n_busy=2)),
         ],
-        "idle": of_idle(Idle(50, 30.0, idle_cpu_s)),
+        "idle": of_idle(Idle(50, 30.0, idle_cpu_s, 9.0)),
     }
 
 
@@ -161,5 +162,5 @@ def test_what_was_not_measured_is_not_judged() -> None:
     assert set(few.values()) == {None}, "judged at 8 speakers, and fairness at 16"
     quiet = judge({"governor": [of_sharing(sharing_of(auto=100))]})
     assert (quiet["auto, quiet"], quiet["auto, busy"]) == (True, None)
-    for short in (Idle(50, 29.0, 0.0), Idle(49, 30.0, 0.0)):
+    for short in (Idle(50, 29.0, 0.0, 9.0), Idle(49, 30.0, 0.0, 9.0)):
         assert judge({"idle": of_idle(short)})["50 characters idle"] is None

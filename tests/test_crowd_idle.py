@@ -82,6 +82,7 @@ def test_it_is_watched_once_it_rests(
     assert shares == [None, None, None, None, 0.25, 0.5], "kept look by look"
     assert found.idle is not None
     assert (found.idle.n_characters, found.idle.cpu_s) == (N_IDLE, 1.0)
+    assert found.idle.before_s == 10.0
     assert found.idle.seconds >= SETUP.idle_s
     assert server.n_looks == 5 + crowd_idle.N_RESTING
     assert len({str(card) for card in server.cards}) == len(server.names) == N_IDLE

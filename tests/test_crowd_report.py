@@ -28,7 +28,7 @@ def measured(slow: float = 10.0, defaults: bool = True) -> Measured:
         rounds[n] = [Round(step_ms, 0.25, first, {"engine": 700.0, "serial": 90.0})]
     ram = {"model_bytes": 98 << 20, "kv_bytes": 190 << 20, "rss_bytes": 1 << 30}
     parking = Parking(200, 200, 8, 1000, [7.0], [4.0], [12.0], [4000.0], [99.0], [80.0], ram)
-    return Measured(rounds, [100] * 15 + [96], parking, shared(), Idle(50, 30.0, 0.03))
+    return Measured(rounds, [100] * 15 + [96], parking, shared(), Idle(50, 30.0, 0.03, 4.0))
 
 
 def shared() -> list[Sharing]:
@@ -62,7 +62,7 @@ def test_tables_and_markdown_tell_the_same() -> None:
     assert "| kv | 190 |" in page
     assert "| speakers | busy | auto | 1 thr. | 2 thr. | of best | ends at | switches |" in page
     assert "| 8 | 2 | 120.0 | 100.0 | 125.0 | 96.0% | 2 | 3 |" in page
-    assert "| 50 | 30 | 30 | 0.10% |" in page
+    assert "| 50 | 4.0 | 30 | 30 | 0.10% |" in page
     assert page.startswith("# A crowd: q4\n")
     assert page.rstrip().endswith("(crowd.png)")
     assert "png" not in as_markdown(whole, "")
