@@ -1,8 +1,8 @@
 """The parts of `bench crowd`: many speak at once, is it fair, and more characters than slots.
 
 Owns the order in which things take turns in each, and the list of all parts: `crowd_governor` and
-`crowd_idle` have one each. A part writes what it finds as it finds it, so
-that an interrupted run keeps it, and yields what it is doing: one more to go each time.
+`crowd_idle` have one each. A part writes what it finds as it finds it, so that an interrupted run
+keeps it, and yields what it is doing: one more to go each time.
 """
 
 import random
