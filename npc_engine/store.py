@@ -96,6 +96,13 @@ class Store:
         self._writes = FolderLock(root)
         self._recover()
 
+    def hold(self) -> None:
+        """Keep others from writing in the folder, until `close`. Raises SnapshotError."""
+        try:
+            self._writes.acquire()
+        except OSError as e:
+            raise explain(e, f"The saves folder {self.root.name!r} cannot be written") from e
+
     def close(self) -> None:
         """Let others write in the folder. A further `write` takes it again."""
         self._writes.release()
