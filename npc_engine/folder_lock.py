@@ -7,6 +7,7 @@ need no lock. Where the file system has none (some network disks), everybody may
 import errno
 import os
 import sys
+import time
 import weakref
 from pathlib import Path
 
@@ -16,6 +17,7 @@ __all__ = ["LOCK_FILE", "FolderLock"]
 
 LOCK_FILE = ".lock"
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_PAUSE_S = 0.02
 _TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
 
 
@@ -31,20 +33,23 @@ class FolderLock:
         """Whether it is ours."""
         return self._close is not None
 
-    def acquire(self) -> None:
-        """Take it, if it is not ours yet. Raises OSError, SnapshotError where another has it."""
+    def acquire(self, wait_s: float = 0.0) -> None:
+        """Take it, if it is not ours yet; of another who has it, wait `wait_s` that it lets go.
+
+        Raises OSError, SnapshotError where it does not.
+        """
         if self._close is not None:
             return
         fd = os.open(self._folder / LOCK_FILE, _FLAGS, 0o600)
-        try:
-            _lock(fd)
-        except OSError as e:
-            if e.errno in _TAKEN:
+        end = time.monotonic() + wait_s
+        while not _try(fd):
+            if time.monotonic() >= end:
                 os.close(fd)
                 raise SnapshotError(
                     f"Another program writes in the saves folder {self._folder.name!r}.",
                     "End that engine, or give this one a folder of its own: --saves DIR.",
-                ) from None
+                )
+            time.sleep(_PAUSE_S)
         self._close = weakref.finalize(self, os.close, fd)
 
     def release(self) -> None:
@@ -52,6 +57,14 @@ class FolderLock:
         if self._close is not None:
             self._close()
             self._close = None
+
+
+def _try(fd: int) -> bool:
+    try:
+        _lock(fd)
+    except OSError as e:
+        return e.errno not in _TAKEN  # one that knows no locks: nobody can be kept out
+    return True
 
 
 def _lock(fd: int) -> None:

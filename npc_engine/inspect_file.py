@@ -7,6 +7,7 @@ Owns which files are meant, and how a report on one looks. It changes nothing; w
 import argparse
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from npc_engine.config import Settings
@@ -20,11 +21,12 @@ from npc_engine.save_report import (
     how_it_loads,
     plain,
     report_on,
+    reports_on,
     size,
     words,
     write,
 )
-from npc_engine.saves_folder import SUFFIX, find_slot
+from npc_engine.saves_folder import SUFFIX, read_slot, steady
 
 __all__ = ["add_arguments", "run"]
 
@@ -51,9 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show what is meant; return 1 if something is damaged. Raises NpcError."""
-    key = key_if_any()
-    files, is_slot = _files(args.what, Path(args.saves))
-    reports = [report_on(path, key, npc) for path, npc in files]
+    reports, is_slot = _reports(args.what, Path(args.saves), key_if_any())
     if args.npc is not None:
         reports = [r for r in reports if args.npc in (r.npc, unescape(r.file.stem))]
         if not reports:
@@ -70,28 +70,23 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(r.problem or r.damage for r in reports) else 0
 
 
-def _files(what: str, root: Path) -> tuple[list[tuple[Path, str | None]], bool]:
-    """Return (file, whose it is by its name) of each, and whether that is a folder of them."""
+def _reports(what: str, root: Path, key: bytes) -> tuple[list[Report], bool]:
+    """Return what is in each file that is meant, and whether that is a folder of them."""
     path = Path(what)
     if NAME.fullmatch(what) and root.is_dir():
-        try:
-            slot = find_slot(root, what)
-        except UnknownSlot:
-            if not path.exists():
-                raise
-        else:
-            return [(c.files[0], c.npc) for c in slot.characters], True
+        with suppress(UnknownSlot) if path.exists() else nullcontext():
+            return read_slot(root, what, lambda slot: reports_on(slot, key)), True
     if path.is_dir():
-        there = sorted(p for p in path.iterdir() if p.suffix == SUFFIX)
-        if not there:
+        files = sorted(p for p in path.iterdir() if p.suffix == SUFFIX)
+        if not files:
             raise SnapshotError(f"The folder {what!r} holds no save.", f"Saves end in {SUFFIX}.")
-        return [(p, unescape(p.stem)) for p in there], True
+        return steady(lambda: [report_on(p, key, unescape(p.stem)) for p in files], what), True
     if not path.exists():
         raise SnapshotError(
             f"There is neither a file {what!r} nor such a slot in {str(root)!r}.",
             "Slots are listed by: npc-engine saves list",
         )
-    return [(path.resolve(), None)], False
+    return steady(lambda: [report_on(path.resolve(), key)], what), False
 
 
 def _here(model_path: Path) -> Here:

@@ -26,7 +26,7 @@ from typing import IO
 
 from npc_engine.durable import escape, explain, read_file, sync_folder, unescape
 from npc_engine.errors import SnapshotError
-from npc_engine.saves_folder import Slot, find_slot, steady
+from npc_engine.saves_folder import Slot, read_slot
 from npc_engine.snapshot import MAX_FILE_BYTES, decode
 from npc_engine.store import Store
 
@@ -55,7 +55,7 @@ def export_slot(root: Path, name: str, file: Path, replace: bool = False) -> int
         raise SnapshotError(f"There is no folder {str(file.parent)!r}.", "Make it first.")
     beside = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
-        steady(lambda: _pack(find_slot(root, name), beside), f"The save {name!r}")
+        read_slot(root, name, lambda slot: _pack(slot, beside))
         n_bytes = beside.stat().st_size
         beside.replace(file)
         sync_folder(file.parent)
@@ -114,9 +114,7 @@ def _checked(file_name: str, data: bytes) -> bytes:
 
 
 def _pack(slot: Slot, path: Path) -> None:
-    """Write an archive; raises FileNotFoundError where the slot was replaced meanwhile."""
     path.unlink(missing_ok=True)
-    which = slot.folder.stat().st_ino
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     with os.fdopen(fd, "w+b") as f:
         with zipfile.ZipFile(f, "w", zipfile.ZIP_STORED) as archive:
@@ -126,8 +124,6 @@ def _pack(slot: Slot, path: Path) -> None:
                     archive.writestr(_info(file), data)
         f.flush()
         os.fsync(f.fileno())
-    if slot.folder.stat().st_ino != which:
-        raise FileNotFoundError(slot.name)
 
 
 def _info(file: Path) -> zipfile.ZipInfo:

@@ -20,9 +20,20 @@ from npc_engine.durable import explain, read_file
 from npc_engine.errors import CardError, SnapshotError
 from npc_engine.frozen import SavedNpc, SavedSegment
 from npc_engine.ledger import Kind
+from npc_engine.saves_folder import Slot
 from npc_engine.snapshot import MAX_FILE_BYTES, MAX_PART_COST, MAX_STATE_COST, Snapshot, decode
 
-__all__ = ["Report", "counted", "how_it_loads", "plain", "report_on", "size", "words", "write"]
+__all__ = [
+    "Report",
+    "counted",
+    "how_it_loads",
+    "plain",
+    "report_on",
+    "reports_on",
+    "size",
+    "words",
+    "write",
+]
 
 MAGIC_BYTES = 8
 WRITTEN_BY = ("engine", "llama", "fingerprint", "vocab", "layout")
@@ -74,7 +85,7 @@ class Report:
 
 
 def report_on(path: Path, key: bytes, npc: str | None = None) -> Report:
-    """Return what is in a file; raises nothing for a bad one.
+    """Return what is in a file; raises nothing for a bad one, FileNotFoundError for none.
 
     `npc`: whose it is by its name in a slot. `key`: the installation's, which signs payloads.
     """
@@ -89,6 +100,8 @@ def report_on(path: Path, key: bytes, npc: str | None = None) -> Report:
             )
         saved = _saved(snapshot)
         n_payload = len(snapshot.payload) if snapshot.payload else _rest(data, snapshot)
+    except FileNotFoundError:  # a save may have replaced it: whoever asks knows where to look again
+        raise
     except OSError as e:
         return Report(path, n_bytes, problem=explain(e, f"{path.name} cannot be read"))
     except MemoryError:
@@ -97,6 +110,11 @@ def report_on(path: Path, key: bytes, npc: str | None = None) -> Report:
     except SnapshotError as e:
         return Report(path, n_bytes, problem=e)
     return Report(path, n_bytes, n_payload, None, replace(snapshot, payload=None), saved)
+
+
+def reports_on(slot: Slot, key: bytes) -> list[Report]:
+    """Return what is in the file of each character of a slot; raises as `report_on`."""
+    return [report_on(c.files[0], key, c.npc) for c in slot.characters]
 
 
 def how_it_loads(report: Report, here: Mapping[str, str] | None) -> tuple[str, str]:

@@ -19,8 +19,8 @@ from npc_engine.durable import explain
 from npc_engine.installation import key_if_any
 from npc_engine.report import table
 from npc_engine.save_archive import export_slot, import_slot
-from npc_engine.save_report import Report, counted, plain, report_on, size, write
-from npc_engine.saves_folder import Leftover, Slot, find_slot, leftovers, look
+from npc_engine.save_report import Report, counted, plain, reports_on, size, write
+from npc_engine.saves_folder import Leftover, Slot, leftovers, look, read_slot
 from npc_engine.store import Store
 
 __all__ = ["main"]
@@ -133,24 +133,20 @@ def _list(root: Path, args: argparse.Namespace) -> int:
 
 def _verify(root: Path, args: argparse.Namespace) -> int:
     key = key_if_any()
-    slots = [find_slot(root, name) for name in args.slots] if args.slots else look(root)
-    found = [(slot, report) for slot in slots for report in _reports(slot, key)]
+    names = args.slots or [slot.name for slot in look(root)]
+    read = [read_slot(root, name, lambda slot: (slot, reports_on(slot, key))) for name in names]
+    found = [(slot, report) for slot, reports in read for report in reports]
     n_broken = sum(_is_broken(report) for _, report in found)
     if args.json:
         write(json.dumps([{"slot": s.name, **r.facts()} for s, r in found], indent=2))
         return 1 if n_broken else 0
     rows = [(f"{slot.name}/{r.file.name}", *_verdict(r)) for slot, r in found]
     write(_aligned([("file", "", "what"), *rows]) if rows else "No saves yet.")
-    for slot in slots:
+    for slot, _ in read:
         for name in slot.strangers:
             write(f"{slot.name}/{plain(name)}: not read by the engine.")
     write(f"{counted(len(found), 'file')}, {n_broken} broken.")
     return 1 if n_broken else 0
-
-
-def _reports(slot: Slot, key: bytes) -> Iterator[Report]:
-    for character in slot.characters:
-        yield report_on(character.files[0], key, character.npc)
 
 
 def _is_broken(report: Report) -> bool:

@@ -5,6 +5,7 @@ and takes no lock, so it may look beside a running engine: what is renamed meanw
 again. It knows names and sizes, and no file's bytes.
 """
 
+import errno
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +16,23 @@ from npc_engine.backups import original_of
 from npc_engine.durable import explain, is_folder, unescape
 from npc_engine.errors import SnapshotError, UnknownSlot
 
-__all__ = ["Character", "Leftover", "Slot", "files_of", "find_slot", "leftovers", "look", "steady"]
+__all__ = [
+    "Character",
+    "Leftover",
+    "Slot",
+    "files_of",
+    "find_slot",
+    "leftovers",
+    "look",
+    "read_slot",
+    "steady",
+]
 
 MAX_LISTED = 20
 SUFFIX = ".npc"
 SUFFIXES = (SUFFIX, ".journal")  # what `files_of` finds, in this order
 
-_TRIES = 5  # an engine needs a moment between its renames, and saves no oftener than that
+_TRIES = 10  # an engine needs a moment between its renames, and saves no oftener than that
 _LEFT = re.compile(r"\.(.+)\.(old|tmp-[0-9a-f]+)")
 
 T = TypeVar("T")
@@ -107,6 +118,23 @@ def find_slot(root: Path, name: str) -> Slot:
     return slots[name]
 
 
+def read_slot(root: Path, name: str, act: Callable[[Slot], T]) -> T:
+    """Return what `act` makes of a slot's files: all of one save, and none of the next.
+
+    `act` is called again where a save came meanwhile. Raises as `find_slot`, and what `act` raises.
+    """
+
+    def one_save() -> T:
+        slot = find_slot(root, name)
+        which = slot.folder.stat().st_ino
+        found = act(slot)
+        if slot.folder.stat().st_ino != which:
+            raise FileNotFoundError(errno.ENOENT, "it was replaced again and again")
+        return found
+
+    return steady(one_save, f"The save {name!r}")
+
+
 def files_of(folder: Path, npc_file: str) -> tuple[Path, ...]:
     """Return all files of the character whose .npc file has this name: what belongs together."""
     stem = npc_file.removesuffix(SUFFIX)
@@ -147,14 +175,21 @@ def steady(act: Callable[[], T], what: str) -> T:
 
 
 def _folders(root: Path) -> dict[str, Path]:
-    """Return name -> folder; .old where a slot is between two renames."""
-    paths = [path for path in root.iterdir() if is_folder(path)]
-    found = {name: path for path in paths if (name := unescape(path.name))}
-    for path in paths:
+    """Return name -> folder; .old where a slot is between two renames.
+
+    Raises FileNotFoundError where one was renamed since it was listed.
+    """
+    listed = {path.name: path for path in root.iterdir()}
+    found = {}
+    for path in listed.values():
         match = _LEFT.fullmatch(path.name)
-        if match and match[2] == "old" and not (root / match[1]).exists():
-            found.setdefault(unescape(match[1]) or "", path)
-    found.pop("", None)
+        is_old = match is not None and match[2] == "old" and match[1] not in listed
+        name = unescape(match[1] if match and is_old else path.name)
+        if name is None:
+            continue
+        path.lstat()
+        if is_folder(path):
+            found[name] = path
     return found
 
 

@@ -72,6 +72,7 @@ File = bytes | Callable[[], bytes]
 SUFFIX = ".npc"
 APPENDED = (".journal",)  # what grows after it was written (rule 6)
 MAX_LISTED = 20
+LOCK_WAIT_S = 2.0  # the engine before may still be closing
 
 _OLD = re.compile(r"\.(.+)\.old")
 _TMP = re.compile(r"\.(.+)\.tmp-[0-9a-f]+")
@@ -151,7 +152,7 @@ class Store:
         new = self.root / f".{target.name}.tmp-{secrets.token_hex(8)}"
         try:
             self._make_root()
-            self._writes.acquire()
+            self._writes.acquire(LOCK_WAIT_S)
             with self._lock:
                 self._put_back()
                 self._refuse_links(slot)

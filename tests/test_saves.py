@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -210,7 +211,35 @@ def test_wrong_counts(run: Run, argv: list[str], capsys: pytest.CaptureFixture[s
 # Beside an engine
 
 
-def test_beside_an_engine(root: Path, run: Run, tmp_path: Path) -> None:
+def test_looking_while_an_engine_saves(
+    root: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsync", lambda fd: None)
+    data = (root / "cellar" / "mara.npc").read_bytes()
+    store, done = Store(root, KEY), threading.Event()
+
+    def save() -> None:
+        while not done.is_set():
+            store.write("tavern", {"mara": data}, merge=True)
+            done.wait(0.002)
+
+    engine = threading.Thread(target=save)
+    engine.start()
+    try:
+        for i in range(15):
+            assert run("verify", "tavern")[0] == 0
+            listed = [slot["slot"] for slot in json.loads(run("list", "--json")[1])["slots"]]
+            assert {"cellar", "tavern"} <= {*listed}
+            assert run("export", "tavern", str(tmp_path / f"{i}.npcsave"))[0] == 0
+    finally:
+        done.set()
+        engine.join(20)
+
+
+def test_beside_an_engine(
+    root: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("npc_engine.store.LOCK_WAIT_S", 0.0)
     file = tmp_path / "tavern.npcsave"
     engine = Store(root, KEY)
     engine.write("other", {}, merge=False)

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from npc_engine import store as store_module
 from npc_engine.backups import backup_name
 from npc_engine.errors import SnapshotError, UnknownSlot
 from npc_engine.folder_lock import LOCK_FILE
@@ -513,7 +515,8 @@ def test_no_two_saves_are_lost(
 # One writer
 
 
-def test_a_second_writer_is_refused(root: Path) -> None:
+def test_a_second_writer_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "LOCK_WAIT_S", 0.0)
     first, second = Store(root, KEY), Store(root, KEY)
     first.write("a", files(NEW), merge=False)
     with pytest.raises(SnapshotError, match="Another program writes") as raised:
@@ -523,6 +526,16 @@ def test_a_second_writer_is_refused(root: Path) -> None:
     first.close()
     second.write("a", files(OLD), merge=False)
     assert texts(first, "a") == OLD
+
+
+def test_a_writer_waits_for_one_who_closes(root: Path) -> None:
+    first, second = Store(root, KEY), Store(root, KEY)
+    first.hold()
+    closing = threading.Timer(0.05, first.close)
+    closing.start()
+    second.write("a", files(NEW), merge=False)
+    closing.join(20)
+    assert texts(second, "a") == NEW
 
 
 def test_whoever_only_reads_holds_nothing_up(root: Path) -> None:
