@@ -210,11 +210,18 @@ def _selftest(argv: Sequence[str]) -> int:
 
 
 def _inspect(argv: Sequence[str]) -> int:
-    if not {"--json", "--help", "-h"} & {*argv}:
+    is_live = any(flag.split("=")[0] == "--live" for flag in argv)
+    if is_live and not {"--json", "--help", "-h"} & {*argv}:
         _need_rich()
     from npc_engine.inspect_live import main as inspect
 
     return inspect(argv)
+
+
+def _saves(argv: Sequence[str]) -> int:
+    from npc_engine.saves import main as saves
+
+    return saves(argv)
 
 
 def _top(argv: Sequence[str]) -> int:
@@ -242,7 +249,8 @@ def _tune(argv: Sequence[str]) -> int:
 # says of them; one with no text is not listed.
 _WITH_OWN_PARSER: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "doctor": ("check this machine and a model", _doctor),
-    "inspect": ("draw what the characters of a running engine have in mind", _inspect),
+    "saves": ("list, check, prune, export and import save slots", _saves),
+    "inspect": ("what is in a save, or in the windows of a running engine", _inspect),
     "top": ("watch a running engine: who speaks, who waits, speeds, memory", _top),
     "bench": ("measure the engine and a model: how they do over time", _bench),
     "tune": ("find out what suits a model", _tune),

@@ -251,6 +251,13 @@ class Settings:
         "FILE",
     )
     saves: str = _setting("saves", _text, "folder of the save slots", "DIR")
+    keep: int = _setting(
+        1,
+        _written(int, 0, 99),
+        "backups of each slot: SLOT.bak is the save before, SLOT.bak2 the one before that (0 = "
+        "none)",
+        "N",
+    )
     token: str = _setting("", _text, "per-launch secret that clients must say hello with", "TOKEN")
     token_stdin: bool = _setting(False, _flag, "read the token from the first line of stdin")
     exit_on_stdin_eof: bool = _setting(

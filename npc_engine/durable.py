@@ -16,6 +16,7 @@ from npc_engine.errors import SnapshotError
 
 __all__ = [
     "NAME",
+    "copy_file",
     "escape",
     "explain",
     "is_folder",
@@ -125,13 +126,18 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         target.hardlink_to(source)
     except OSError:
-        shutil.copyfile(source, target, follow_symlinks=False)
-        target.chmod(0o600)
-        fd = os.open(target, os.O_RDWR | _BINARY)
-        try:
-            _sync(fd)
-        finally:
-            os.close(fd)
+        copy_file(source, target)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file to a new one of mode 0600 and wait until it is on the disk; raises OSError."""
+    shutil.copyfile(source, target, follow_symlinks=False)
+    target.chmod(0o600)
+    fd = os.open(target, os.O_RDWR | _BINARY)
+    try:
+        _sync(fd)
+    finally:
+        os.close(fd)
 
 
 def rename(source: Path, target: Path) -> None:

@@ -105,6 +105,7 @@ class Engine(Verbs):
             self._post_reply,
             clock,
             thread=self._files,
+            keep=self.settings.keep,
         )
         self._clock = clock
         self._started = clock()

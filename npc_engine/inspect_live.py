@@ -1,7 +1,7 @@
-"""`npc-engine inspect`: what the characters of a running engine have in their windows.
+"""`npc-engine inspect`: what a saved character has in its file, a running one in its window.
 
-Owns its flags, whom it shows, and how often. It knows the client and the screen; the picture is
-`window_picture`'s.
+Owns the flags; and of a running engine, whom it shows, and how often. It knows the client and the
+screen; the picture is `window_picture`'s, and a file is `inspect_file`'s.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from npc_engine import inspect_file
 from npc_engine.client import Client
 from npc_engine.errors import ConnectionLost, UnknownNpc
 from npc_engine.flags import TOKEN_VARIABLE, seconds
@@ -26,13 +27,20 @@ __all__ = ["main"]
 
 CONNECT_S = 3.0  # an engine that runs answers at once, unless it is amid a long step
 ABOUT = f"""\
-Draw the windows of the characters of a running engine: the pinned persona, pinned turns, the
-other turns with their age (in turns) and importance, holes, free cells, and how near positions
+Of a save: is it whole, what is in it, and will it load by its KV cache or from its tokens?
+FILE is a character's .npc file or a folder of them, SLOT a slot of --saves. Exit status 1 if
+something is damaged.
+
+Of a running engine (--live): draw the windows of its characters: the pinned persona, pinned turns,
+the other turns with their age (in turns) and importance, holes, free cells, and how near positions
 are to the limit that the model was trained for. Nothing in the engine changes by it.
 If the engine wants a token: --token, or the environment variable {TOKEN_VARIABLE}.
 """
 EXAMPLES = """\
 examples:
+  npc-engine inspect tavern
+  npc-engine inspect saves/tavern/mara.npc --model q4.gguf
+  npc-engine inspect tavern.bak --npc mara --text
   npc-engine inspect --live tcp://127.0.0.1:5757
   npc-engine inspect --live tcp://127.0.0.1:5757 --npc mara --watch 0.5
   npc-engine inspect --live tcp://127.0.0.1:5757 --json
@@ -47,7 +55,16 @@ def main(argv: Sequence[str], sleep: Callable[[float], None] = time.sleep) -> in
 
     1 when the engine goes away while it is watched; Ctrl-C ends watching with 0.
     """
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if (args.live is None) == (args.what is None):
+        parser.error("give FILE or SLOT, or --live ENDPOINT")
+    if args.live is None and args.watch:
+        parser.error("--watch needs --live: a file does not change")
+    if args.live is not None and (args.text or args.model):
+        parser.error("--text and --model are for a save, not for --live")
+    if args.live is None:
+        return inspect_file.run(args)
     token = args.token or os.environ.get(TOKEN_VARIABLE) or None
     with Client(args.live, token=token, timeout=CONNECT_S, name="inspect") as client:
         if args.json:
@@ -71,16 +88,19 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--live", metavar="ENDPOINT", required=True, help="the engine: tcp://127.0.0.1:5757"
-    )
+    inspect_file.add_arguments(parser)
     parser.add_argument("--npc", metavar="NAME", help="one character (default: all)")
-    parser.add_argument("--token", metavar="TEXT", help="the engine's token")
+    live = parser.add_argument_group("a running engine")
+    live.add_argument("--live", metavar="ENDPOINT", help="the engine: tcp://127.0.0.1:5757")
+    live.add_argument("--token", metavar="TEXT", help="the engine's token")
     how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--text", action="store_true", help="of a save: print the conversation in the window"
+    )
     how.add_argument(
         "--watch", metavar="SECONDS", type=seconds, help="draw again so often, until Ctrl-C"
     )
-    how.add_argument("--json", action="store_true", help="print the records: docs/protocol.md")
+    how.add_argument("--json", action="store_true", help="print the records, for tools")
     return parser
 
 

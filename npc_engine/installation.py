@@ -13,7 +13,7 @@ from pathlib import Path
 from npc_engine.durable import read_file, sync_folder, write_file
 from npc_engine.errors import SnapshotError
 
-__all__ = ["DATA_VARIABLE", "data_folder", "installation_key"]
+__all__ = ["DATA_VARIABLE", "data_folder", "installation_key", "key_if_any"]
 
 log = logging.getLogger("npc_engine.installation")
 
@@ -48,6 +48,18 @@ def installation_key(folder: Path | None = None) -> bytes:
         KEY_FILE,
         reason,
     )
+    return secrets.token_bytes(KEY_BYTES)
+
+
+def key_if_any() -> bytes:
+    """Return the key for whoever only looks at saves: none is made.
+
+    Where there is none, it is one that has signed nothing.
+    """
+    with contextlib.suppress(OSError, SnapshotError, RuntimeError):
+        key = read_file(data_folder() / KEY_FILE, KEY_BYTES)
+        if len(key) == KEY_BYTES:
+            return key
     return secrets.token_bytes(KEY_BYTES)
 
 

@@ -70,8 +70,10 @@ class Saving:
         clock: Callable[[], float],
         key: bytes | None = None,
         thread: WriterThread | None = None,
+        keep: int = 1,
     ) -> None:
         self._root = root
+        self._keep = keep
         self._thread = thread
         self._about = about
         self._stage = stage
@@ -88,7 +90,7 @@ class Saving:
         """Key, store and writer; nothing is touched on disk before the first save or load."""
         if self._opened is None:
             key = self._given_key or installation_key()
-            store = Store(self._root, key)
+            store = Store(self._root, key, self._keep)
             self._opened = key, store, Writer(store, self._thread)
         return self._opened
 
@@ -203,8 +205,10 @@ class Saving:
         """Finish what is being saved, within `timeout` seconds; answer every `save`."""
         self.copy_all()
         if self._opened is not None:
-            self._opened[2].close(timeout)
+            all_written = self._opened[2].close(timeout)
             self.step()
+            if all_written:
+                self._opened[1].close()
         for read in self._reading:
             gone = SnapshotError(
                 f"The slot {read.slot!r} was not read: the engine closes.", "Load it again."

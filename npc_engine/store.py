@@ -6,16 +6,33 @@ Owns the folders, their swap and their recovery. It knows of a file's bytes only
     saves/
       tavern/                a slot
         mara.npc  +bob.npc   one file for each character (Bob: a capital is + and its small letter)
+      tavern.bak/            the save before (then tavern.bak2, ...): `backups`
       .tavern.tmp-1f0c/      the next save of that slot, being written
-      .tavern.old/           the last save of that slot, between two renames
+      .tavern.old/           the last save of that slot, before it is tavern.bak
+      .lock                  held by whoever writes: `folder_lock`
 
 Rules
  1. The new save is written beside the old one, files and folder fsynced, before any
     rename.
- 2. Then slot -> .old, .tmp -> slot, fsync. A failure is undone. If the machine stops between the
-    two renames, the next start moves .old back.
+ 2. Then slot -> .old, .tmp -> slot, fsync; then .old -> .bak, those before it moving up. A failure
+    of the first two is undone; one of the last is made up for by the next save or start.
  3. After an error the slot is what it was before, and nothing of the failed save remains.
  4. Links are not followed; no name leaves the saves folder.
+ 5. Nothing is changed without the lock, at a start neither. Reading takes none: where the slot is
+    missing, .old is the slot.
+ 6. A backup never changes: what is appended to after it was written is copied, not linked.
+
+What a machine that stops leaves, and what the next start or save makes of it:
+
+    slot    .old    .tmp    it stopped                       then
+    there   -       there   before the first rename          .tmp goes
+    -       there   there   between the first two renames    .old is the slot again, .tmp goes
+    there   there   -       before .old was the backup       .old -> .bak
+    there   -       -       after that; or amid the backups  (`backups`, rule 2)
+    -       -       there   in the first save of a slot      .tmp goes
+
+The last .tmp may be whole, and goes all the same: nobody was told that it is saved, and to know it
+whole would take one more file, fsynced last, in every slot for ever.
 """
 
 import contextlib
@@ -28,7 +45,9 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from npc_engine.backups import backup_name, is_backup, rotate
 from npc_engine.durable import (
+    copy_file,
     escape,
     explain,
     is_folder,
@@ -40,6 +59,7 @@ from npc_engine.durable import (
     write_file,
 )
 from npc_engine.errors import SnapshotError, UnknownSlot
+from npc_engine.folder_lock import FolderLock
 from npc_engine.snapshot import MAX_FILE_BYTES, Snapshot, decode
 
 __all__ = ["File", "Store"]
@@ -50,24 +70,43 @@ File = bytes | Callable[[], bytes]
 """A file's bytes, or what makes them when they are written (`writer` does so on its own thread)."""
 
 SUFFIX = ".npc"
+APPENDED = (".journal",)  # what grows after it was written (rule 6)
 MAX_LISTED = 20
+LOCK_WAIT_S = 2.0  # the engine before may still be closing
 
 _OLD = re.compile(r"\.(.+)\.old")
 _TMP = re.compile(r"\.(.+)\.tmp-[0-9a-f]+")
 
 
 class Store:
-    """The save slots under one folder; one engine at a time may use it.
+    """The save slots under one folder; one program at a time may write there.
 
-    `write` may run on one thread while `slots`, `npcs` and `read` are called on another.
+    `write` may run on one thread while `slots`, `npcs` and `read` are called on another. From the
+    first `write` to `close` no other Store can write in that folder.
     """
 
-    def __init__(self, root: Path, key: bytes) -> None:
-        """Use the folder `root`, made at the first save. Repairs what a crash left there."""
+    def __init__(self, root: Path, key: bytes, keep: int = 1) -> None:
+        """Use the folder `root`, made at the first save. Repairs what a crash left there.
+
+        `keep`: how many backups of a slot there are after a save of it, at most.
+        """
         self.root = root
         self._key = key
+        self._keep = keep
         self._lock = threading.Lock()  # held while a slot is read, and while one is swapped
+        self._writes = FolderLock(root)
         self._recover()
+
+    def hold(self) -> None:
+        """Keep others from writing in the folder, until `close`. Raises SnapshotError."""
+        try:
+            self._writes.acquire()
+        except OSError as e:
+            raise explain(e, f"The saves folder {self.root.name!r} cannot be written") from e
+
+    def close(self) -> None:
+        """Let others write in the folder. A further `write` takes it again."""
+        self._writes.release()
 
     def slots(self) -> list[str]:
         """Return the names of the slots, sorted; raises SnapshotError."""
@@ -96,31 +135,51 @@ class Store:
 
         With `merge`, the other characters of the slot are kept. Raises SnapshotError (rule 3).
         """
+        named = {escape(npc) + SUFFIX: file for npc, file in files.items()}
+        return self._write(slot, named, merge)
+
+    def place(self, slot: str, files: Mapping[str, File]) -> int:
+        """Replace a slot by files of these names, which the caller has checked; as `write`."""
+        return self._write(slot, files, merge=False)
+
+    def _write(self, slot: str, files: Mapping[str, File], merge: bool) -> int:
         target = self.root / escape(slot)
+        if is_backup(slot):
+            raise SnapshotError(
+                f"{slot!r} is a name for a backup; nothing is saved into one.",
+                "Use a name that does not end in .bak or .bak and a number.",
+            )
         new = self.root / f".{target.name}.tmp-{secrets.token_hex(8)}"
         try:
             self._make_root()
+            self._writes.acquire(LOCK_WAIT_S)
             with self._lock:
                 self._put_back()
-                self._refuse_link(target)
+                self._refuse_links(slot)
             new.mkdir(mode=0o700)
             n_bytes = _fill(new, files)
             if merge and is_folder(target):
-                _keep_others(target, new, [escape(npc) + SUFFIX for npc in files])
+                _keep_others(target, new, files)
             sync_folder(new)
             with self._lock:
-                old = self._swap(target, new)
+                self._swap(target, new)
         except OSError as e:
             raise explain(e, f"The slot {slot!r} was not saved") from e
         finally:
             shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        with self._lock:
+            self._back_up(slot)
         return n_bytes
 
     def _make_root(self) -> None:
         if not self.root.is_dir():
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_folder(self.root.parent)
+
+    def _refuse_links(self, slot: str) -> None:
+        names = (backup_name(slot, n) for n in range(1, self._keep + 1))
+        for name in (slot, *filter(None, names)):
+            self._refuse_link(self.root / escape(name))
 
     def _refuse_link(self, target: Path) -> None:
         if not is_folder(target) and os.path.lexists(target):
@@ -129,11 +188,11 @@ class Store:
                 "Remove it from the saves folder, or use another slot.",
             )
 
-    def _swap(self, target: Path, new: Path) -> Path:
-        """Rename `new` to `target` (rule 2); return where the save before it may still be."""
-        old = self.root / f".{target.name}.old"
+    def _swap(self, target: Path, new: Path) -> None:
+        """Rename `new` to `target` (rule 2); the save before it is .old then."""
+        old = _old(target)
         if is_folder(old):  # of an earlier save; the slot is there, else it was put back
-            self._discard(old)
+            rotate(self.root, _name(target), old, self._keep)
         had = is_folder(target)
         if had:
             rename(target, old)
@@ -147,23 +206,28 @@ class Store:
                 with contextlib.suppress(OSError):
                     rename(old, target)
             raise
-        return old
 
-    def _discard(self, old: Path) -> None:
-        """Remove an old save, at once as far as `_put_back` can see."""
-        stem = old.name.removesuffix(".old")
-        dead = old.with_name(f"{stem}.tmp-{secrets.token_hex(8)}")
-        rename(old, dead)
-        shutil.rmtree(dead, ignore_errors=True)
+    def _back_up(self, slot: str) -> None:
+        """Make what was the slot its newest backup. What fails is not the new save's fault."""
+        old = _old(self.root / escape(slot))
+        try:
+            if is_folder(old):
+                rotate(self.root, slot, old, self._keep)
+        except OSError as e:
+            log.warning("%s", explain(e, f"The save before of {slot!r} is no backup yet"))
 
     def _recover(self) -> None:
         """Put back and clean up what a crash left; whatever cannot be mended now stays."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, SnapshotError):  # the lock: it is not a crash's then
+            if not any(self._leftovers(_OLD)) and not any(self._leftovers(_TMP)):
+                return
+            self._writes.acquire()
             self._put_back()
             for folder in self._leftovers(_OLD):
-                self._discard(folder)
+                self._back_up(_name(folder))
             for folder in self._leftovers(_TMP):
                 shutil.rmtree(folder, ignore_errors=True)
+        self._writes.release()
 
     def _put_back(self) -> None:
         """Move each .old whose slot is missing back to its place; raises OSError."""
@@ -181,12 +245,11 @@ class Store:
 
     def _slots(self) -> list[str]:
         try:
-            with contextlib.suppress(OSError):  # a disk that is read-only has its other slots still
-                self._put_back()
             folders = [unescape(path.name) for path in _entries(self.root) if is_folder(path)]
+            folders += [_name(old) for old in self._leftovers(_OLD)]
         except OSError as e:
             raise explain(e, "The saves folder cannot be listed") from e
-        return sorted(name for name in folders if name)
+        return sorted({name for name in folders if name})
 
     def _characters(self, slot: str) -> dict[str, Path]:
         """Return name -> file of the characters in a slot; raises UnknownSlot, SnapshotError."""
@@ -194,6 +257,7 @@ class Store:
         known = self._slots()
         try:
             self._refuse_link(folder)
+            folder = folder if is_folder(folder) else _old(folder)
             paths = [p for p in _entries(folder) if p.suffix == SUFFIX and not p.is_symlink()]
         except OSError as e:
             raise explain(e, f"The slot {slot!r} cannot be listed") from e
@@ -235,11 +299,20 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
+def _old(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
+
+
+def _name(folder: Path) -> str:
+    """Return the slot whose folder, or .old, this is."""
+    return unescape(folder.name.removeprefix(".").removesuffix(".old")) or ""
+
+
 def _fill(folder: Path, files: Mapping[str, File]) -> int:
     n_bytes = 0
-    for npc, file in files.items():
+    for name, file in files.items():
         data = file() if callable(file) else file
-        write_file(folder / (escape(npc) + SUFFIX), data)
+        write_file(folder / name, data)
         n_bytes += len(data)
     return n_bytes
 
@@ -247,4 +320,5 @@ def _fill(folder: Path, files: Mapping[str, File]) -> int:
 def _keep_others(source: Path, target: Path, written: Collection[str]) -> None:
     for path in _entries(source):
         if path.name not in written and path.is_file() and not path.is_symlink():
-            link_or_copy(path, target / path.name)
+            bring = copy_file if path.suffix in APPENDED else link_or_copy
+            bring(path, target / path.name)

@@ -151,7 +151,11 @@ def test_a_wrong_endpoint(
 @pytest.mark.parametrize(
     ("argv", "error"),
     [
-        ([], "--live"),
+        ([], "give FILE or SLOT, or --live"),
+        (["tavern", "--watch", "1"], "--watch needs --live"),
+        (["--live", "tcp://x:1", "--text"], "are for a save"),
+        (["--live", "tcp://x:1", "--model", "a.gguf"], "are for a save"),
+        (["tavern", "--live", "tcp://x:1"], "give FILE or SLOT, or --live"),
         (["--live", "tcp://x:1", "--watch", "0"], "'0'"),
         (["--live", "tcp://x:1", "--watch", "inf"], "'inf'"),
         (["--live", "tcp://x:1", "--watch", "soon"], "soon"),

@@ -485,6 +485,36 @@ def test_nothing_is_touched_before_the_first_save(make_rig: MakeRig, tmp_path: P
     assert isinstance(rig.save("s"), m.Saved)
 
 
+def test_saves_before_are_slots_too(make_rig: MakeRig) -> None:
+    rig = make_rig(keep=2)
+    cast(rig)
+    for turn in range(4):
+        rig.talk("a", f"Save {turn}.")
+        assert isinstance(rig.save("s"), m.Saved)
+    error = rig.save("s.bak")
+    assert error.code == "bad_snapshot" and "name for a backup" in error.message
+    assert rig.load("s.bak3").code == "unknown_slot"
+    for slot, last in (("s.bak2", 1), ("s.bak", 2), ("s", 3)):
+        rig.load(slot)
+        assert f"Save {last}." in rig.heard("a")
+        assert f"Save {last + 1}." not in rig.heard("a")
+
+
+def test_a_second_engine_cannot_save_until_the_first_is_closed(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("npc_engine.store.LOCK_WAIT_S", 0.0)
+    first, second = make_rig(), make_rig()
+    for rig in (first, second):
+        cast(rig)
+    assert isinstance(first.save("s"), m.Saved)
+    assert sources(second.load("s"))
+    error = second.save("t")
+    assert error.code == "bad_snapshot" and "Another program" in error.message
+    first.close()
+    assert isinstance(second.save("t"), m.Saved)
+
+
 class SlowDisk:
     """Holds every write until it is let go."""
 

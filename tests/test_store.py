@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from npc_engine import store as store_module
+from npc_engine.backups import backup_name
 from npc_engine.errors import SnapshotError, UnknownSlot
+from npc_engine.folder_lock import LOCK_FILE
 from npc_engine.snapshot import Snapshot, encode
 from npc_engine.store import Store
 
@@ -48,7 +52,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def tree(root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+    """What is there but for locks, which stay."""
+    found = (path for path in root.rglob("*") if path.name != LOCK_FILE)
+    return sorted(str(path.relative_to(root)) for path in found)
 
 
 def test_write_and_read(tmp_path: Path) -> None:
@@ -105,7 +111,8 @@ def test_files_may_be_made_while_writing(root: Path) -> None:
     with pytest.raises(SnapshotError, match="cannot be packed"):
         store.write("tavern", {"Bob": make("Bob"), "mara": fail}, merge=False)
     assert texts(store) == {**OLD, "mara": "late"}
-    assert len(tree(root)) == 3
+    assert texts(store, "tavern.bak") == OLD
+    assert len(tree(root)) == 6
 
 
 def test_names_that_differ_by_case_and_names_of_devices(tmp_path: Path) -> None:
@@ -231,7 +238,8 @@ def test_all_is_on_the_disk_before_the_first_rename(
     Store(root, KEY).write("tavern", files(OLD), merge=False)
     written = [root / "tavern" / name for name in ("mara.npc", "+bob.npc")]
     inodes = [path.stat().st_ino for path in (*written, root / "tavern", root)]
-    assert steps == [*inodes[:3], ".tavern.old", "tavern", inodes[3]]
+    backup = [".tavern.old", "tavern", inodes[3], "tavern.bak", inodes[3]]
+    assert steps == [*inodes[:3], *backup]
 
 
 class Crash(BaseException):
@@ -262,7 +270,7 @@ def fault(first: int, n_faults: int, error: BaseException) -> Iterator[list[str]
 
 
 def each_call(
-    root: Path, n_faults: int, error: BaseException, merge: bool
+    root: Path, n_faults: int, error: BaseException, merge: bool, keep: int = 1
 ) -> Iterator[tuple[list[str], Store, BaseException | None]]:
     """Save over OLD once for each OS call of a save, that call failing; yield what came of it."""
     pristine = root.with_name("pristine")
@@ -270,12 +278,13 @@ def each_call(
     for first in range(200):
         shutil.rmtree(root)
         shutil.copytree(pristine, root)
-        store, raised = Store(root, KEY), None
+        store, raised = Store(root, KEY, keep), None
         with fault(first, n_faults, error) as failed:
             try:
                 store.write("tavern", files(NEW), merge=merge)
             except (SnapshotError, Crash) as e:
                 raised = e
+        store.close()  # as the end of a process does
         yield failed, store, raised
         if not failed:
             assert first > 20 and raised is None
@@ -363,14 +372,18 @@ def test_recovery_touches_nothing_else(root: Path) -> None:
     assert tree(root) == before
 
 
-def test_an_old_save_beside_its_slot_is_removed(root: Path) -> None:
+def test_an_old_save_beside_its_slot_becomes_a_backup(root: Path) -> None:
     shutil.copytree(root / "tavern", root / ".tavern.old")
-    store = Store(root, KEY)
+    store = Store(root, KEY, keep=0)
     assert len(tree(root)) == 3
+    store = Store(root, KEY)
     shutil.copytree(root / "tavern", root / ".tavern.old")
     store.write("tavern", files(NEW), merge=False)
-    assert texts(store) == NEW
-    assert len(tree(root)) == 2
+    assert (texts(store), texts(store, "tavern.bak")) == (NEW, OLD)
+    shutil.copytree(root / "tavern", root / ".tavern.old")
+    store.close()
+    assert texts(Store(root, KEY), "tavern.bak") == NEW
+    assert len(tree(root)) == 4
 
 
 @posix
@@ -383,3 +396,172 @@ def test_a_folder_without_permission(root: Path) -> None:
         assert texts(Store(root, KEY)) == OLD
     finally:
         root.chmod(0o700)
+
+
+# Backups
+
+
+def history(root: Path, slot: str = "tavern") -> list[str]:
+    """What Mara's saves say, the newest first; every slot must be whole."""
+    store = Store(root, KEY)
+    names = [slot, *(backup_name(slot, n) or "" for n in range(1, 10))]
+    return [texts(store, name)["mara"] for name in names if name in store.slots()]
+
+
+def save(root: Path, text: str, keep: int, merge: bool = False) -> None:
+    Store(root, KEY, keep).write("tavern", files({"mara": text}), merge=merge)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 2, 3])
+def test_saves_before_are_kept(root: Path, keep: int) -> None:
+    for text in "abcd":
+        save(root, text, keep)
+    assert history(root) == ["d", "c", "b", "a"][: keep + 1]
+    store = Store(root, KEY)
+    assert store.slots() == ["tavern", "tavern.bak", "tavern.bak2", "tavern.bak3"][: keep + 1]
+
+
+def test_a_backup_is_loaded_by_its_name_and_never_saved_into(root: Path) -> None:
+    save(root, "new", 1)
+    store = Store(root, KEY)
+    assert texts(store, "tavern.bak") == OLD
+    assert store.npcs("tavern.bak") == ["Bob", "mara"]
+    before = tree(root)
+    for name in ("tavern.bak", "x.bak", "x.bak2", "x.bak1", "x.bak007", "x.bak.bak"):
+        with pytest.raises(SnapshotError, match="name for a backup"):
+            store.write(name, files(NEW), merge=True)
+    assert tree(root) == before
+    for name in ("bak", "x.BAK", "x.back", "x.bak2a"):
+        store.write(name, files(NEW), merge=False)
+        assert texts(store, name) == NEW
+
+
+def test_fewer_backups_than_before(root: Path) -> None:
+    for text in "abcd":
+        save(root, text, 9)
+    assert history(root) == ["d", "c", "b", "a", "old mara"]
+    save(root, "e", 2)
+    assert history(root) == ["e", "d", "c"]
+    save(root, "f", 0)
+    assert history(root) == ["f"]
+
+
+def test_a_gap_is_filled_before_anything_is_lost(root: Path) -> None:
+    for text in "abc":
+        save(root, text, 3)
+    shutil.rmtree(root / "tavern.bak2")
+    save(root, "d", 3)
+    assert history(root) == ["d", "c", "b", "old mara"]
+
+
+def test_names_of_backups_of_any_slot(tmp_path: Path) -> None:
+    for slot in ("CON", "con", "v1.", "x" * 60):
+        for text in "abc":
+            Store(tmp_path, KEY, 2).write(slot, files({"mara": text}), merge=False)
+        assert history(tmp_path, slot) == (["c", "b"] if len(slot) == 60 else ["c", "b", "a"])
+    for text in "ab":
+        Store(tmp_path, KEY).write("y" * 64, files({"mara": text}), merge=False)
+    assert history(tmp_path, "y" * 64) == ["b"]  # its backup would have no name
+
+
+def test_a_backup_does_not_change_with_the_journal_of_the_slot(root: Path) -> None:
+    journal = root / "tavern" / "+bob.journal"
+    journal.write_bytes(b"begin")
+    save(root, "new", 1, merge=True)
+    with journal.open("ab") as f:
+        f.write(b" and more")
+    assert (root / "tavern.bak" / "+bob.journal").read_bytes() == b"begin"
+    kept = [(root / slot / "+bob.npc").stat().st_ino for slot in ("tavern", "tavern.bak")]
+    assert os.name == "nt" or kept[0] == kept[1]
+
+
+@posix
+def test_what_is_in_the_way_of_a_backup(root: Path) -> None:
+    (root / "tavern.bak").write_bytes(b"")
+    with pytest.raises(SnapshotError, match=r"'tavern.bak' is a link or a file"):
+        save(root, "new", 1)
+    assert history(root) == ["old mara"]
+    save(root, "new", 0)
+    assert history(root) == ["new"]
+
+
+@posix
+@pytest.mark.parametrize("keep", [1, 2])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O"), Crash()])
+def test_no_two_saves_are_lost(
+    root: Path, keep: int, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever call fails, for once or for good: at most the oldest is gone, for the new one."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    for text in "ab":
+        save(root, text, 2)
+    before = ["b", "a", "old mara"]
+    after = ["new mara", *before][: keep + 1]
+    for n_faults in (1, 10_000):
+        shutil.rmtree(root.with_name("pristine"), ignore_errors=True)
+        for failed, _, raised in each_call(root, n_faults, error, merge=False, keep=keep):
+            Store(root, KEY, keep)
+            saved = history(root)[0] == "new mara"
+            assert saved or raised, failed
+            assert history(root) in ([after] if saved else [before, before[: keep + 1]]), failed
+            assert [name for name in tree(root) if name.startswith(".")] == [], failed
+            save(root, "next", keep)
+            n_kept = len(after) if saved else keep + 1
+            assert history(root) == ["next", *(after if saved else before)][:n_kept], failed
+        shutil.rmtree(root)
+        shutil.copytree(root.with_name("pristine"), root)
+
+
+# One writer
+
+
+def test_a_second_writer_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "LOCK_WAIT_S", 0.0)
+    first, second = Store(root, KEY), Store(root, KEY)
+    first.write("a", files(NEW), merge=False)
+    with pytest.raises(SnapshotError, match="Another program writes") as raised:
+        second.write("a", files(OLD), merge=False)
+    assert "--saves" in raised.value.help
+    assert texts(second, "a") == NEW
+    first.close()
+    second.write("a", files(OLD), merge=False)
+    assert texts(first, "a") == OLD
+
+
+def test_a_writer_waits_for_one_who_closes(root: Path) -> None:
+    first, second = Store(root, KEY), Store(root, KEY)
+    first.hold()
+    closing = threading.Timer(0.05, first.close)
+    closing.start()
+    second.write("a", files(NEW), merge=False)
+    closing.join(20)
+    assert texts(second, "a") == NEW
+
+
+def test_whoever_only_reads_holds_nothing_up(root: Path) -> None:
+    readers = [Store(root, KEY) for _ in range(2)]
+    assert [texts(reader) for reader in readers] == [OLD, OLD]
+    assert not (root / "x").exists()
+    Store(root, KEY).write("a", files(NEW), merge=False)
+
+
+def test_a_start_leaves_alone_what_another_is_writing(root: Path) -> None:
+    first = Store(root, KEY)
+    first.write("a", files(NEW), merge=False)
+    (root / ".tavern.tmp-0123456789abcdef").mkdir()
+    (root / "tavern").rename(root / ".tavern.old")
+    other = Store(root, KEY)
+    assert (root / ".tavern.old").exists() and (root / ".tavern.tmp-0123456789abcdef").exists()
+    assert texts(other) == OLD and "tavern" in other.slots()
+    first.close()
+    assert texts(Store(root, KEY)) == OLD
+    assert [name for name in tree(root) if name.startswith(".")] == []
+
+
+@posix
+def test_a_lock_that_is_a_link_is_not_followed(root: Path, tmp_path: Path) -> None:
+    (root / LOCK_FILE).unlink(missing_ok=True)
+    (root / LOCK_FILE).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SnapshotError, match="not saved"):
+        Store(root, KEY).write("a", files(NEW), merge=False)
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,0 +1,78 @@
+"""One writer at a time in a folder: a lock that the system lets go of when its process ends.
+
+Owns the file `.lock`, which is empty and stays. It knows nothing of what is in the folder. Readers
+need no lock. Where the file system has none (some network disks), everybody may write, as ever.
+"""
+
+import errno
+import os
+import sys
+import time
+import weakref
+from pathlib import Path
+
+from npc_engine.errors import SnapshotError
+
+__all__ = ["LOCK_FILE", "FolderLock"]
+
+LOCK_FILE = ".lock"
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_PAUSE_S = 0.02
+_TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
+
+
+class FolderLock:
+    """The right to write in `folder`. Whoever drops this object lets go of it, too."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._close: weakref.finalize[..., FolderLock] | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is ours."""
+        return self._close is not None
+
+    def acquire(self, wait_s: float = 0.0) -> None:
+        """Take it, if it is not ours yet; of another who has it, wait `wait_s` that it lets go.
+
+        Raises OSError, SnapshotError where it does not.
+        """
+        if self._close is not None:
+            return
+        fd = os.open(self._folder / LOCK_FILE, _FLAGS, 0o600)
+        end = time.monotonic() + wait_s
+        while not _try(fd):
+            if time.monotonic() >= end:
+                os.close(fd)
+                raise SnapshotError(
+                    f"Another program writes in the saves folder {self._folder.name!r}.",
+                    "End that engine, or give this one a folder of its own: --saves DIR.",
+                )
+            time.sleep(_PAUSE_S)
+        self._close = weakref.finalize(self, os.close, fd)
+
+    def release(self) -> None:
+        """Let go of it, if it is ours."""
+        if self._close is not None:
+            self._close()
+            self._close = None
+
+
+def _try(fd: int) -> bool:
+    try:
+        _lock(fd)
+    except OSError as e:
+        return e.errno not in _TAKEN  # one that knows no locks: nobody can be kept out
+    return True
+
+
+def _lock(fd: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,158 @@
+"""`npc-engine inspect FILE|SLOT` on saves of an engine over FakeLlama, and of tiny models."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from npc_engine import cli, inspect_file
+from npc_engine.engine import Engine
+from tests.real import INNKEEPER
+from tests.saved import damage, saves_of_a_talk
+
+Run = Callable[..., tuple[int, str, str]]
+HERE = {"fingerprint": "fake-model", "vocab": "fake-vocab", "llama": "0", "layout": "fake"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return saves_of_a_talk(tmp_path / "saves")
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        status = cli.main(["inspect", *argv])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_a_slot_is_a_table(root: Path, run: Run) -> None:
+    status, out, err = run("tavern")
+    assert (status, err) == (0, "")
+    rows = [row.split() for row in out.splitlines()]
+    assert rows[0] == ["file", "is", "window", "turn", "size", "loads"]
+    assert [row[:2] for row in rows[2:]] == [["+bob.npc", "whole"], ["mara.npc", "whole"]]
+    assert rows[3][2].endswith("/400") and "by its KV cache" in out
+    assert run("tavern.bak")[0] == run("saves/tavern")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "argv", [["saves/tavern/mara.npc"], ["tavern", "--npc", "mara"], ["cellar"]]
+)
+def test_one_file(root: Path, run: Run, argv: list[str]) -> None:
+    status, out, err = run(*argv)
+    assert (status, err) == (0, "")
+    assert out.startswith("mara.npc: Mara Venn\n")
+    facts = {row[2:14].strip(): row[14:] for row in out.splitlines()[1:]}
+    assert facts["whole"] == "yes, and signed by this installation"
+    assert facts["loads"].startswith("by its KV cache: if model")
+    assert facts["written by"].startswith("llama.cpp 0, KV cache fake, format 1.")
+    assert facts["turns"] == "1-4; turn 5 comes next" and facts["pinned"] == "4"
+    assert "KV cache: " in facts["size"] and facts["window"].endswith("0 tokens have left")
+
+
+def test_the_conversation(root: Path, run: Run) -> None:
+    status, out, _ = run("cellar", "--text")
+    assert status == 0
+    assert out.startswith("mara\nturn 1\n  * *Bell 0 rings.*\n  > Line 0?\n  Mara Venn: The sea")
+    assert "turn 4 (pinned)\n" in out
+    both = run("tavern", "--text")[1]
+    assert both.startswith("Bob\nturn 1\n  > Hello.\n") and "\nmara\nturn 1\n" in both
+
+
+def test_records(root: Path, run: Run) -> None:
+    status, out, _ = run("tavern", "--json")
+    bob, mara = json.loads(out)
+    assert status == 0
+    assert (bob["npc"], mara["npc"], mara["pinned_turns"]) == ("Bob", "mara", [4])
+    assert mara["loads"]["by"] == "payload" and mara["whole"] is True
+    assert mara["written_by"] == HERE
+
+
+def test_with_a_model(root: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = dict(HERE)
+    monkeypatch.setattr(inspect_file, "_here", lambda path: here)
+    argv = ("cellar", "--model", "m.gguf", "--json")
+    for key, by in (("", "payload"), ("layout", "tokens"), ("vocab", "texts")):
+        if key:
+            here[key] = "another"
+        assert json.loads(run(*argv)[1])[0]["loads"]["by"] == by
+    assert "loads       from its texts: the model has another vocabulary" in run(*argv[:-1])[1]
+
+
+def test_damage(root: Path, run: Run) -> None:
+    damage(root / "tavern" / "mara.npc")
+    status, out, _ = run("saves/tavern/mara.npc")
+    assert status == 1
+    assert "whole       NO. The stored KV cache is damaged" in out
+    damage(root / "tavern" / "mara.npc", 300)
+    status, out, _ = run("saves/tavern/mara.npc")
+    assert status == 1
+    assert out.startswith("mara.npc: BROKEN\n") and "damaged" in out
+    status, out, _ = run("tavern")
+    assert status == 1 and [row.split()[1] for row in out.splitlines()[2:]] == ["whole", "BROKEN"]
+    status, out, _ = run("tavern", "--json")
+    _, mara = json.loads(out)
+    assert status == 1 and mara["problem"] and mara["loads"]["by"] is None
+    status, out, _ = run("tavern", "--text")
+    assert status == 1 and "  BROKEN: " in out and "> Hello." in out
+
+
+def test_what_is_not_there(root: Path, run: Run, tmp_path: Path) -> None:
+    for argv, reason in (
+        (["cave"], "no save 'cave'"),
+        (["saves/cave/mara.npc"], "neither a file"),
+        (["tavern", "--npc", "eve"], "no 'eve'"),
+        (["tavern", "--model", "none.gguf"], "none.gguf"),
+        (["empty"], "holds no save"),
+        (["cave", "--saves", "nowhere"], "neither a file 'cave' nor such a slot in 'nowhere'"),
+    ):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        status, out, err = run(*argv)
+        assert (status, out) == (2, ""), argv
+        assert reason in err and err.count("\n") == 1
+
+
+def test_any_file_may_be_asked_for(root: Path, run: Run, tmp_path: Path) -> None:
+    shutil.copyfile(root / "tavern" / "mara.npc", tmp_path / "Copy of mara.npc")
+    (tmp_path / "link.npc").symlink_to(tmp_path / "Copy of mara.npc")
+    (tmp_path / "notes.txt").write_text("hello")
+    assert run("Copy of mara.npc")[0] == run("link.npc")[0] == 0
+    status, out, _ = run("notes.txt")
+    assert status == 1 and "no NPC Engine save" in out
+
+
+def test_names_of_strangers_do_not_steer_the_terminal(tmp_path: Path, run: Run) -> None:
+    rig_saves = saves_of_a_talk(tmp_path / "saves")
+    data = (rig_saves / "cellar" / "mara.npc").read_bytes()
+    from npc_engine.snapshot import decode, encode
+
+    found = decode(data, b"")
+    header = {**found.header, "llama": "\x1b[2J", "layout": "\x1b[31m"}
+    (tmp_path / "bad.npc").write_bytes(encode(header, found.state, b"x", b""))
+    for how in ([], ["--json"], ["--text"]):
+        assert "\x1b" not in run("bad.npc", *how)[1]
+
+
+@pytest.mark.model
+def test_a_real_save_and_its_model(tiny_llama: Path, tmp_path: Path, run: Run) -> None:
+    """What inspect says of a load is what a load does."""
+    sources = {}
+    for name, model in (("same", tiny_llama), ("other", tiny_llama.with_name("tiny-mamba.gguf"))):
+        engine = Engine.open(tiny_llama, window=256, slots=1, saves=str(tmp_path / "saves"))
+        engine.spawn("mara", INNKEEPER)
+        engine.say("mara", "Who was here?", max_tokens=8).wait()
+        engine.save(name)
+        engine.close()
+        again = Engine.open(model, window=256, slots=1, saves=str(tmp_path / "saves"))
+        sources[name] = again.load(name).npcs[0].source
+        again.close()
+        record = json.loads(run(name, "--model", str(model), "--json")[1])[0]
+        assert record["loads"]["by"] in (sources[name], "texts"), record
+    assert sources == {"same": "payload", "other": "tokens"}
