@@ -131,6 +131,8 @@ def how_it_loads(report: Report, here: Mapping[str, str] | None) -> tuple[str, s
         return "tokens", report.snapshot.notice
     if not report.n_payload:
         return "tokens", "it was saved without its KV cache"
+    if header.get("loras"):
+        return "tokens", "the model had adapters (LoRA), and engines of this version take none"
     if here is None:
         return "payload", "if model, KV layout and llama.cpp are as they were"
     for key, what in (("fingerprint", "model"), ("layout", "KV layout"), ("llama", "llama.cpp")):

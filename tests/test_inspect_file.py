@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_engine import cli, inspect_file
+from npc_engine import __version__, cli, inspect_file
 from npc_engine.engine import Engine
 from tests.real import INNKEEPER
 from tests.saved import damage, saves_of_a_talk
@@ -72,7 +72,7 @@ def test_records(root: Path, run: Run) -> None:
     assert status == 0
     assert (bob["npc"], mara["npc"], mara["pinned_turns"]) == ("Bob", "mara", [4])
     assert mara["loads"]["by"] == "payload" and mara["whole"] is True
-    assert mara["written_by"] == HERE
+    assert mara["written_by"] == {**HERE, "engine": __version__}
 
 
 def test_with_a_model(root: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from npc_engine import __version__
 from npc_engine.installation import installation_key
 from npc_engine.save_report import how_it_loads, plain, report_on, size, words
 from npc_engine.snapshot import decode, encode
@@ -35,7 +36,7 @@ def test_facts(file: Path) -> None:
     assert facts["n_pinned"] == sum(len(s["tokens"]) for s in state["segments"] if s["pinned"])
     assert (facts["turn"], facts["turns"], facts["pinned_turns"]) == (5, [1, 2, 3, 4], [4])
     assert facts["window"] == 400 and facts["n_bytes"] == file.stat().st_size
-    assert facts["written_by"] == HERE
+    assert facts["written_by"] == {**HERE, "engine": __version__}
     assert 0 < facts["n_payload_bytes"] < facts["n_bytes"]
     assert report.snapshot and report.snapshot.payload is None  # not kept in memory
 
@@ -58,6 +59,10 @@ def test_how_it_loads(file: Path) -> None:
     for key in ("fingerprint", "layout", "llama"):
         by, why = how_it_loads(report, {**HERE, key: "another"})
         assert by == "tokens" and "another" in why
+    adapted = decode(file.read_bytes(), installation_key())
+    adapted.header["loras"] = ["pirate.gguf"]
+    file.write_bytes(encode(adapted.header, adapted.state, adapted.payload, installation_key()))
+    assert how_it_loads(report_on(file, installation_key()), HERE)[0] == "tokens"
     foreign = report_on(file, bytes(32))
     by, why = how_it_loads(foreign, HERE)
     assert by == "tokens" and "not of this installation" in why
