@@ -46,7 +46,7 @@ __all__ = ["File", "Store"]
 
 log = logging.getLogger("npc_engine.store")
 
-File = bytes | Callable[[], bytes]
+File = bytes | Callable[[], bytes | Sequence[bytes | memoryview]]
 """A file's bytes, or what makes them when they are written (`writer` does so on its own thread)."""
 
 SUFFIX = ".npc"
@@ -239,8 +239,9 @@ def _fill(folder: Path, files: Mapping[str, File]) -> int:
     n_bytes = 0
     for npc, file in files.items():
         data = file() if callable(file) else file
-        write_file(folder / (escape(npc) + SUFFIX), data)
-        n_bytes += len(data)
+        parts = [data] if isinstance(data, bytes) else data
+        write_file(folder / (escape(npc) + SUFFIX), *parts)
+        n_bytes += sum(map(len, parts))
     return n_bytes
 
 
