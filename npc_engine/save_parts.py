@@ -28,7 +28,7 @@ RESERVE_BYTES = 1 << 30
 PATIENCE_S = 120.0  # for one answer; then it is given up
 WHOLE, LEAN = "whole", "lean"  # slots: with the KV cache, and without
 NAME = "npc0"
-MOST_STEPS = 2000  # of a save, and until all speak
+MOST_STEPS = 2000  # until all speak
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,17 @@ def _open(setup: Setup, layout: Layout, n_slots: int, depth: int) -> Crowd:
 def _answer(crowd: Crowd, request: m.Request) -> m.Reply:
     """Send a request, and step until it is answered. Raises BackendError."""
     crowd.engine.handle(request, CLIENT)
+    return _await(crowd, request.id)
+
+
+def _await(crowd: Crowd, request_id: str) -> m.Reply:
     until = time.perf_counter() + PATIENCE_S
     while time.perf_counter() < until:
         for _client, reply in crowd.engine.step():
-            if reply.id == request.id:
+            if reply.id == request_id:
                 return _checked(reply)
         time.sleep(crowd.engine.patience() or 0)
-    raise BackendError(f"No answer to {request.id!r} within {PATIENCE_S:g} s.")
+    raise BackendError(f"No answer to {request_id!r} within {PATIENCE_S:g} s.")
 
 
 def _checked(reply: m.Reply) -> m.Reply:
@@ -121,9 +125,7 @@ def _trip(crowd: Crowd, character: Character, store: Store) -> Trip:
     crowd.engine.handle(m.Save(id="save", slot=WHOLE), CLIENT)
     crowd.engine.step()  # nobody speaks: all that it does is to copy
     freeze = _since(began)
-    while crowd.engine.patience() is not None:
-        for _client, reply in crowd.engine.step():
-            _checked(reply)
+    _await(crowd, "save")
     crowd.clear()
     began = time.perf_counter()
     snapshot = store.read(WHOLE)[NAME]
@@ -207,10 +209,11 @@ class _Beside:
         quiet = self._steps(self._n_quiet)
         crowd.engine.handle(m.Save(id="save", slot=WHOLE), CLIENT)
         during: list[float] = []
-        while self._saved is None and len(during) < MOST_STEPS:
+        until = time.perf_counter() + PATIENCE_S
+        while self._saved is None and time.perf_counter() < until:
             during += self._steps(1)
         if self._saved is None:
-            raise BackendError(f"A save was not done after {MOST_STEPS} steps.")
+            raise BackendError(f"A save was not done within {PATIENCE_S:g} s.")
         quiet += self._steps(self._n_quiet)
         return Beside(quiet, during, self._saved.ms, self._saved.n_bytes)
 
