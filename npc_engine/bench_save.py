@@ -1,7 +1,7 @@
 """`npc-engine bench save`: what a save takes, what it spares, and whether anybody notices.
 
 Owns the command and which parts are measured. `save_parts` measures them, `save_figures` says what
-they come to, `save_report` how it is shown.
+they come to, `bench_save_report` how it is shown.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from npc_engine.llama_model import Layout, Model
 from npc_engine.loading import n_auto_threads
 from npc_engine.save_figures import Measured
 from npc_engine.save_parts import PARTS, Setup
-from npc_engine.save_report import as_json, as_markdown, as_tables, figure, passed, verdicts
+from npc_engine.bench_save_report import as_json, as_markdown, as_tables, figure, passed, verdicts
 from npc_engine.selftest import extra_bufts_work
 
 __all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]

@@ -123,7 +123,7 @@ RANKS = {
     "character": 7,
     "crowd_report": 7,
     "opening": 7,
-    "save_report": 7,
+    "bench_save_report": 7,
     "scenes": 7,
     "stream_figures": 7,
     "stream_run": 7,

@@ -6,7 +6,7 @@ import pytest
 
 from npc_engine import report
 from npc_engine.save_figures import Beside, Character, Crowd, Measured, Trip
-from npc_engine.save_report import as_json, as_markdown, as_tables, figure, passed, verdicts
+from npc_engine.bench_save_report import as_json, as_markdown, as_tables, figure, passed, verdicts
 
 FACTS = {
     "command": "npc-engine bench save --model q4.gguf",
