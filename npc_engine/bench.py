@@ -57,6 +57,12 @@ def _crowd() -> Measurement:
     return bench_crowd
 
 
+def _save() -> Measurement:
+    from npc_engine import bench_save
+
+    return bench_save
+
+
 def _stream() -> Measurement:
     import npc_engine.bench_stream as stream
 
@@ -69,7 +75,13 @@ def _sinks() -> Measurement:
     return sinks
 
 
-BENCH: Mapping[str, Find] = {"stream": _stream, "talk": _talk, "crowd": _crowd, "soak": _soak}
+BENCH: Mapping[str, Find] = {
+    "stream": _stream,
+    "talk": _talk,
+    "crowd": _crowd,
+    "save": _save,
+    "soak": _soak,
+}
 TUNE: Mapping[str, Find] = {"sinks": _sinks}
 
 

@@ -24,7 +24,7 @@ from npc_engine.llama_model import Model
 from npc_engine.loading import n_auto_threads
 from npc_engine.selftest import extra_bufts_work
 
-__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
+__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "quiet", "run"]
 
 SUMMARY = "many characters at once: speed, first tokens, fairness, parking; busy games; idling"
 ABOUT = """\
@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     parts = _parts(args.parts)
     speakers = _speakers(args.speakers)
     _check(args)
-    with _quiet():
+    with quiet():
         model = Model(args.model, extra_bufts=extra_bufts_work(Path(args.model)))
         try:
             setup = _setup(args, model, speakers)
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No warnings of llama.cpp amid a progress bar."""
     log = logging.getLogger("npc_engine.llama")
     level = log.level

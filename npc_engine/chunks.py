@@ -20,6 +20,7 @@ FIRST_CHUNK = 16  # a step of so many tokens is short on any machine that can sp
 GROWTH = 4
 ROWS_SHARE, ROWS_EVERY = 1 / 3, 4
 """Rows that take a third of a step's time have every fourth step while somebody's line is read."""
+WEIGHT = 64  # a chunk of so many tokens counts for half of what a token usually takes
 RISE, FALL = 0.6, 0.2  # shares of a new measurement: a machine that slows down is believed sooner
 
 
@@ -30,6 +31,7 @@ class Chunks:
         self.step_ms = step_ms
         self.n_batch = n_batch
         self._token_s: dict[int, float] = {}  # by threads
+        self._read_s = 0.0  # of a token, in whatever chunks were read: mostly in the large ones
         self._rows_s = 0.0  # of `_n_rows` rows on `_rows_threads` threads
         self._n_rows = self._rows_threads = 1
         self._reach = 0
@@ -56,6 +58,10 @@ class Chunks:
         self._n_waited = (self._n_waited + 1) % ROWS_EVERY
         return self._n_waited > 0
 
+    def reading_s(self, n_tokens: int) -> float | None:
+        """Return the seconds that so many tokens take to read, None before any were read."""
+        return n_tokens * self._read_s if self._read_s else None
+
     def note(self, n_prefill: int, n_rows: int, seconds: float, n_threads: int = 1) -> None:
         """Take in a step: its tokens of prefill, its decode rows, how long it took."""
         self._reach = max(self._reach, GROWTH * n_prefill)
@@ -67,6 +73,8 @@ class Chunks:
         left = seconds - self._rows_take(n_rows, n_threads)
         # What rows take may have been known wrong: a token takes no less than half of its share.
         token_s = max(left / n_prefill, seconds / (n_prefill + n_rows) / 2)
+        share = n_prefill / (n_prefill + WEIGHT) if self._read_s else 1.0
+        self._read_s += share * (token_s - self._read_s)
         self._token_s[n_threads] = _follow(self._token_s.get(n_threads, 0.0), token_s)
 
     def _note_rows(self, n_rows: int, seconds: float, n_threads: int) -> None:

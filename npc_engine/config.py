@@ -21,6 +21,7 @@ __all__ = [
     "FLASH_ATTN",
     "KV_TYPES",
     "N_RECENT",
+    "SAVE_KV",
     "Sampling",
     "Settings",
     "read_toml",
@@ -33,6 +34,8 @@ DEFAULT_WINDOW = 2048
 """Tokens that a character holds where nothing else is asked and the model can do as much."""
 
 FLASH_ATTN = ("auto", "on", "off")
+
+SAVE_KV = ("auto", "yes", "no")
 
 N_RECENT = 256
 """Tokens of a character's last replies that its samplers know: what DRY looks back at."""
@@ -257,6 +260,12 @@ class Settings:
         "backups of each slot: SLOT.bak is the save before, SLOT.bak2 the one before that (0 = "
         "none)",
         "N",
+    )
+    save_kv: str = _setting(
+        "auto",
+        _choice(*SAVE_KV),
+        "whether saves have the KV cache in them, so that nothing is read again (auto: not of a "
+        "character that this machine reads again within 300 ms)",
     )
     token: str = _setting("", _text, "per-launch secret that clients must say hello with", "TOKEN")
     token_stdin: bool = _setting(False, _flag, "read the token from the first line of stdin")

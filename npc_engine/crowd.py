@@ -7,6 +7,7 @@ the engine's steps, and neither the bare loops nor what the figures come to.
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from npc_engine import messages as m
 from npc_engine.character import Character
@@ -19,7 +20,7 @@ from npc_engine.npc import Npc
 from npc_engine.talk_script import CARD, lines
 from npc_engine.voice import Voice
 
-__all__ = ["MOST_TOKENS", "ROOM", "Crowd", "Endless", "Spoken"]
+__all__ = ["CLIENT", "MOST_TOKENS", "ROOM", "Crowd", "Endless", "Spoken"]
 
 CLIENT = b"bench"
 ROOM = 256  # tokens of a window beyond the past: what is said and heard meanwhile
@@ -75,8 +76,15 @@ class Crowd:
     """
 
     def __init__(
-        self, model: Model, layout: Layout, n_slots: int, depth: int, n_threads: int | None
+        self,
+        model: Model,
+        layout: Layout,
+        n_slots: int,
+        depth: int,
+        n_threads: int | None,
+        **more: Any,
     ) -> None:
+        """`more`: other names of config.Settings."""
         window = depth + ROOM
         if window > model.n_ctx_train:
             raise ConfigError(
@@ -94,7 +102,7 @@ class Crowd:
         )
         try:
             settings = Settings(
-                window=window, slots=n_slots, threads=n_threads, max_tokens=MOST_TOKENS
+                window=window, slots=n_slots, threads=n_threads, max_tokens=MOST_TOKENS, **more
             )
             voice = Voice(Endless(model), voice_of(model).pieces)
             self.engine = engine_over(self.llama, voice, settings)

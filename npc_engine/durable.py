@@ -109,13 +109,14 @@ def read_file(path: Path, max_bytes: int) -> bytes:
         return f.read(info.st_size)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, *parts: bytes | memoryview) -> None:
     """Write a new file of mode 0600 and wait until it is on the disk; raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
         _sync(fd)
     finally:
         os.close(fd)

@@ -25,6 +25,7 @@ from npc_engine.character import Character, Why
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
 from npc_engine.governor import Governor, Step
+from npc_engine.lean import keeps_kv
 from npc_engine.saving import Saving
 from npc_engine.scheduler import Claim, Run, is_read_for, n_rows, schedule
 from npc_engine.spawning import Spawning
@@ -106,6 +107,7 @@ class Engine(Verbs):
             clock,
             thread=self._files,
             keep=self.settings.keep,
+            keeps_kv=self._keeps_kv,
         )
         self._clock = clock
         self._started = clock()
@@ -197,7 +199,7 @@ class Engine(Verbs):
             self._run(runs)
         elif not held:
             self._governor.rest()
-        if self._saving.step():
+        if self._saving.step(is_line=any(run.claim.urgent for run in runs)):
             self._resting = False
 
     def _schedule(self, claims: list[Claim]) -> list[Run]:
@@ -255,6 +257,9 @@ class Engine(Verbs):
             self._ambient.note(began, ended)
         step = Step(n_prefilled, n_decoded, ended - began, decoded - began, n_cells)
         self._governor.note(step, self._load())
+
+    def _keeps_kv(self, n_cells: int) -> bool:
+        return keeps_kv(self.settings.save_kv, self._governor.reading_s(n_cells))
 
     def _set_threads(self, n_tokens: int) -> None:
         n_threads = self._governor.n_threads(n_tokens)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from npc_engine.config import FLASH_ATTN, KV_TYPES, LOG_LEVELS, Settings, read_toml
+from npc_engine.config import FLASH_ATTN, KV_TYPES, LOG_LEVELS, SAVE_KV, Settings, read_toml
 from npc_engine.errors import ConfigError
 from npc_engine.rope import ROPE_SCALINGS
 
@@ -31,7 +31,8 @@ TOKEN_VARIABLE = "NPC_ENGINE_TOKEN"  # noqa: S105
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "model and memory": (
         *("model", "window", "slots", "park_ram", "n_ctx", "kv_type", "flash_attn"),
-        *("n_gpu_layers", "rope_scaling", "rope_freq_scale", "n_batch", "world", "saves", "keep"),
+        *("n_gpu_layers", "rope_scaling", "rope_freq_scale", "n_batch", "world", "saves"),
+        *("keep", "save_kv"),
     ),
     "speed": ("threads", "nice", "step_ms", "ambient_share", "max_tokens"),
     "network": ("bind", "token", "token_stdin"),
@@ -44,6 +45,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 _CHOICES = {
     "kv_type": KV_TYPES,
     "flash_attn": FLASH_ATTN,
+    "save_kv": SAVE_KV,
     "rope_scaling": ROPE_SCALINGS,
     "log_level": LOG_LEVELS,
 }

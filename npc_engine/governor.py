@@ -49,6 +49,10 @@ class Governor:
         """Return whether so many decode rows are to wait a step for a line that is being read."""
         return self._chunks.rows_wait(n_rows, self._threads.count(n_rows))
 
+    def reading_s(self, n_tokens: int) -> float | None:
+        """Return the seconds that so many tokens take to read, None before any were read."""
+        return self._chunks.reading_s(n_tokens)
+
     def n_threads(self, n_tokens: int) -> int:
         """Return on how many threads a step of so many tokens is to run."""
         return self._threads.count(n_tokens)

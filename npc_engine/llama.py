@@ -33,6 +33,12 @@ _PARTIAL = 1  # llama.h: LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
 
 _ROPE_SCALINGS = {"none": 0, "linear": 1, "yarn": 2}  # llama.h: enum llama_rope_scaling_type
 
+# Bytes that nobody has filled yet. A payload has megabytes: to touch as much new memory a second
+# time, for a copy of it, takes longer than llama.cpp does.
+_new_bytes = ctypes.pythonapi.PyBytes_FromStringAndSize
+_new_bytes.restype = ctypes.py_object
+_new_bytes.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t)
+
 _KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}  # ggml.h: enum ggml_type
 
 
@@ -322,9 +328,9 @@ class Llama:
         if self._shifted and not self.settle(slot):
             return b""
         size = C.llama_state_seq_get_size(self._ctx, slot)
-        buf = (ctypes.c_uint8 * size)()
-        n = C.llama_state_seq_get_data(self._ctx, buf, size, slot)
-        return bytes(memoryview(buf)[:n])
+        payload: bytes = _new_bytes(None, size)
+        n = C.llama_state_seq_get_data(self._ctx, _buffer(payload), size, slot)
+        return payload if n == size else payload[:n]
 
     def export_size(self, slot: int) -> int:
         """Return how many bytes `export` would; 0 while cells are still to be rotated."""
@@ -345,9 +351,13 @@ class Llama:
 
     def restore(self, slot: int, payload: bytes) -> bool:
         """Fill an empty slot from `export`'s bytes; False when they do not fit this layout."""
-        buf = (ctypes.c_uint8 * len(payload)).from_buffer_copy(payload)
-        n = C.llama_state_seq_set_data(self._ctx, buf, len(payload), slot)
+        n = C.llama_state_seq_set_data(self._ctx, _buffer(payload), len(payload), slot)
         if 0 < n == len(payload):
             return True
         self.remove(slot, 0, -1)
         return False
+
+
+def _buffer(data: bytes) -> Any:
+    """The bytes themselves as llama.cpp takes them, for as long as somebody holds them."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))

@@ -22,7 +22,7 @@ from npc_engine.messages import Load, Loaded, LoadedNpc, Reply, Save, Saved, err
 from npc_engine.newer import keep_header
 from npc_engine.npc import Npc
 from npc_engine.payload import Payload
-from npc_engine.snapshot import Snapshot, encode
+from npc_engine.snapshot import Snapshot, encode_parts
 from npc_engine.stage import Stage
 from npc_engine.store import Store
 from npc_engine.writer import Writer, WriterThread
@@ -31,6 +31,7 @@ __all__ = ["Saving"]
 
 log = logging.getLogger("npc_engine")
 
+LINE_TOKENS = 24  # more than most lines have
 POLL_S = 0.005  # how often a file write under way is looked after
 
 Answer = Callable[[], Reply]
@@ -46,7 +47,7 @@ class _Job:
     request: Save
     names: deque[str]
     began: float
-    files: dict[str, Callable[[], bytes]] = field(default_factory=dict)
+    files: dict[str, Callable[[], list[bytes | memoryview]]] = field(default_factory=dict)
 
 
 class _Read(NamedTuple):
@@ -59,7 +60,10 @@ class _Read(NamedTuple):
 
 
 class Saving:
-    """Saves and loads the characters of a stage. `about`: facts of the backend."""
+    """Saves and loads the characters of a stage. `about`: facts of the backend.
+
+    `keeps_kv`: whether so many cells are worth their place in a file.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class Saving:
         key: bytes | None = None,
         thread: WriterThread | None = None,
         keep: int = 1,
+        keeps_kv: Callable[[int], bool] = lambda _n_cells: True,
     ) -> None:
         self._root = root
         self._keep = keep
@@ -80,6 +85,8 @@ class Saving:
         self._send = send
         self._clock = clock
         self._given_key = key
+        self._keeps_kv = keeps_kv
+        self._next_copy = 0.0
         self._opened: tuple[bytes, Store, Writer] | None = None
         self._copying: deque[_Job] = deque()
         self._writing: deque[_Job] = deque()
@@ -103,13 +110,17 @@ class Saving:
             raise UnknownNpc("There is no character to save.", "Spawn one first.")
         self._copying.append(_Job(client, request, deque(dict.fromkeys(names)), self._clock()))
 
-    def step(self) -> bool:
+    def step(self, is_line: bool = False) -> bool:
         """Copy out one character, and answer what has been written.
 
+        `is_line`: this step was one of a line. Whatever others copied meanwhile, all copies within
+        a line are to take one step's time: after each comes a pause, LINE_TOKENS times as long.
         Returns whether somebody may have come on the stage.
         """
-        if self._copying:
+        began = self._clock()
+        if self._copying and (began >= self._next_copy or not is_line):
             self._copy_one(self._copying[0])
+            self._next_copy = self._clock() + LINE_TOKENS * (self._clock() - began)
         if self._opened is None:
             return False
         for _, result in self._opened[2].finished():  # in the order of the submits
@@ -154,7 +165,8 @@ class Saving:
             character.npc.stop_reading_again()  # half of it would be saved
             now = self._clock()
             state = freeze(character.npc, inbox.events(now), inbox.lines(), now=now)
-            payload = character.npc.sequence.payload()
+            n_cells = character.npc.ledger.n_cells
+            payload = character.npc.sequence.payload() if self._keeps_kv(n_cells) else None
         except Exception as error:
             self._copying.popleft()
             if not isinstance(error, NpcError):
@@ -165,7 +177,7 @@ class Saving:
         # Checksums of a payload take longer than a step may, and a parked one may be on disk: the
         # writer's thread makes the bytes.
         header = {**character.npc.extra_header, **self._header(name)}
-        job.files[name] = partial(_encoded, header, state, payload, key)
+        job.files[name] = partial(_encoded, header, state, [payload], key)
         if not job.names:
             self._writing.append(self._copying.popleft())
             merge = job.request.npcs is not None
@@ -262,7 +274,8 @@ class Saving:
             npc = retell(name, snapshot.state, stage.voice, stage.room, **room, now=now)
             keep_header(npc, snapshot.header)
             return npc, "tokens", "Saved with another model: told anew from its texts."
-        why = self._misfit(snapshot)
+        payload = snapshot.payload
+        why = self._misfit(snapshot) if payload is not None else None
         npc = thaw(
             name,
             snapshot.state,
@@ -270,21 +283,20 @@ class Saving:
             stage.room,
             **room,
             n_vocab=self._about["n_vocab"],
-            payload=None if why else snapshot.payload,
+            payload=None if why else payload,
             now=now,
         )
         keep_header(npc, snapshot.header)
-        if why is None and npc.sequence.copy is None:
+        is_whole = npc.sequence.copy is not None
+        if payload is not None and why is None and not is_whole:
             why = "its KV cache does not match its ledger"
         notice = snapshot.notice or (why and f"Read again from its tokens: {why}.")
         if notice is None and not npc.knows_world:
             notice = "Its save is from before this world: it knows what it knew then."
-        return npc, "tokens" if why else "payload", notice
+        return npc, "payload" if is_whole else "tokens", notice
 
     def _misfit(self, snapshot: Snapshot) -> str | None:
         """Why a snapshot's payload cannot be used here, if so."""
-        if snapshot.payload is None:
-            return "no usable KV cache in the save"
         for key, what in (
             ("fingerprint", "the model is another"),
             ("layout", "the KV layout is another"),
@@ -298,7 +310,11 @@ class Saving:
 
 
 def _encoded(
-    header: Mapping[str, Any], state: Mapping[str, Any], payload: Payload | None, key: bytes
-) -> bytes:
-    parts = payload.read() if payload is not None else None
-    return encode(header, state, parts[0] if parts else None, key)  # without, a load reads again
+    header: Mapping[str, Any], state: Mapping[str, Any], payload: list[Payload | None], key: bytes
+) -> list[bytes | memoryview]:
+    # Taken out: it is gone when it is written. All at once, they would take a step's time to free.
+    cells = payload.pop()
+    parts = cells.read() if cells is not None else None
+    return encode_parts(
+        header, state, parts[0] if parts else None, key
+    )  # without, a load reads again

@@ -28,7 +28,7 @@ from npc_engine.bounds import CUT_SHORT, measure, open_object
 from npc_engine.durable import NAME
 from npc_engine.errors import SnapshotError
 
-__all__ = ["FORMAT", "MAX_FILE_BYTES", "Snapshot", "decode", "encode"]
+__all__ = ["FORMAT", "MAX_FILE_BYTES", "Snapshot", "decode", "encode", "encode_parts"]
 
 FORMAT = (1, 1)
 """Major and minor version of the files that `encode` writes."""
@@ -69,6 +69,16 @@ def encode(
     `header` has the character's name as `npc`, and whatever else a load is to compare; its `format`
     is set here. Raises SnapshotError for what `decode` would not take back.
     """
+    return b"".join(encode_parts(header, state, payload, key))
+
+
+def encode_parts(
+    header: Mapping[str, Any], state: Mapping[str, Any], payload: bytes | None, key: bytes
+) -> list[bytes | memoryview]:
+    """Return the bytes that `encode` does, one part after the other; the payload is not copied.
+
+    A copy of it would hold Python's lock, and so whoever speaks, for as long as a step takes.
+    """
     header = {**header, "format": list(FORMAT)}
     _check_header(header)
     head = _pack(header, "header", MAX_PART_COST)
@@ -77,8 +87,8 @@ def encode(
     seal = {"header": _sha256(head), "state": _sha256(body)}
     digest = _sha256(*chunks)
     trailer = {"payload": digest, "hmac": _sign(key, seal, digest)}
-    rest = map(msgspec.msgpack.encode, (seal, *chunks, trailer))
-    return b"".join((MAGIC, head, body, *rest))
+    bins = [part for chunk in chunks for part in (_bin_head(len(chunk)), chunk)]
+    return [MAGIC, head, body, msgspec.msgpack.encode(seal), *bins, msgspec.msgpack.encode(trailer)]
 
 
 def decode(data: bytes, key: bytes) -> Snapshot:
@@ -161,6 +171,12 @@ def _read_chunks(data: bytes, at: int) -> tuple[list[memoryview], int]:
 def _split(payload: bytes) -> Iterator[memoryview]:
     for at in range(0, len(payload), CHUNK_BYTES):
         yield memoryview(payload)[at : at + CHUNK_BYTES]
+
+
+def _bin_head(n: int) -> bytes:
+    """The bytes that stand before a msgpack bin of n bytes."""
+    kind, width = (b"\xc4", 1) if n < 1 << 8 else (b"\xc5", 2) if n < 1 << 16 else (b"\xc6", 4)
+    return kind + n.to_bytes(width, "big")
 
 
 def _read(data: bytes, at: int, part: str, max_cost: int) -> tuple[dict[str, Any], int]:

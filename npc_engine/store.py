@@ -66,7 +66,7 @@ __all__ = ["File", "Store"]
 
 log = logging.getLogger("npc_engine.store")
 
-File = bytes | Callable[[], bytes]
+File = bytes | Callable[[], bytes | Sequence[bytes | memoryview]]
 """A file's bytes, or what makes them when they are written (`writer` does so on its own thread)."""
 
 SUFFIX = ".npc"
@@ -312,8 +312,9 @@ def _fill(folder: Path, files: Mapping[str, File]) -> int:
     n_bytes = 0
     for name, file in files.items():
         data = file() if callable(file) else file
-        write_file(folder / name, data)
-        n_bytes += len(data)
+        parts = [data] if isinstance(data, bytes) else data
+        write_file(folder / name, *parts)
+        n_bytes += sum(map(len, parts))
     return n_bytes
 
 

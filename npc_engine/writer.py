@@ -7,7 +7,7 @@ does the writing, and every `submit` comes back out of `finished`, as a size or 
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from npc_engine.errors import SnapshotError
@@ -16,7 +16,7 @@ __all__ = ["Writer", "WriterThread"]
 
 log = logging.getLogger("npc_engine.writer")
 
-Files = Mapping[str, bytes | Callable[[], bytes]]
+Files = Mapping[str, bytes | Callable[[], bytes | Sequence[bytes | memoryview]]]
 Result = int | SnapshotError
 
 

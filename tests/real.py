@@ -70,7 +70,7 @@ def make_engine(
         layout=layout or Layout("f32", "f32"),
         script=script,
     )
-    settings = Settings(window=window, step_ms=step_ms, saves=str(saves))
+    settings = Settings(window=window, step_ms=step_ms, saves=str(saves), save_kv="yes")
     return Engine(backend, voice_of(model, world), settings), backend
 
 

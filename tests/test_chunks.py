@@ -193,3 +193,30 @@ def test_light_rows_wait_for_nobody() -> None:
     chunks.note(0, 2, 0.010)
     assert not any(chunks.rows_wait(2) for _ in range(8))
     assert chunks.rows_wait(8), "so many of them are heavy"
+
+
+# Reading again
+
+
+def test_what_reading_takes_is_unknown_before_anything_is_read() -> None:
+    chunks = Chunks(50, 512)
+    chunks.note(0, 4, 0.04)
+    assert chunks.reading_s(100) is None
+
+
+def test_what_reading_takes_is_mostly_what_large_chunks_took() -> None:
+    chunks = Chunks(50, 512)
+    chunks.note(512, 0, 0.512)
+    for _ in range(3):
+        chunks.note(4, 0, 0.02)  # 5 ms a token: so few cost more each
+    assert 0.1 < (chunks.reading_s(100) or 0) < 0.18
+    chunks.note(512, 0, 0.512)
+    assert chunks.reading_s(100) == pytest.approx(0.1, rel=0.1)
+
+
+def test_rows_beside_do_not_count_as_reading() -> None:
+    chunks = Chunks(50, 512)
+    for _ in range(5):
+        chunks.note(0, 8, 0.03)
+    chunks.note(100, 8, 0.13)
+    assert chunks.reading_s(100) == pytest.approx(0.1)

@@ -97,7 +97,7 @@ def test_only_an_escape_is_unescaped(text: str) -> None:
 
 def test_a_file_is_new_and_private(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    write_file(path, b"abc" * 1000)
+    write_file(path, b"abc" * 500, memoryview(b"abc" * 499), b"", b"abc")
     assert read_file(path, 3000) == b"abc" * 1000
     if os.name == "posix":
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -173,6 +173,18 @@ def _load_and_end(engine: Engine) -> None:
     _talk(engine, LINES[2:])
 
 
+def test_restored_is_continued_with_a_quantized_cache(tiny_llama: Path, tmp_path: Path) -> None:
+    layout = Layout("q8_0", "q8_0", flash_attn=True)
+    model = Model(tiny_llama.with_name("tiny-gemma3-swa.gguf"))  # its heads have blocks of 32
+    try:
+        continued = _run(model, tmp_path, _save_midway, layout=layout)
+        restored = _run(model, tmp_path, _load_and_end, layout=layout)
+    finally:
+        model.close()
+    (last,) = restored.said
+    assert restored.said[last] == continued.said[last]
+
+
 def _load_and_end_by_tokens(engine: Engine) -> None:
     loaded = engine.load("midway").npcs[0]
     assert loaded.source == "tokens"

@@ -14,7 +14,18 @@ pytestmark = pytest.mark.model
 
 QUESTIONS = ["Who was here last night?", "And then?", "What did he leave?", "Where is it now?"]
 # Floats as they are, so that one layout says the same words each time.
-FLAGS = ("--window", "256", "--slots", "1", "--kv-type", "f32", "--flash-attn", "off")
+FLAGS = (
+    "--save-kv",
+    "yes",
+    "--window",
+    "256",
+    "--slots",
+    "1",
+    "--kv-type",
+    "f32",
+    "--flash-attn",
+    "off",
+)
 WAIT_S = 60.0
 
 
@@ -48,6 +59,8 @@ def test_it_goes_on_word_for_word(tiny_model: Path, tmp_path: Path) -> None:
     with Sidecar(tiny_model, *FLAGS, *saves) as second, second.client() as client:
         spawned = client.spawn("mara", INNKEEPER, sampling=GREEDY, restore="slot")
         assert spawned.restored
-        assert spawned.notice is None, "the payload was not taken"
+        assert spawned.notice is None
+        stats = client.stats()
+        assert stats["n_prefilled"] + stats["n_pending_tokens"] == 0, "the payload was not taken"
         assert spawned.n_pinned == fact.n_pinned
         assert talk(client, QUESTIONS) == continued

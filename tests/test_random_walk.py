@@ -177,7 +177,7 @@ class Walk:
         if known:
             assert isinstance(loaded, m.Loaded), loaded
             assert [npc.npc for npc in loaded.npcs] == wanted
-            assert all(npc.source == "payload" or npc.notice for npc in loaded.npcs)
+            assert not any(npc.notice for npc in loaded.npcs)
         else:
             assert isinstance(loaded, m.Error), loaded
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from npc_engine import messages as m
 from npc_engine.errors import SnapshotError
-from npc_engine.saving import POLL_S
+from npc_engine.installation import installation_key
+from npc_engine.lean import MOST_READING_S
+from npc_engine.saving import LINE_TOKENS, POLL_S
+from npc_engine.snapshot import decode
 from npc_engine.store import Store
 from tests.fake_llama import END, FakeLlama, babble
 from tests.rig import CARD, GAME, Rig, TimedLlama, scripted
@@ -340,7 +344,104 @@ def test_a_persona_that_does_not_fit_any_more(make_rig: MakeRig) -> None:
         assert small.engine.stage.characters == {}
 
 
+# With the KV cache, or without
+
+
+@pytest.mark.parametrize("save_kv", ["no", "yes", "auto"])
+def test_a_save_without_its_kv_cache_is_read_again_and_no_notice_is_due(
+    make_rig: MakeRig, tmp_path: Path, save_kv: str
+) -> None:
+    fake = TimedLlama()
+    rig = make_rig(fake=fake, save_kv=save_kv)
+    fake.seconds = 0.001 if save_kv == "auto" else 9.0  # it takes no time, so it costs no bytes
+    cast(rig)
+    fake.seconds = 0.0
+    rig.save("s")
+    source = "payload" if save_kv == "yes" else "tokens"
+    file = (tmp_path / "s" / "a.npc").read_bytes()
+    assert (decode(file, installation_key()).payload is not None) == (save_kv == "yes")
+    fresh = make_rig(save_kv=save_kv)
+    loaded = fresh.load("s")
+    assert sources(loaded) == dict.fromkeys("abcd", source)
+    assert [npc.notice for npc in loaded.npcs] == [None] * 4
+    assert talks(fresh) == talks(rig)
+    spawned = make_rig(save_kv=save_kv).spawn("a", restore="s")
+    assert (spawned.restored, spawned.notice) == (True, None)
+
+
+def test_auto_keeps_what_takes_long_to_read(make_rig: MakeRig) -> None:
+    fake = TimedLlama()
+    fake.seconds = 0.3
+    rig = make_rig(fake=fake)
+    rig.spawn("long", card={"name": "Long", "system_prompt": "x" * 220})
+    rig.rest()
+    n_cells = rig["long"].npc.ledger.n_cells
+    token_s = rig.engine._governor.reading_s(1) or 0.0
+    assert token_s * n_cells > MOST_READING_S
+    rig.save("s")
+    assert sources(make_rig().load("s")) == {"long": "payload"}
+
+
+def test_auto_keeps_what_nobody_knows_the_cost_of(make_rig: MakeRig) -> None:
+    rig = make_rig(fake=TimedLlama(n_slots=2))
+    cast(rig)  # its clock stands still
+    rig.save("s")
+    rig.close()
+    fresh = make_rig(fake=TimedLlama(n_slots=2))
+    fresh.load("s")
+    fresh.save("t")  # nothing was read here
+    fresh.close()
+    loaded = make_rig(fake=TimedLlama(n_slots=2)).load("t")
+    assert sources(loaded) == dict.fromkeys("abcd", "payload")
+
+
 # While others speak
+
+
+class SlowCopies(TimedLlama):
+    """A step takes 40 ms, and so does copying a slot out."""
+
+    seconds = 0.04
+    copied: list[float]
+
+    def export(self, slot: int) -> bytes:
+        self.rig.now += self.seconds
+        self.copied.append(self.rig.now)
+        return super().export(slot)
+
+
+def test_a_line_waits_for_one_copy_and_no_second(make_rig: MakeRig) -> None:
+    fake = SlowCopies(mind=scripted("and so on ", end=False))
+    fake.copied = []
+    rig = make_rig(fake=fake, max_tokens=200, save_kv="yes")
+    for name in "abcd":
+        rig.spawn(name)
+        rig.talk(name, max_tokens=2)
+    rig.rest()
+    fake.copied.clear()
+    speaking = rig.say("a")
+    rig.steps(3)
+    save = rig.send(m.Save(id="s", slot="s"))
+    for _ in range(150):
+        if len(fake.copied) < 4:
+            rig.step()
+    assert (GAME, speaking) in rig.open
+    rig.until(save)
+    pauses = [late - early for early, late in pairwise(fake.copied)]
+    assert len(pauses) == 3
+    assert min(pauses) > LINE_TOKENS * SlowCopies.seconds
+
+
+def test_nobody_speaks_and_all_are_copied_at_once(make_rig: MakeRig) -> None:
+    fake = SlowCopies()
+    fake.copied = []
+    rig = make_rig(fake=fake, save_kv="yes")
+    for name in "abcd":
+        rig.spawn(name)
+    rig.rest()
+    fake.copied.clear()
+    rig.save("s")
+    assert max(late - early for early, late in pairwise(fake.copied)) < 2 * SlowCopies.seconds
 
 
 def test_a_save_leaves_out_an_unfinished_turn_and_does_not_disturb_it(make_rig: MakeRig) -> None:

@@ -20,7 +20,18 @@ from npc_engine.sidecar import Sidecar
 pytestmark = pytest.mark.model
 
 CARD = {"name": "Mara", "description": "Mara keeps an inn.", "first_mes": "*nods* Come in."}
-FLAGS = ("--window", "512", "--slots", "4", "--kv-type", "f16", "--flash-attn", "off")
+FLAGS = (
+    "--window",
+    "512",
+    "--slots",
+    "4",
+    "--kv-type",
+    "f16",
+    "--flash-attn",
+    "off",
+    "--save-kv",
+    "yes",
+)
 LONG = 100_000
 
 
