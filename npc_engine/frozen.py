@@ -28,6 +28,10 @@ log = logging.getLogger("npc_engine")
 MAX_TOKENS = 1 << 24
 MAX_COUNT = 1 << 53
 MAX_POS = (1 << 31) - 1  # llama.h: llama_pos is an int32_t; a recurrent state counts far
+MAX_TEXT = 1 << 20  # characters of one text; more than any window holds
+MAX_WAITING = 256  # events and lines that had not come in; of more, the newest
+MAX_KIND = 16
+MAX_WHY = 300  # characters
 MAX_MARKUP = 64  # tokens that open a turn; byte vocabularies take many
 
 Importance = Annotated[float, Meta(ge=0, le=1)]  # as `event` takes it
@@ -36,7 +40,7 @@ Importance = Annotated[float, Meta(ge=0, le=1)]  # as `event` takes it
 class SavedSegment(Struct, kw_only=True):
     """One segment. `start` and `n_cached` say where its cells are in the payload."""
 
-    kind: Kind
+    kind: Annotated[str, Meta(max_length=MAX_KIND)]  # a Kind; an error quotes a wrong one
     tokens: list[int]
     text: str
     turn: int
@@ -44,6 +48,9 @@ class SavedSegment(Struct, kw_only=True):
     importance: Importance
     start: int
     n_cached: int
+
+    def __post_init__(self) -> None:
+        self.kind = Kind(self.kind)
 
 
 class SavedNpc(Struct, kw_only=True):
@@ -170,12 +177,31 @@ def retell(
         n_pos=n_pos,
     )
     npc.turn = max(1, min((s.turn for s in saved.segments if not s.pinned), default=1))
-    for record in saved.segments:
-        npc.relive(record.kind, record.text, record.turn, record.importance, record.pinned)
+    _relive(npc, saved.segments)
     npc.turn = saved.turn
     _fit_pins(npc)
     _hear_again(npc, saved)
     return npc
+
+
+def _relive(npc: Npc, records: list[SavedSegment]) -> None:
+    """Tell a life anew. What it is too long for leaves seldom, so that a long one takes no longer.
+
+    A turn that is too long by itself is left out.
+    """
+    most = 2 * npc.ledger.window
+    lost = -1
+    for record in records:
+        if record.turn == lost:
+            continue
+        npc.relive(Kind(record.kind), record.text, record.turn, record.importance, record.pinned)
+        if npc.ledger.n_tokens > most:
+            npc.sequence.make_room(0, npc.turn)
+        if npc.ledger.n_tokens > most:
+            lost = record.turn
+            npc.sequence.drop(
+                [s for s in npc.ledger.segments if s.turn == lost and s.kind is not Kind.PERSONA]
+            )
 
 
 def _fit_pins(npc: Npc) -> None:
@@ -199,10 +225,10 @@ def _hear_again(npc: Npc, saved: SavedNpc) -> None:
         npc.sequence.make_room(0, npc.turn)
     if npc.ledger.n_tokens > npc.ledger.window:
         raise _invalid(f"{npc.ledger.n_tokens} tokens for a window of {npc.ledger.window}")
-    for text, importance in saved.events:
-        npc.perceive(text, importance)
-    for line in saved.heard:
-        npc.add_heard(clean(line), 0)
+    for text, importance in saved.events[-MAX_WAITING:]:
+        npc.perceive(text[:MAX_TEXT], importance)
+    for line in saved.heard[-MAX_WAITING:]:
+        npc.add_heard(clean(line[:MAX_TEXT]), 0)
 
 
 def _parse(state: dict[str, Any]) -> SavedNpc:
@@ -221,8 +247,10 @@ def _check_counts(saved: SavedNpc) -> None:
     counts = (saved.n_evicted, saved.n_renumbered, saved.look_interval, saved.next_look)
     if not all(0 <= count <= MAX_COUNT for count in counts):
         raise _invalid("a count out of range")
-    if len(saved.segments) > 2 * saved.window + MAX_MARKUP:
-        raise _invalid(f"{len(saved.segments)} segments for a window of {saved.window}")
+    # Beside each that has tokens there may be one that has none, as an empty reply.
+    n_tokens = min(saved.window, sum(len(s.tokens) for s in saved.segments))
+    if len(saved.segments) > 2 * n_tokens + MAX_MARKUP:
+        raise _invalid(f"{len(saved.segments)} segments of {n_tokens} tokens")
 
 
 def _check_order(saved: SavedNpc) -> None:
@@ -249,6 +277,8 @@ def _check_order(saved: SavedNpc) -> None:
 
 
 def _invalid(why: str) -> SnapshotError:
+    if len(why) > MAX_WHY:  # it may quote what stood in the file; what is wrong ends with the place
+        why = f"{why[: MAX_WHY // 2]} ... {why[-MAX_WHY // 2 :]}"
     return SnapshotError(
         f"The save holds no valid character: {why}.", "Load another save; this one is damaged."
     )
@@ -256,7 +286,12 @@ def _invalid(why: str) -> SnapshotError:
 
 def _segment(record: SavedSegment) -> Segment:
     return Segment(
-        record.kind, record.tokens, record.text, record.turn, record.pinned, record.importance
+        Kind(record.kind),
+        record.tokens,
+        record.text[:MAX_TEXT],
+        record.turn,
+        record.pinned,
+        record.importance,
     )
 
 

@@ -11,6 +11,7 @@ follow each other is `open_turn`'s. It knows no batch, no socket and no file.
 from collections.abc import Collection
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from itertools import takewhile
 
 from npc_engine.card import Card
 from npc_engine.config import Sampling
@@ -289,12 +290,15 @@ class Npc(OpenTurn):
     def relive(
         self, kind: Kind, text: str, turn: int, importance: float, pinned: bool = False
     ) -> None:
-        """Add a segment of an earlier life from its text alone, in this model's tokens."""
+        """Add a segment of an earlier life from its text alone, in this model's tokens.
+
+        Nothing leaves for it: whoever tells a whole life makes room once, at its end.
+        """
         if kind is Kind.PERSONA or kind is Kind.NOTE:
             return
         self.turn = turn
         if kind in (Kind.OPEN, Kind.EVENT, Kind.SAID):
-            self._open(0)
+            self._begin_line()
         if kind is Kind.CLOSE:
             self._add(kind, list(self.voice.close))
         elif kind is Kind.END:
@@ -303,7 +307,8 @@ class Npc(OpenTurn):
             text, _ = self.voice.fit(text, self._share(MESSAGE_SHARE))
             self._add(kind, self.voice.words(text), text, importance)
         if pinned:
-            self.ledger.pin(self._open_turn(), True)
+            tail = reversed(self.ledger.segments)
+            self.ledger.pin(list(takewhile(lambda s: s.turn == turn and not s.pinned, tail)), True)
 
     # -- what it says ----------------------------------------------------------------------
 
