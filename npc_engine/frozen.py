@@ -189,19 +189,21 @@ def _relive(npc: Npc, records: list[SavedSegment]) -> None:
 
     A turn that is too long by itself is left out.
     """
-    most = 2 * npc.ledger.window
-    lost = -1
+    window = npc.ledger.window
+    turn = lost = -1
     for record in records:
         if record.turn == lost:
             continue
-        npc.relive(Kind(record.kind), record.text, record.turn, record.importance, record.pinned)
-        if npc.ledger.n_tokens > most:
-            npc.sequence.make_room(0, npc.turn)
-        if npc.ledger.n_tokens > most:
-            lost = record.turn
-            npc.sequence.drop(
-                [s for s in npc.ledger.segments if s.turn == lost and s.kind is not Kind.PERSONA]
-            )
+        if record.turn != turn:
+            turn = record.turn
+            if npc.ledger.n_tokens > 2 * window:
+                _fit_pins(npc)
+                npc.sequence.make_room(0, turn)
+        npc.relive(Kind(record.kind), record.text, turn, record.importance, record.pinned)
+        if npc.ledger.n_tokens > 3 * window:
+            lost = turn
+            gone = [s for s in npc.ledger.segments if s.turn == lost and s.kind is not Kind.PERSONA]
+            npc.sequence.drop(gone)
 
 
 def _fit_pins(npc: Npc) -> None:
