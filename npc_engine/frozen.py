@@ -32,6 +32,7 @@ MAX_TEXT = 1 << 20  # characters of one text; more than any window holds
 MAX_WAITING = 256  # events and lines that had not come in; of more, the newest
 MAX_KIND = 16
 MAX_WHY = 300  # characters
+MAX_SEGMENTS = 6  # for each token: a turn of one word, where the template has no markup
 MAX_MARKUP = 64  # tokens that open a turn; byte vocabularies take many
 
 Importance = Annotated[float, Meta(ge=0, le=1)]  # as `event` takes it
@@ -249,9 +250,9 @@ def _check_counts(saved: SavedNpc) -> None:
     counts = (saved.n_evicted, saved.n_renumbered, saved.look_interval, saved.next_look)
     if not all(0 <= count <= MAX_COUNT for count in counts):
         raise _invalid("a count out of range")
-    # Beside each that has tokens there may be one that has none, as an empty reply.
-    n_tokens = min(saved.window, sum(len(s.tokens) for s in saved.segments))
-    if len(saved.segments) > 2 * n_tokens + MAX_MARKUP:
+    # Beside each that has tokens there may be some that have none, as an empty reply.
+    n_tokens = sum(len(s.tokens) for s in saved.segments)
+    if len(saved.segments) > min(2 * saved.window, MAX_SEGMENTS * n_tokens) + MAX_MARKUP:
         raise _invalid(f"{len(saved.segments)} segments of {n_tokens} tokens")
 
 

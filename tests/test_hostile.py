@@ -63,7 +63,7 @@ def test_true_files_are_taken_with_their_payload(victim: Victim, true: list[Save
 
 @pytest.mark.usefixtures("traced")
 def test_hostile_files(victim: Victim, true: list[Save]) -> None:
-    ends = attack(victim, true, 200, seed=1)
+    ends = attack(victim, true, 150, seed=1)
     assert len({kind for kind, _ in ends}) == len(MUTATORS)
     assert {end for _, end in ends} >= {"bad_snapshot", "tokens", "payload"}
 
@@ -162,7 +162,7 @@ def costly(save: Save, change: dict[str, Any], vocab: str) -> bytes:
 @pytest.mark.parametrize("text", [WIDE, ASCII], ids=["wide", "ascii"])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_huge_text(victim: Victim, true: list[Save], place: str, text: str) -> None:
-    for vocab in ("fake-vocab", "another"):
+    for vocab in ("fake-vocab", "another") if text is WIDE else ("fake-vocab",):
         victim.take(costly(true[0], PLACES[place](text), vocab))
         assert victim.n_extra < MOST_BYTES
 
@@ -181,8 +181,8 @@ def reckoned(value: Any) -> int:
 def test_what_a_state_takes_is_what_was_reckoned(
     victim: Victim, true: list[Save], shape: str
 ) -> None:
-    """A tenth of the largest one, so that it is quick: what it takes grows with it."""
-    change = COSTLY[shape](1_000)
+    """A small one, so that it is quick: what it takes grows with it."""
+    change = COSTLY[shape](600)
     most = reckoned(change) * MOST_BYTES / MAX_STATE_COST
     for vocab in ("fake-vocab", "another"):
         victim.take(costly(true[0], change, vocab))
@@ -194,4 +194,4 @@ def test_a_long_life_takes_no_time_that_grows_with_its_square(
     victim: Victim, true: list[Save], shape: str
 ) -> None:
     for vocab in ("fake-vocab", "another"):
-        victim.take(costly(true[0], COSTLY[shape](12_000), vocab))
+        victim.take(costly(true[0], COSTLY[shape](8_000), vocab))
