@@ -9,6 +9,8 @@ __all__ = ["CUT_SHORT", "MAX_DEPTH", "measure", "open_object"]
 
 MAX_DEPTH = 128
 ITEM_COST = 100  # bytes for each object, text aside; a map of one pair is three objects
+NEST_COST = 160  # for a map or an array: the reader may make a copy of it
+PIECE = 1 << 16  # bytes that are looked at together
 CUT_SHORT = "it is cut short"
 
 
@@ -70,14 +72,19 @@ def measure(data: bytes, at: int, max_cost: int) -> int:
         if kind in ("array", "map"):
             to_come.append(n if kind == "array" else 2 * n)
             in_map.append(kind == "map")
+            cost += NEST_COST
         else:
             # A character beyond the basic plane makes a text take four bytes for every character.
-            wide = kind == "str" and not data[at : at + n].isascii()
-            cost += 4 * n if wide else n
+            wide = kind == "str" and not _is_ascii(data, at, at + n)
+            cost += ITEM_COST + (4 * n if wide else n)
             at += n
-        cost += ITEM_COST
         _check(at <= len(data), len(to_come), cost, max_cost)
     return at
+
+
+def _is_ascii(data: bytes, first: int, end: int) -> bool:
+    """Whether data[first:end] is, without a copy of more than a piece of it."""
+    return all(data[at : min(at + PIECE, end)].isascii() for at in range(first, end, PIECE))
 
 
 def _check(is_whole: bool, depth: int, cost: int, max_cost: int) -> None:

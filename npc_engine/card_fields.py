@@ -28,12 +28,14 @@ __all__ = [
 
 MAX_NAME = 200  # characters
 MAX_TEXT = 64 * 1024  # UTF-8 bytes of one field, and of a whole persona
+MAX_RAW = 1 << 20  # characters of a text that is cleaned first: line ends and the like may go
 MAX_DEPTH = 64  # maps and lists inside each other
 
 
 def unwrap(data: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """Return a card's fields and the keys beside them. Raises CardError."""
-    whole = str(data.get("spec")).startswith("chara_card")
+    spec = data.get("spec")
+    whole = isinstance(spec, str) and spec.startswith("chara_card")
     if not whole and ("data" not in data or "name" in data):
         return data, {}  # flat; a `data` or `spec` in it is some game's own key
     inner = data.get("data")
@@ -50,6 +52,8 @@ def checked_text(key: str, value: object) -> str:
         raise CardError(
             f"`{key}` must be text, and this is {describe(value)}.", "Write it as one text."
         )
+    if len(value) > MAX_RAW:  # cleaning, and counting bytes, makes copies
+        raise _too_long(key, len(value), "characters")
     return within_limit(key, cleaned(value))
 
 
@@ -65,7 +69,7 @@ def checked_list(key: str, value: object) -> tuple[str, ...]:
 
 def checked_name(key: str, value: str) -> str:
     """Return a name on one line. Raises CardError when it is over MAX_NAME."""
-    name = one_line(value)
+    name = one_line(value) if len(value) <= MAX_RAW else value
     if len(name) > MAX_NAME:
         raise CardError(
             f"`{key}` has {len(name)} characters: {reprlib.repr(name)}.",
@@ -136,11 +140,15 @@ def within_limit(key: str, text: str) -> str:
     """Return `text`, or raise CardError when it is over MAX_TEXT."""
     size = len(text.encode())
     if size > MAX_TEXT:
-        raise CardError(
-            f"`{key}` has {size} bytes, over the limit of {MAX_TEXT}.",
-            "Shorten it: a persona works best under 300 words.",
-        )
+        raise _too_long(key, size, "bytes")
     return text
+
+
+def _too_long(key: str, n: int, what: str) -> CardError:
+    return CardError(
+        f"`{key}` has {n} {what}, over the limit of {MAX_TEXT} bytes.",
+        "Shorten it: a persona works best under 300 words.",
+    )
 
 
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")

@@ -6,6 +6,7 @@ beyond the mapping that `tomllib` yields. Unknown names and wrong values raise C
 
 import dataclasses
 import difflib
+import reprlib
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -43,6 +44,9 @@ N_RECENT = 256
 LOG_LEVELS = {"trace": 5, "debug": 10, "info": 20, "warning": 30, "error": 40}
 """Names, and their numbers in `logging`. `trace` adds llama.cpp's own lines, of every tensor."""
 
+MAX_QUOTED = 200
+"""Characters of a bad value that an error repeats; a name longer than that is like no other."""
+
 MAX_STOPS, MAX_STOP_CHARS = 64, 256  # each token of a reply is held against all of them
 
 Parse = Callable[[str, object], Any]
@@ -67,12 +71,19 @@ def _number(
         if isinstance(number, bool) or not isinstance(number, kinds):
             what = "a whole number" if kind is int else "a number"
             what = f"auto, or {what}" if auto else what
-            raise ConfigError(f"{name} is {value!r}.", f"Give {what} {bounds}.")
+            raise ConfigError(f"{name} is {_quote(value)}.", f"Give {what} {bounds}.")
         if not low <= number <= high:
-            raise ConfigError(f"{name} is {value!r}.", f"It must be {bounds}.")
+            raise ConfigError(f"{name} is {_quote(value)}.", f"It must be {bounds}.")
         return kind(number)
 
     return parse
+
+
+def _quote(value: object) -> str:
+    """Return what a value looks like, shortened: it may be a megabyte that came over the wire."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = MAX_QUOTED
+    return short.repr(value)
 
 
 def _as_written(kind: type[int] | type[float], value: object) -> object:
@@ -100,14 +111,16 @@ def _or_none(parse: Parse) -> Parse:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or "\0" in value:
-        raise ConfigError(f"{name} is {value!r}.", "Give a text.")
+        raise ConfigError(f"{name} is {_quote(value)}.", "Give a text.")
     return value
 
 
 def _choice(*allowed: str) -> Parse:
     def parse(name: str, value: object) -> str:
         if value not in allowed:
-            raise ConfigError(f"{name} is {value!r}.", f"It must be one of {', '.join(allowed)}.")
+            raise ConfigError(
+                f"{name} is {_quote(value)}.", f"It must be one of {', '.join(allowed)}."
+            )
         return str(value)
 
     return parse
@@ -115,13 +128,13 @@ def _choice(*allowed: str) -> Parse:
 
 def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise ConfigError(f"{name} is {value!r}.", "It must be true or false.")
+        raise ConfigError(f"{name} is {_quote(value)}.", "It must be true or false.")
     return value
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
-        raise ConfigError(f"{name} is {value!r}.", "Give a list of texts.")
+        raise ConfigError(f"{name} is {_quote(value)}.", "Give a list of texts.")
     longest = max(map(len, value), default=0)
     if len(value) > MAX_STOPS or longest > MAX_STOP_CHARS:
         raise ConfigError(
@@ -142,9 +155,9 @@ def _build(cls: type[Any], values: Mapping[str, object], unknown: str) -> Any:
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name not in fields:
-            close = difflib.get_close_matches(name, fields, n=1)
+            close = difflib.get_close_matches(name[:MAX_QUOTED], fields, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(fields)}."
-            raise ConfigError(f"{unknown} {key!r}.", hint)
+            raise ConfigError(f"{unknown} {_quote(key)}.", hint)
         parsed[name] = fields[name].metadata["parse"](name, value)
     return cls(**parsed)
 

@@ -33,6 +33,11 @@ log = logging.getLogger("npc_engine")
 MAX_TOKENS = 1 << 24
 MAX_COUNT = 1 << 53
 MAX_POS = (1 << 31) - 1  # llama.h: llama_pos is an int32_t; a recurrent state counts far
+MAX_TEXT = 1 << 20  # characters of one text; more than any window holds
+MAX_WAITING = 256  # events and lines that had not come in; of more, the newest
+MAX_KIND = 16
+MAX_WHY = 300  # characters
+MAX_SEGMENTS = 6  # for each token: a turn of one word, where the template has no markup
 MAX_MARKUP = 64  # tokens that open a turn; byte vocabularies take many
 
 Importance = Annotated[float, Meta(ge=0, le=1)]  # as `event` takes it
@@ -46,7 +51,7 @@ class SavedSegment(Struct, kw_only=True, omit_defaults=True):
     Since 1.1: `speaker`, where that is known, and `expires_s` of an event in the open turn.
     """
 
-    kind: Kind
+    kind: Annotated[str, Meta(max_length=MAX_KIND)]  # a Kind; an error quotes a wrong one
     tokens: list[int]
     text: str
     turn: int
@@ -56,6 +61,9 @@ class SavedSegment(Struct, kw_only=True, omit_defaults=True):
     n_cached: int
     speaker: str = ""
     expires_s: Left = None
+
+    def __post_init__(self) -> None:
+        self.kind = Kind(self.kind)
 
 
 class SavedNpc(Struct, kw_only=True):
@@ -194,13 +202,7 @@ def retell(
         n_pos=n_pos,
     )
     npc.turn = max(1, min((s.turn for s in saved.segments if not s.pinned), default=1))
-    told: list[Segment | None] = []
-    for record in saved.segments:
-        told.append(None)
-        if npc.relive(record.kind, record.text, record.turn, record.importance, record.pinned):
-            segment = npc.ledger.segments[-1]
-            segment.speaker, segment.expires = record.speaker, _end(record.expires_s, now)
-            told[-1] = segment
+    told = _relive(npc, saved.segments, now)
     npc.turn = saved.turn
     _keep_unknown(npc, state, told)
     _fit_pins(npc)
@@ -212,6 +214,34 @@ def _keep_unknown(npc: Npc, state: dict[str, Any], segments: Seq[Segment | None]
     keys, of_segments = SavedNpc.__struct_fields__, SavedSegment.__struct_fields__
     of_each = [unknown(record, of_segments) for record in state["segments"]]
     keep_unknown(npc, unknown(state, keys), zip(segments, of_each, strict=True))
+
+
+def _relive(npc: Npc, records: list[SavedSegment], now: float) -> list[Segment | None]:
+    """Tell a life anew. What it is too long for leaves seldom, so that a long one takes no longer.
+
+    A turn that is too long by itself is left out. Returns what became of each record.
+    """
+    window = npc.ledger.window
+    turn = lost = -1
+    told: list[Segment | None] = []
+    for record in records:
+        told.append(None)
+        if record.turn == lost:
+            continue
+        if record.turn != turn:
+            turn = record.turn
+            if npc.ledger.n_tokens > 2 * window:
+                _fit_pins(npc)
+                npc.sequence.make_room(0, turn)
+        if npc.relive(Kind(record.kind), record.text, turn, record.importance, record.pinned):
+            segment = npc.ledger.segments[-1]
+            segment.speaker, segment.expires = record.speaker, _end(record.expires_s, now)
+            told[-1] = segment
+        if npc.ledger.n_tokens > 3 * window:
+            lost = turn
+            gone = [s for s in npc.ledger.segments if s.turn == lost and s.kind is not Kind.PERSONA]
+            npc.sequence.drop(gone)
+    return told
 
 
 def _fit_pins(npc: Npc) -> None:
@@ -240,10 +270,11 @@ def _hear_again(npc: Npc, saved: SavedNpc, now: float) -> None:
     if npc.ledger.n_tokens > npc.ledger.window:
         raise _invalid(f"{npc.ledger.n_tokens} tokens for a window of {npc.ledger.window}")
     seconds = chain(saved.events_expire_s, repeat(None))  # before 1.1 there are none
-    for (text, importance), left in zip(saved.events, seconds, strict=False):
-        npc.perceive(text, importance, _end(left, now))
-    for line in saved.heard:
-        npc.add_heard(clean(line), 0)
+    waiting = list(zip(saved.events, seconds, strict=False))
+    for (text, importance), left in waiting[-MAX_WAITING:]:
+        npc.perceive(text[:MAX_TEXT], importance, _end(left, now))
+    for line in saved.heard[-MAX_WAITING:]:
+        npc.add_heard(clean(line[:MAX_TEXT]), 0)
 
 
 def _parse(state: dict[str, Any]) -> SavedNpc:
@@ -262,8 +293,10 @@ def _check_counts(saved: SavedNpc) -> None:
     counts = (saved.n_evicted, saved.n_renumbered, saved.look_interval, saved.next_look)
     if not all(0 <= count <= MAX_COUNT for count in counts):
         raise _invalid("a count out of range")
-    if len(saved.segments) > 2 * saved.window + MAX_MARKUP:
-        raise _invalid(f"{len(saved.segments)} segments for a window of {saved.window}")
+    # Beside each that has tokens there may be some that have none, as an empty reply.
+    n_tokens = sum(len(s.tokens) for s in saved.segments)
+    if len(saved.segments) > min(2 * saved.window, MAX_SEGMENTS * n_tokens) + MAX_MARKUP:
+        raise _invalid(f"{len(saved.segments)} segments of {n_tokens} tokens")
 
 
 def _check_order(saved: SavedNpc) -> None:
@@ -290,6 +323,8 @@ def _check_order(saved: SavedNpc) -> None:
 
 
 def _invalid(why: str) -> SnapshotError:
+    if len(why) > MAX_WHY:  # it may quote what stood in the file; what is wrong ends with the place
+        why = f"{why[: MAX_WHY // 2]} ... {why[-MAX_WHY // 2 :]}"
     return SnapshotError(
         f"The save holds no valid character: {why}.", "Load another save; this one is damaged."
     )
@@ -297,9 +332,9 @@ def _invalid(why: str) -> SnapshotError:
 
 def _segment(record: SavedSegment, now: float) -> Segment:
     return Segment(
-        record.kind,
+        Kind(record.kind),
         record.tokens,
-        record.text,
+        record.text[:MAX_TEXT],
         record.turn,
         record.pinned,
         record.importance,

@@ -6,11 +6,9 @@ the limits of a file, so that whoever was loaded can be saved. It knows no file 
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
-import msgspec
-
-from npc_engine.bounds import measure
 from npc_engine.ledger import Segment
 from npc_engine.npc import Npc
 
@@ -21,7 +19,8 @@ log = logging.getLogger("npc_engine")
 HEADER_KEYS = ("format", "npc", "engine", "llama", "fingerprint", "vocab", "layout", "loras")
 """The keys of a header that belong to this version: whoever saves writes them anew."""
 
-# Bytes of memory, as `measure` reckons it.
+# Bytes of memory.
+OBJECT_COST = 100
 MAX_COST = 1 << 20
 MAX_HEADER_COST = 1 << 16
 
@@ -49,9 +48,22 @@ def keep_unknown(
 
 
 def _is_small(name: str, extra: Any, max_cost: int) -> bool:
-    try:
-        measure(msgspec.msgpack.encode(extra), 0, max_cost)
-    except ValueError:
-        log.warning("%r: what a newer version has saved with it is too much to be kept.", name)
-        return False
-    return True
+    if _cost(extra, max_cost) <= max_cost:
+        return True
+    log.warning("%r: what a newer version has saved with it is too much to be kept.", name)
+    return False
+
+
+def _cost(value: Any, enough: int) -> int:
+    """Reckon what a record takes in memory, about; looks no further when it is `enough`."""
+    cost, todo = 0, [value]
+    while todo and cost <= enough:
+        value = todo.pop()
+        cost += OBJECT_COST
+        if isinstance(value, str | bytes):
+            cost += len(value) * (1 if isinstance(value, bytes) or value.isascii() else 4)
+        elif isinstance(value, dict | list):
+            cost += len(value) * OBJECT_COST
+            if cost <= enough:
+                todo += chain(value, value.values()) if isinstance(value, dict) else value
+    return cost

@@ -11,6 +11,7 @@ follow each other is `open_turn`'s. It knows no batch, no socket and no file.
 from collections.abc import Collection
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from npc_engine.card import Card
@@ -300,13 +301,14 @@ class Npc(OpenTurn):
     ) -> bool:
         """Add a segment of an earlier life from its text alone, in this model's tokens.
 
-        Returns whether it is the last one now: the persona, an opener and notes are not told so.
+        Nothing leaves for it: whoever tells a whole life makes room once, at its end. Returns
+        whether it is the last one now: the persona, an opener and notes are not told so.
         """
         if kind is Kind.PERSONA or kind is Kind.NOTE:
             return False
         self.turn = turn
         if kind in (Kind.OPEN, Kind.EVENT, Kind.SAID):
-            self._open(0)
+            self._begin_line()
         if kind is Kind.CLOSE:
             self._add(kind, list(self.voice.close))
         elif kind is Kind.END:
@@ -315,7 +317,8 @@ class Npc(OpenTurn):
             text, _ = self.voice.fit(text, self._share(MESSAGE_SHARE))
             self._add(kind, self.voice.words(text), text, importance)
         if pinned:
-            self.ledger.pin(self._open_turn(), True)
+            tail = reversed(self.ledger.segments)
+            self.ledger.pin(list(takewhile(lambda s: s.turn == turn and not s.pinned, tail)), True)
         return kind is not Kind.OPEN
 
     # -- what it says ----------------------------------------------------------------------

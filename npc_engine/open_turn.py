@@ -46,8 +46,12 @@ class OpenTurn:
     def _open(self, n_more: int) -> None:
         """Make room for `n_more` tokens in an open user turn."""
         self.sequence.make_room(n_more + len(self.voice.open) + len(self._line_end()), self.turn)
+        self._begin_line()
+
+    def _begin_line(self) -> None:
+        """Begin a line of the user turn, which is opened if need be."""
         self._end_line()
-        if not self._open_turn() and self.ledger.wants_opener:
+        if not self._is_open and self.ledger.wants_opener:
             self._add(Kind.OPEN, list(self.voice.open))
 
     def _line_end(self) -> list[int]:
@@ -62,6 +66,11 @@ class OpenTurn:
             self.ledger.append_token(token)
         if end:
             self.ledger.segments[-1].text += "\n"
+
+    @property
+    def _is_open(self) -> bool:
+        tail = self.ledger.segments[-1]
+        return tail.turn == self.turn and tail.kind is not Kind.PERSONA
 
     def _open_turn(self) -> list[Segment]:
         found = []

@@ -59,11 +59,17 @@ def release(npc: Npc) -> list[int]:
 
     Returns their numbers.
     """
+    turns: dict[int, list[Segment]] = {}
+    for segment in _pins(npc):
+        turns.setdefault(segment.turn, []).append(segment)
+    n_over = sum(map(_n_tokens, turns.values())) - budget(npc)
     released = []
-    while (pins := _pins(npc)) and _n_tokens(pins) > budget(npc):
-        oldest = pins[0].turn
-        npc.ledger.pin([s for s in pins if s.turn == oldest], False)
-        released.append(oldest)
+    for turn, segments in turns.items():
+        if n_over <= 0:
+            break
+        npc.ledger.pin(segments, False)
+        n_over -= _n_tokens(segments)
+        released.append(turn)
     return released
 
 

@@ -151,7 +151,7 @@ def words(saved: SavedNpc) -> Iterator[str]:
         if segment.turn != turn:
             turn = segment.turn
             yield _head(segment, is_open=turn == saved.turn)
-        mark = MARKS.get(segment.kind, f"{name}: " if segment.kind is Kind.REPLY else "  ")
+        mark = MARKS.get(Kind(segment.kind), f"{name}: " if segment.kind is Kind.REPLY else "  ")
         yield from _rows(mark, segment.text)
     waiting = [*(event[0] for event in saved.events), *saved.heard]
     if waiting:

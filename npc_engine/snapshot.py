@@ -36,7 +36,7 @@ FORMAT = (1, 1)
 MAGIC = b"\x89NPC\r\n\x1a\n"  # not text, and broken by any transfer that mends line ends
 CHUNK_BYTES = 1 << 20
 MAX_FILE_BYTES = 8 << 30
-MAX_STATE_COST = 64 << 20  # bytes of memory, as `measure` reckons it
+MAX_STATE_COST = 48 << 20  # bytes of memory, as `measure` reckons it
 MAX_PART_COST = 1 << 20  # of the header, the seal and the trailer each
 
 _HMAC_USE = b"npc-engine snapshot payload 1\n"  # so that no other use of the key can stand in

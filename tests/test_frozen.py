@@ -142,6 +142,19 @@ def test_retold_it_has_the_same_texts(tmp_path: Path) -> None:
     live(npc, tmp_path)
 
 
+def test_a_turn_too_long_for_the_window_is_not_retold(tmp_path: Path) -> None:
+    state = copy.deepcopy(saved()[0])
+    persona, opener, *_ = state["segments"]
+    reply = {**opener, "kind": "reply", "text": "Much to say. " * 5}
+    last = {**opener, "turn": 2}
+    told = [persona, {**opener, "turn": 1}, *[{**reply, "turn": 1}] * 30]
+    told += [{**last, "kind": "said", "text": "Short?"}, {**last, "kind": "close"}]
+    npc = retold({**state, "segments": told, "events": [], "turn": 3}, FakeLlama())
+    assert {s.turn for s in npc.ledger.segments} == {0, 2}
+    assert "Short?" in [s.text for s in npc.ledger.segments]
+    live(npc, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
