@@ -9,9 +9,10 @@ saved again.
 """
 
 import logging
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
-from itertools import chain, repeat
-from typing import Annotated, Any
+from itertools import accumulate, chain, repeat
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -30,11 +31,14 @@ __all__ = ["freeze", "retell", "thaw"]
 
 log = logging.getLogger("npc_engine")
 
+T = TypeVar("T")
+
 MAX_TOKENS = 1 << 24
 MAX_COUNT = 1 << 53
 MAX_POS = (1 << 31) - 1  # llama.h: llama_pos is an int32_t; a recurrent state counts far
 MAX_TEXT = 1 << 20  # characters of one text; more than any window holds
 MAX_WAITING = 256  # events and lines that had not come in; of more, the newest
+MOST_CHARS = 1 << 21  # of all events that wait, and of all lines: a state has room for them
 MAX_KIND = 16
 MAX_WHY = 300  # characters
 MAX_SEGMENTS = 6  # for each token: a turn of one word, where the template has no markup
@@ -94,6 +98,7 @@ def freeze(
     others that wait, too; `now`: the engine's clock. A line being spoken, and what the player said
     to cause it, is left out: it will be as if not yet said.
     """
+    events = _newest(events, lambda event: event[0])
     stable = npc.settled()
     tail = Ledger(0, 0, segments=stable).next_pos
     holes = [*npc.sequence.holes, (tail, -1)]
@@ -109,7 +114,7 @@ def freeze(
         holes=holes,
         events=[(text, importance) for text, importance, _ in events],
         events_expire_s=[left for _, _, left in events],
-        heard=list(heard),
+        heard=_newest(heard, lambda line: line),
         look_interval=npc.drift.interval if npc.drift else 0,
         next_look=npc.drift.next_look if npc.drift else 0,
     )
@@ -117,6 +122,13 @@ def freeze(
     for segment, record in zip(stable, saved["segments"], strict=True):
         record.update(segment.extra or {})
     return {**npc.extra, **saved}
+
+
+def _newest(waiting: Seq[T], text_of: Callable[[T], str]) -> list[T]:
+    """Return as many of the newest as a load takes: what waits must not make a save fail."""
+    n_chars = accumulate(len(text_of(one)) for one in reversed(waiting))
+    n = sum(1 for total in n_chars if total <= MOST_CHARS)
+    return list(waiting[len(waiting) - min(n, MAX_WAITING) :])
 
 
 def _saved(s: Segment, now: float, is_open: bool) -> SavedSegment:

@@ -12,6 +12,7 @@ from npc_engine import messages as m
 from npc_engine.errors import SnapshotError
 from npc_engine.installation import installation_key
 from npc_engine.lean import MOST_READING_S
+from npc_engine.ledger import Kind
 from npc_engine.saving import LINE_TOKENS, POLL_S
 from npc_engine.snapshot import decode
 from npc_engine.store import Store
@@ -864,3 +865,17 @@ def test_what_is_loaded_behind_a_save_is_read_without_a_further_message(tmp_path
     assert not rig.open
     assert rig["mara"].npc.sequence.n_pending == 0
     rig.close()
+
+
+def test_a_flood_of_huge_events_does_not_make_a_save_fail(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    rig.spawn("mara")
+    rig.rest()
+    rig.say("mara", "Well?", max_tokens=200)
+    for i in range(60):
+        rig.event(f"{i} " + "\u00e9" * 500_000)
+    assert isinstance(rig.save("s"), m.Saved)
+    fresh = make_rig()
+    assert isinstance(fresh.load("s"), m.Loaded)
+    told = [s.text for s in fresh["mara"].npc.ledger.segments if s.kind is Kind.EVENT]
+    assert told and told[-1].startswith("*59 ")
