@@ -30,7 +30,7 @@ from npc_engine.messages import (
 from npc_engine.npc import USER, Npc
 from npc_engine.scheduler import Claim, Priority
 from npc_engine.speaking import Speaking
-from npc_engine.unread import NEVER, Flood, Unread
+from npc_engine.unread import Flood, Unread
 
 __all__ = ["Character", "Mouth", "Send", "Why"]
 
@@ -54,6 +54,7 @@ class Character:
     """An Npc with its inbox. `send` takes replies; `clock` gives seconds.
 
     `max_tokens`: of a reply. `max_events` unread ones are kept; `flood` counts those that are not.
+    `n_changes` counts whenever what a save holds of it may have changed, but not each token.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Character:
         self._send = send
         self._clock = clock
         self._max_tokens = max_tokens
+        self.n_changes = 0
 
     @property
     def wants(self) -> bool:
@@ -95,6 +97,7 @@ class Character:
     def take(self, client: bytes, request: Heard, order: int, max_queue: int) -> None:
         """Put a request into the inbox. Raises Busy when too many that want an answer wait."""
         self.inbox.put(Waiting(client, request, self._clock(), order), max_queue)
+        self.n_changes += 1
         self.claim.asleep = False
 
     def attend(self, order: int) -> None:
@@ -107,8 +110,9 @@ class Character:
         """Serve the inbox in order, up to the next line that it has to answer."""
         self.claim.watched = self.npc.wants_to_look
         self.claim.listening = self.ears is not None
-        if self.speaking is None and self._unread.next_end < NEVER:
+        if self.speaking is None and self._unread.next_end <= self._clock():
             self._unread.expire(self._clock())
+            self.n_changes += 1
         while self.inbox and self.speaking is None:
             self._serve_next()
 
@@ -121,6 +125,7 @@ class Character:
 
     def _serve_next(self) -> None:
         waiting = self.inbox.take_first()
+        self.n_changes += 1
         try:
             self._serve(waiting)
         except NpcError as error:
@@ -223,6 +228,7 @@ class Character:
         """Take in what it would say next, behind all it has read, in a pause."""
         if self.npc.drift is not None:
             self.npc.drift.look(logits)
+            self.n_changes += 1
 
     def speak(self, row: int) -> None:
         """Sample the next token from a row of the last batch, and stream what it completes."""
@@ -263,6 +269,7 @@ class Character:
 
     def _end_turn(self, speaking: Speaking, text: str, n_bytes: int, interrupted: bool) -> None:
         """Close the turn behind a reply that has its answer: a failure here is only logged."""
+        self.n_changes += 1
         try:
             self.npc.finish(text, n_bytes, interrupted)
         except Exception:
@@ -301,6 +308,7 @@ class Character:
         if text == said.detokenizer.text:
             return True
         self._said = None
+        self.n_changes += 1
         if not self.npc.cut_back(said.turn, text, said.n_bytes(text)):
             return False
         if self.ears is not None:

@@ -95,6 +95,16 @@ def _or_none(parse: Parse) -> Parse:
     return parse_none
 
 
+def _off_or(parse: Parse) -> Parse:
+    """Let 0 stand for itself."""
+
+    def parse_off(name: str, value: object) -> Any:
+        off = not isinstance(value, bool) and _as_written(float, value) == 0
+        return 0.0 if off else parse(name, value)
+
+    return parse_off
+
+
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise ConfigError(f"{name} is {value!r}.", "Give a text.")
@@ -251,6 +261,12 @@ class Settings:
         "FILE",
     )
     saves: str = _setting("saves", _text, "folder of the save slots", "DIR")
+    autosave: float = _setting(
+        0.0,
+        _off_or(_written(float, 5, 86_400)),
+        "journal everybody into the slot `autosave`, and fold the journals this often (0 = off)",
+        "SECONDS",
+    )
     token: str = _setting("", _text, "per-launch secret that clients must say hello with", "TOKEN")
     token_stdin: bool = _setting(False, _flag, "read the token from the first line of stdin")
     exit_on_stdin_eof: bool = _setting(

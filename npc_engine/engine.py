@@ -105,6 +105,7 @@ class Engine(Verbs):
             self._post_reply,
             clock,
             thread=self._files,
+            autosave=self.settings.autosave,
         )
         self._clock = clock
         self._started = clock()
@@ -346,6 +347,7 @@ class Engine(Verbs):
             "n_decoded": self._n_decoded,
             "n_prefilled": self._n_prefilled,
             **self._governor.stats(),
+            **self._saving.stats(),
             "layout": about["layout"],
             "model_bytes": about["model_bytes"],
             "kv_bytes": about["kv_bytes"],

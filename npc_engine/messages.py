@@ -186,10 +186,11 @@ class Unpin(Request, tag="unpin"):
 
 
 class Save(Request, tag="save"):
-    """Save characters into a slot."""
+    """Save characters into a slot; with `journal`, also what happens to them from then on."""
 
     slot: Name
     npcs: list[Name] | None = None
+    mode: Literal["full", "journal"] = "full"
 
 
 class Load(Request, tag="load"):

@@ -56,6 +56,7 @@ class Stage:
     """All characters by name. `send` takes replies, `clock` gives seconds.
 
     `run` does a job on the thread that writes files; without it they are written at once.
+    `n_added` counts all who have ever come.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Stage:
         self.settings = settings
         self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
         self.characters: dict[str, Character] = {}
+        self.n_added = 0
         self.beginnings = Beginnings(
             voice.world_tokens, n_cells=room.n_cells, trims=not room.keeps_states
         )
@@ -125,6 +127,7 @@ class Stage:
     def add(self, npc: Npc) -> None:
         """Put a character on the stage, in the place of one of the same name."""
         self.remove(npc.name)
+        self.n_added += 1
         self.characters[npc.name] = Character(
             npc,
             self.room,

@@ -89,9 +89,9 @@ def test_merge_into_nothing_and_merge_twice(root: Path) -> None:
 
 
 def test_merge_keeps_what_it_does_not_know(root: Path) -> None:
-    (root / "tavern" / "mara.journal").write_bytes(b"later")
+    (root / "tavern" / "notes.txt").write_bytes(b"later")
     Store(root, KEY).write("tavern", files(NEW), merge=True)
-    assert (root / "tavern" / "mara.journal").read_bytes() == b"later"
+    assert (root / "tavern" / "notes.txt").read_bytes() == b"later"
 
 
 def test_files_may_be_made_while_writing(root: Path) -> None:
