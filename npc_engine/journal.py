@@ -70,6 +70,8 @@ def replay(snapshot: Snapshot, data: bytes) -> Snapshot:
 
     Raises nothing: what is no journal of this snapshot is left out.
     """
+    if not data:  # its first write has failed
+        return snapshot
     try:
         at, check = _read_head(data, snapshot.header)
     except ValueError as e:

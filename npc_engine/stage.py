@@ -102,7 +102,11 @@ class Stage:
         """
         if any(c.speaking or c.waiting(m.Say) for c in self.characters.values()):
             return False
-        return any(c.npc.sequence.tidy() for c in self.characters.values())
+        for character in self.characters.values():
+            if character.npc.sequence.tidy():
+                character.n_changes += 1
+                return True
+        return False
 
     def claims(self) -> list[Claim]:
         """Serve every inbox, seat who needs it, and return the claims of all who sit."""
