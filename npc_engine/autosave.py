@@ -8,6 +8,7 @@ What an engine before this one left in the slot is copied to another one first: 
 anew and forgets to restore has it still.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,6 +17,8 @@ from npc_engine.messages import Error, Reply
 from npc_engine.stage import Stage
 
 __all__ = ["AUTOSAVE", "BEFORE", "Autosave"]
+
+log = logging.getLogger("npc_engine")
 
 AUTOSAVE = "autosave"
 BEFORE = "autosave-before"
@@ -33,7 +36,10 @@ class _Store(Protocol):
 
 
 class Autosave:
-    """Saves the characters of a stage every `seconds`, never at 0. `save` answers at its end."""
+    """Saves the characters of a stage every `seconds`, never at 0. `save` answers at its end.
+
+    `error`: why the last one has failed, if it has.
+    """
 
     def __init__(
         self,
@@ -43,6 +49,7 @@ class Autosave:
         save: Save,
         clock: Callable[[], float],
     ) -> None:
+        self.error = ""
         self._seconds = seconds
         self._stage = stage
         self._journaling = journaling
@@ -107,10 +114,13 @@ class Autosave:
         def note(reply: Reply) -> None:
             self._is_saving = False
             if isinstance(reply, Error):
+                if not self.error:
+                    log.warning("The autosave has failed, and is tried again. %s", reply.message)
+                self.error = reply.message
                 self._retry_at = self._clock() + self._retry_s
                 self._retry_s = min(2 * self._retry_s, MAX_RETRY_S)
             else:
-                self._n_added, self._retry_s = n_added, RETRY_S
+                self._n_added, self._retry_s, self.error = n_added, RETRY_S, ""
 
         self._is_saving = True
         self._fold_at = self._clock() + self._seconds

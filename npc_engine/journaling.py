@@ -25,7 +25,7 @@ log = logging.getLogger("npc_engine")
 
 LOOK_S = 0.5  # from a change to its record, at most, where no turn ends before
 RETRY_S, MAX_RETRY_S = 1.0, 30.0  # after a failed write
-FOLD_BYTES = 2 << 20  # half of what a journal may have: it grows on while it is folded
+FOLD_BYTES = 256 << 10  # a load takes a tenth of a second for it; a journal may have far more
 
 Witness = tuple[Character, int]
 """A character, and its `n_changes` when it was frozen for a snapshot."""
@@ -250,10 +250,15 @@ class Journaling:
         """Whether the writing thread has something to tell before long."""
         return any(self._n_under_way.values())
 
-    def stats(self) -> dict[str, Any]:
-        """Return figures for `stats`. `journal_error`: why one cannot be written just now."""
-        names = {name for _, name in self._follows}
-        return {"n_journaled": len(names), "journal_error": next(iter(self._errors.values()), "")}
+    @property
+    def error(self) -> str:
+        """Why a journal cannot be written just now, if so."""
+        return next(iter(self._errors.values()), "")
+
+    @property
+    def n_journaled(self) -> int:
+        """How many characters are."""
+        return len({name for _, name in self._follows})
 
 
 def _append(journals: Journals, slot: str, name: str, state: dict[str, Any]) -> Outcome:

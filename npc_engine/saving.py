@@ -280,7 +280,8 @@ class Saving:
 
     def stats(self) -> dict[str, Any]:
         """Return figures for `stats`."""
-        return self._journaling.stats()
+        error = self._journaling.error or self._autosave.error
+        return {"n_journaled": self._journaling.n_journaled, "journal_error": error}
 
     def close(self, timeout: float) -> None:
         """Finish what is being saved, within `timeout` seconds; answer every `save`."""
