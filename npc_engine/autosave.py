@@ -105,11 +105,12 @@ class Autosave:
         self._gather_until = None
         n_added = self._stage.n_added
         names = self._newcomers()
-        if n_added == self._n_added or not names:
-            names = list(self._journaling.changed(AUTOSAVE))
-        if not names:  # who came has left
+        if not names and n_added != self._n_added:  # who came has left
             self._n_added = n_added
             return
+        if not names or not self._fold_at:  # newcomers do not put the others off
+            self._fold_at = self._clock() + self._seconds
+        names = names or list(self._journaling.changed(AUTOSAVE))
 
         def note(reply: Reply) -> None:
             self._is_saving = False
@@ -123,7 +124,6 @@ class Autosave:
                 self._n_added, self._retry_s, self.error = n_added, RETRY_S, ""
 
         self._is_saving = True
-        self._fold_at = self._clock() + self._seconds
         self._save(names, note)
 
     def _newcomers(self) -> list[str]:

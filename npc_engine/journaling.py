@@ -90,14 +90,16 @@ class Journaling:
     # -- who -----------------------------------------------------------------------------------
 
     def follow(self, slot: str, who: Mapping[str, Witness], journals: Journals) -> None:
-        """Journal these characters, whose snapshots in this slot are being written."""
+        """Journal these characters, whose snapshots in this slot are about to be written."""
         self._journals = journals
         for name, (character, n_changes) in who.items():
             follow = self._follows.get((slot, name))
-            if follow is None or follow.character is not character:
+            if follow is not None and follow.character is not character:
+                self._let_go((slot, name))
+                follow = None
+            if follow is None:
                 turn = character.npc.turn
-                follow = _Follow(slot, character, n_changes, n_changes, turn)
-                self._follows[slot, name] = follow
+                self._follows[slot, name] = _Follow(slot, character, n_changes, n_changes, turn)
 
     def saved(self, slot: str, who: Mapping[str, Witness]) -> None:
         """Note that these characters' snapshots are safe on the disk."""
@@ -106,7 +108,7 @@ class Journaling:
             if follow is None or follow.character is not character:
                 continue
             follow.is_safe, follow.is_folding = True, False
-            follow.folded = n_changes
+            follow.folded, follow.retry_s = n_changes, RETRY_S
             self._errors.pop((slot, name), None)
             if slot != self._own_slot:
                 self._leave_others(slot, name)

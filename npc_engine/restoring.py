@@ -78,9 +78,9 @@ class Restoring:
         if why is None and npc.sequence.copy is None:
             why = "its KV cache does not match its ledger"
         notice = snapshot.notice or (why and f"Read again from its tokens: {why}.")
-        notice = " ".join(filter(None, (snapshot.journal, notice))) or None
         if notice is None and not npc.knows_world:
             notice = "Its save is from before this world: it knows what it knew then."
+        notice = " ".join(filter(None, (snapshot.journal, notice))) or None
         return npc, "tokens" if why else "payload", notice
 
     def _misfit(self, snapshot: Snapshot) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from npc_engine.autosave import AUTOSAVE, Autosave
 from npc_engine.character import Character, Send
-from npc_engine.errors import Internal, NpcError, SnapshotError, UnknownNpc
+from npc_engine.errors import BadMessage, Internal, NpcError, SnapshotError, UnknownNpc
 from npc_engine.frozen import freeze
 from npc_engine.installation import installation_key
 from npc_engine.journaling import Journaling, Witness
@@ -117,6 +117,8 @@ class Saving:
 
     def save(self, client: bytes, request: Save) -> None:
         """Begin to save; `saved` comes when the files are safe on disk."""
+        if request.mode not in ("full", "journal"):  # a Struct made in Python is not validated
+            raise BadMessage(f"The mode of a save is {request.mode!r}.", "It is full or journal.")
         names = list(self._stage.characters) if request.npcs is None else request.npcs
         for name in names:
             self._stage.find(name)
@@ -233,10 +235,10 @@ class Saving:
     def _write(self, job: _Job, files: _Files) -> None:
         slot, merge = job.request.slot, job.request.npcs is not None
         then = partial(files.journals.begin, slot, job.states, new=job.journals, alone=not merge)
-        self._writing.append(job)
-        files.writer.submit(slot, job.files, merge=merge, tag=None, before=job.before, then=then)
         if job.journals:
             self._journaling.follow(slot, job.who, files.journals)
+        self._writing.append(job)
+        files.writer.submit(slot, job.files, merge=merge, tag=None, before=job.before, then=then)
 
     def _freeze(self, character: Character) -> dict[str, Any]:
         inbox = character.inbox

@@ -105,6 +105,33 @@ def test_those_who_changed_get_a_new_snapshot_in_time(make_rig: MakeRig, tmp_pat
         assert held(rig, name, AUTOSAVE) == lives(rig, name)
 
 
+def test_newcomers_do_not_put_the_others_off(make_rig: MakeRig, tmp_path: Path) -> None:
+    rig = spawned(make_rig(), "a")
+    was = stamp(tmp_path, "a")
+    rig.talk("a", "News.")
+    for i in range(7):
+        rig.now += SECONDS / 6
+        rig.spawn(f"n{i}")
+        rig.steps(3)
+        rig.now += GATHER_S
+        written(rig)
+    assert len(slots(tmp_path / AUTOSAVE)) >= 8
+    assert stamp(tmp_path, "a") != was
+
+
+def test_who_comes_and_goes_at_once_disturbs_nobody(make_rig: MakeRig, tmp_path: Path) -> None:
+    rig = spawned(make_rig(), "a")
+    was = stamp(tmp_path, "a")
+    rig.talk("a", "News.")
+    rig.spawn("b")
+    rig.ask(m.Despawn(id="d", npc="b"))
+    rig.now += GATHER_S
+    written(rig)
+    assert stamp(tmp_path, "a") == was
+    rig.rest()
+    assert stamp(tmp_path, "a") != was
+
+
 def test_what_an_engine_before_left_is_kept(make_rig: MakeRig, tmp_path: Path) -> None:
     crashed = spawned(make_rig())
     crashed.talk("a", "What the game forgot.")

@@ -18,6 +18,7 @@ import pytest
 from npc_engine import journaling, journals
 from npc_engine import messages as m
 from npc_engine.delta import Image
+from npc_engine.errors import BadMessage
 from npc_engine.journal import image_of
 from npc_engine.journaling import LOOK_S, RETRY_S
 from npc_engine.snapshot import Snapshot
@@ -339,6 +340,13 @@ def test_a_full_save_journals_nobody(make_rig: MakeRig) -> None:
     rig.rest()
     assert size(rig, "a") == 0
     assert held(rig, "a", "other") == lives(rig, "a")
+
+
+def test_a_mode_that_does_not_exist_is_refused(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    rig.spawn("a")
+    with pytest.raises(BadMessage, match="jornal"):
+        rig.engine.save("s", mode="jornal")  # type: ignore[arg-type]
 
 
 # Ends
