@@ -166,7 +166,7 @@ class Journaling:
             return
         now = self._clock()
         for key, follow in list(self._follows.items()):
-            if self._stage.characters.get(follow.name) is not follow.character:
+            if not self._is_there(follow):
                 self._let_go(key)  # another has been loaded in its place
             elif follow.has_changed and not follow.is_under_way and not follow.is_folding:
                 due = self._due(follow, now)
@@ -185,8 +185,11 @@ class Journaling:
     def flush(self, slot: str | None = None) -> None:
         """Submit at once all that has changed, of all slots or of one."""
         for follow in self._follows.values():
-            if follow.has_changed and slot in (None, follow.slot):
+            if follow.has_changed and slot in (None, follow.slot) and self._is_there(follow):
                 self._submit(follow)
+
+    def _is_there(self, follow: _Follow) -> bool:
+        return self._stage.characters.get(follow.name) is follow.character
 
     def _submit(self, follow: _Follow) -> None:
         journals, character = self._journals, follow.character

@@ -394,6 +394,24 @@ def test_a_load_has_all_of_it_and_ends_the_journal(make_rig: MakeRig) -> None:
     assert stats(rig)["n_journaled"] == 1
 
 
+def test_what_a_load_cuts_short_was_never_said(make_rig: MakeRig) -> None:
+    fake = TimedLlama(mind=lambda t: ord("e") if babble(t) == END else babble(t))
+    rig = journaled(make_rig(fake=fake, max_tokens=250))
+    was = held(rig, "a")
+    rig.say("a", "Unfinished?")
+    rig.steps(3)
+    rig.now += LOOK_S
+    written(rig)
+    assert rig["a"].speaking
+    loads = [rig.send(m.Load(id=rig.id(), slot="s")) for _ in range(2)]
+    for target in loads:
+        assert isinstance(rig.until(target), m.Loaded)
+    rig.rest()
+    assert held(rig, "a").segments == lives(rig, "a").segments
+    assert "Unfinished" not in rig.heard("a")
+    assert len(held(rig, "a").segments) - len(was.segments) <= 1  # the turn that was opened
+
+
 def test_closing_writes_the_last(make_rig: MakeRig, tmp_path: Path) -> None:
     rig = journaled(make_rig())
     rig.event("A last bell.", ["a"])
