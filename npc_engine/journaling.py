@@ -25,6 +25,7 @@ log = logging.getLogger("npc_engine")
 
 LOOK_S = 0.5  # from a change to its record, at most, where no turn ends before
 RETRY_S, MAX_RETRY_S = 1.0, 30.0  # after a failed write
+MOST_TRIES = 3  # to write the last of one who has left, before a load does not wait for it
 FOLD_BYTES = 256 << 10  # a load takes a tenth of a second for it; a journal may have far more
 
 Witness = tuple[Character, int]
@@ -46,9 +47,15 @@ class _Follow:
     since: float | None = None  # when the first change was noticed that is not submitted
     retry_at: float = 0.0
     retry_s: float = RETRY_S
-    is_under_way: bool = False
+    n_under_way: int = 0
+    n_failed: int = 0  # in a row
     is_safe: bool = False  # whether its snapshot is on the disk
     is_folding: bool = False
+    last: dict[str, Any] | None = None  # what it was when it left the stage
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.slot, self.name
 
     @property
     def name(self) -> str:
@@ -82,6 +89,7 @@ class Journaling:
         self._own_slot = own_slot
         self._journals: Journals | None = None
         self._follows: dict[tuple[str, str], _Follow] = {}
+        self._left: dict[tuple[str, str], _Follow] = {}  # whose last is not written yet
         self._done: queue.SimpleQueue[tuple[_Follow, Outcome]] = queue.SimpleQueue()
         self._errors: dict[tuple[str, str], str] = {}
         self._n_under_way: Counter[str] = Counter()  # by slot; also of those who have left
@@ -94,10 +102,8 @@ class Journaling:
         self._journals = journals
         for name, (character, n_changes) in who.items():
             follow = self._follows.get((slot, name))
-            if follow is not None and follow.character is not character:
-                self._let_go((slot, name))
-                follow = None
-            if follow is None:
+            if follow is None or follow.character is not character:
+                self._let_go((slot, name))  # of another life
                 turn = character.npc.turn
                 self._follows[slot, name] = _Follow(slot, character, n_changes, n_changes, turn)
 
@@ -132,14 +138,18 @@ class Journaling:
 
     def leave(self, name: str) -> None:
         """Write the last of a character that has left the stage."""
-        for key in [key for key in self._follows if key[1] == name]:
-            follow = self._follows[key]
-            if follow.has_changed:
+        for follow in [follow for follow in self._follows.values() if follow.name == name]:
+            del self._follows[follow.key]
+            follow.last = self._frozen(follow)
+            if follow.last is None:
+                self._let_go(follow.key)
+            else:
+                self._left[follow.key] = follow
                 self._submit(follow)
-            self._let_go(key)
 
     def _let_go(self, key: tuple[str, str]) -> None:
-        del self._follows[key]
+        self._follows.pop(key, None)
+        self._left.pop(key, None)
         self._errors.pop(key, None)
         if self._journals is not None:
             journals = self._journals
@@ -162,18 +172,23 @@ class Journaling:
     def step(self) -> None:
         """Freeze whoever is due."""
         self._next = None
-        if not self._follows:
+        if not self._follows and not self._left:
             return
         now = self._clock()
+        for left in self._left.values():
+            if not left.n_under_way:
+                self._submit_at(left, left.retry_at, now)
         for key, follow in list(self._follows.items()):
             if not self._is_there(follow):
                 self._let_go(key)  # another has been loaded in its place
-            elif follow.has_changed and not follow.is_under_way and not follow.is_folding:
-                due = self._due(follow, now)
-                if now >= due:
-                    self._submit(follow)
-                else:
-                    self._next = due if self._next is None else min(due, self._next)
+            elif follow.has_changed and not follow.n_under_way and not follow.is_folding:
+                self._submit_at(follow, self._due(follow, now), now)
+
+    def _submit_at(self, follow: _Follow, due: float, now: float) -> None:
+        if now >= due:
+            self._submit(follow)
+        else:
+            self._next = due if self._next is None else min(due, self._next)
 
     @staticmethod
     def _due(follow: _Follow, now: float) -> float:
@@ -187,28 +202,34 @@ class Journaling:
         for follow in self._follows.values():
             if follow.has_changed and slot in (None, follow.slot) and self._is_there(follow):
                 self._submit(follow)
+        for left in self._left.values():
+            if not left.n_under_way and slot in (None, left.slot):
+                self._submit(left)
 
     def _is_there(self, follow: _Follow) -> bool:
         return self._stage.characters.get(follow.name) is follow.character
 
     def _submit(self, follow: _Follow) -> None:
         journals, character = self._journals, follow.character
-        if journals is None:
-            return
         follow.seen, follow.turn, follow.since = character.n_changes, character.npc.turn, None
-        try:
-            state = self._freeze(character)
-        except Exception:  # one character goes without; a save would tell
-            log.exception("%r cannot be journaled", follow.name)
+        state = follow.last or self._frozen(follow)
+        if journals is None or state is None:
             return
-        slot, name = follow.slot, follow.name
+        slot, name = follow.key
 
         def job() -> None:
             self._done.put((follow, _append(journals, slot, name, state)))
 
-        follow.is_under_way = True
+        follow.n_under_way += 1
         self._n_under_way[slot] += 1
         self._thread.run(job)
+
+    def _frozen(self, follow: _Follow) -> dict[str, Any] | None:
+        try:
+            return self._freeze(follow.character)
+        except Exception:  # one character goes without; a save would tell
+            log.exception("%r cannot be journaled", follow.name)
+            return None
 
     # -- what came of it -----------------------------------------------------------------------
 
@@ -217,34 +238,45 @@ class Journaling:
         while not self._done.empty():
             follow, outcome = self._done.get_nowait()
             self._n_under_way[follow.slot] -= 1
-            follow.is_under_way = False
+            follow.n_under_way -= 1
             if isinstance(outcome, NpcError):
                 self._put_off(follow, str(outcome))
+                continue
+            follow.n_failed, follow.retry_s = 0, RETRY_S
+            if self._left.get(follow.key) is follow:
+                self._is_out(follow, outcome)
             elif outcome is None or outcome > FOLD_BYTES:
                 self._fold_one(follow)
-            else:
-                follow.retry_s = RETRY_S
-                self._errors.pop((follow.slot, follow.name), None)
+            elif self._follows.get(follow.key) is follow:
+                self._errors.pop(follow.key, None)
+
+    def _is_out(self, follow: _Follow, outcome: Outcome) -> None:
+        if outcome is None:  # and there is nobody to make a snapshot of any more
+            log.warning("The last of %r in %r was not written.", follow.name, follow.slot)
+        if not follow.n_under_way:
+            self._let_go(follow.key)
 
     def _put_off(self, follow: _Follow, error: str) -> None:
-        key = (follow.slot, follow.name)
+        if follow not in (self._follows.get(follow.key), self._left.get(follow.key)):
+            return
         if not self._errors:
             log.warning("%s It is tried again; nothing is lost as long as the engine runs.", error)
-        if self._follows.get(key) is follow:
-            self._errors[key] = error
+        self._errors[follow.key] = error
+        follow.n_failed += 1
         follow.seen = -1
         follow.retry_at = self._clock() + follow.retry_s
         follow.retry_s = min(2 * follow.retry_s, MAX_RETRY_S)
 
     def _fold_one(self, follow: _Follow) -> None:
-        if follow.is_folding or self._follows.get((follow.slot, follow.name)) is not follow:
+        if follow.is_folding or self._follows.get(follow.key) is not follow:
             return
         follow.is_folding = True
         self._fold(follow.slot, follow.name)
 
     def is_under_way(self, slot: str) -> bool:
-        """Whether something for a slot is still to be written."""
-        return self._n_under_way[slot] > 0
+        """Whether something for a slot is still to be written, unless the disk refuses it."""
+        left = (f for f in self._left.values() if f.slot == slot and f.n_failed < MOST_TRIES)
+        return self._n_under_way[slot] > 0 or any(left)
 
     def patience(self) -> float | None:
         """Return the seconds until the next look is due; None when nothing is."""

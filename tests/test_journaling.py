@@ -23,7 +23,7 @@ from npc_engine.journal import image_of
 from npc_engine.journaling import LOOK_S, RETRY_S
 from npc_engine.snapshot import Snapshot
 from tests.fake_llama import END, babble
-from tests.rig import GAME, Rig, TimedLlama
+from tests.rig import CARD, GAME, Rig, TimedLlama
 
 MakeRig = Callable[..., Rig]
 
@@ -488,6 +488,61 @@ def test_a_full_disk_costs_nothing_once_it_has_room(
         written(rig)
     assert waits[-1] >= 4 * RETRY_S
     disk.left = float("inf")
+    rig.rest()
+    assert held(rig, "a") == lives(rig, "a")
+    assert stats(rig)["journal_error"] == ""
+
+
+def test_who_leaves_while_the_disk_is_full_is_written_later(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = journaled(make_rig())
+    disk = FullDisk(monkeypatch, 0)
+    rig.talk("a", "No room.")
+    last = lives(rig, "a")
+    rig.ask(m.Despawn(id="d", npc="a"))
+    spawn = rig.send(m.Spawn(id="s", npc="a", card=CARD, restore="s"))
+    rig.steps(20)
+    assert (GAME, spawn) in rig.open  # it waits for the disk, for a while
+    disk.left = float("inf")
+    assert rig.until(spawn).restored
+    rig.rest()
+    assert held(rig, "a") == last == lives(rig, "a")
+    assert stats(rig)["journal_error"] == ""
+
+
+def test_nobody_waits_for_ever_for_a_disk(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = journaled(make_rig())
+    was = held(rig, "a")
+    disk = FullDisk(monkeypatch, 0)
+    rig.talk("a", "No room.")
+    last = lives(rig, "a")
+    rig.ask(m.Despawn(id="d", npc="a"))
+    began = rig.now
+    assert rig.spawn("a", restore="s").restored
+    assert rig.now - began <= 4 * RETRY_S
+    assert lives(rig, "a").segments == was.segments
+    assert "disk is full" in stats(rig)["journal_error"]
+    rig.ask(m.Despawn(id="e", npc="a"))
+    disk.left = float("inf")
+    rig.rest()
+    assert held(rig, "a") == last
+    assert (stats(rig)["journal_error"], rig.engine.patience()) == ("", None)
+
+
+def test_another_life_takes_the_place_of_what_was_not_written(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = journaled(make_rig())
+    disk = FullDisk(monkeypatch, 0)
+    rig.talk("a", "No room.")
+    rig.ask(m.Despawn(id="d", npc="a"))
+    rig.spawn("a")
+    disk.left = float("inf")
+    rig.save("s", ["a"], mode="journal")
+    rig.talk("a", "News.")
     rig.rest()
     assert held(rig, "a") == lives(rig, "a")
     assert stats(rig)["journal_error"] == ""
