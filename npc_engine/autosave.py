@@ -85,10 +85,11 @@ class Autosave:
         due = self._due()
         return None if due is None else max(0.0, due - self._clock())
 
-    def close(self) -> None:
-        """Save at once those that are not in the slot yet: the journals have the others."""
-        if self._seconds and self._newcomers():
-            self._save(self._newcomers(), lambda _reply: None)
+    def save_newcomers(self) -> None:
+        """Save at once those that are not in the slot yet: they may leave."""
+        names = self._newcomers() if self._seconds else []
+        if names:
+            self._save(names, lambda _reply: None)
 
     def _due(self) -> float | None:
         if not self._seconds or self._is_saving:

@@ -276,6 +276,11 @@ class Saving:
         waits = (self._journaling.patience(), self._autosave.patience())
         return min((wait for wait in waits if wait is not None), default=None)
 
+    def leaving(self) -> None:
+        """Copy out at once what is to be saved, because somebody leaves for good."""
+        self._autosave.save_newcomers()
+        self.copy_all()
+
     def left(self, name: str) -> None:
         """Journal the last of a character that has left the stage."""
         self._journaling.leave(name)
@@ -287,7 +292,7 @@ class Saving:
 
     def close(self, timeout: float) -> None:
         """Finish what is being saved, within `timeout` seconds; answer every `save`."""
-        self._autosave.close()
+        self._autosave.save_newcomers()
         self.copy_all()
         self._journaling.flush()
         if self._opened is not None:

@@ -233,6 +233,17 @@ def test_saves_by_hand_go_on_beside_it(make_rig: MakeRig) -> None:
         assert held(rig, name, "mine") != lives(rig, name)
 
 
+def test_who_leaves_at_once_is_in_it(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    rig.spawn("a")
+    rig.event("A bell.")
+    rig.step()
+    last = lives(rig, "a")
+    rig.ask(m.Despawn(id="d", npc="a"))
+    assert rig.spawn("a", restore=AUTOSAVE).restored
+    assert lives(rig, "a") == last
+
+
 def test_closing_saves_whoever_has_just_come(make_rig: MakeRig) -> None:
     rig = spawned(make_rig(), "a")
     rig.talk("a", "News.")
