@@ -27,7 +27,7 @@ from npc_engine.bounds import measure
 from npc_engine.delta import Delta, Image, image, patch
 from npc_engine.snapshot import Snapshot
 
-__all__ = ["FORMAT", "MAX_BYTES", "begin", "image_of", "record", "replay"]
+__all__ = ["FORMAT", "MAX_BYTES", "begin", "image_of", "overlay", "record", "replay"]
 
 FORMAT = (1, 0)
 """Major and minor version of the journals that `begin` begins."""
@@ -87,6 +87,13 @@ def replay(snapshot: Snapshot, data: bytes) -> Snapshot:
         return replace(snapshot, journal=journal)
     _take_over_cells(state, snapshot)
     return replace(snapshot, state=state, journal=journal)
+
+
+def overlay(snapshot: Snapshot, state: Mapping[str, Any]) -> Snapshot:
+    """Return a snapshot with a newer state, which its journal does not have yet."""
+    newest = _copy(state)
+    _take_over_cells(newest, snapshot)
+    return replace(snapshot, state=newest, journal="Its newest part is not on the disk yet.")
 
 
 def _checked(before: bytes, part: bytes) -> tuple[bytes, bytes]:

@@ -25,7 +25,6 @@ log = logging.getLogger("npc_engine")
 
 LOOK_S = 0.5  # from a change to its record, at most, where no turn ends before
 RETRY_S, MAX_RETRY_S = 1.0, 30.0  # after a failed write
-MOST_TRIES = 3  # to write the last of one who has left, before a load does not wait for it
 FOLD_BYTES = 256 << 10  # a load takes a tenth of a second for it; a journal may have far more
 
 Witness = tuple[Character, int]
@@ -48,7 +47,6 @@ class _Follow:
     retry_at: float = 0.0
     retry_s: float = RETRY_S
     n_under_way: int = 0
-    n_failed: int = 0  # in a row
     is_safe: bool = False  # whether its snapshot is on the disk
     is_folding: bool = False
     last: dict[str, Any] | None = None  # what it was when it left the stage
@@ -242,7 +240,7 @@ class Journaling:
             if isinstance(outcome, NpcError):
                 self._put_off(follow, str(outcome))
                 continue
-            follow.n_failed, follow.retry_s = 0, RETRY_S
+            follow.retry_s = RETRY_S
             if self._left.get(follow.key) is follow:
                 self._is_out(follow, outcome)
             elif outcome is None or outcome > FOLD_BYTES:
@@ -262,7 +260,6 @@ class Journaling:
         if not self._errors:
             log.warning("%s It is tried again; nothing is lost as long as the engine runs.", error)
         self._errors[follow.key] = error
-        follow.n_failed += 1
         follow.seen = -1
         follow.retry_at = self._clock() + follow.retry_s
         follow.retry_s = min(2 * follow.retry_s, MAX_RETRY_S)
@@ -274,9 +271,13 @@ class Journaling:
         self._fold(follow.slot, follow.name)
 
     def is_under_way(self, slot: str) -> bool:
-        """Whether something for a slot is still to be written, unless the disk refuses it."""
-        left = (f for f in self._left.values() if f.slot == slot and f.n_failed < MOST_TRIES)
-        return self._n_under_way[slot] > 0 or any(left)
+        """Whether something for a slot is being written."""
+        return self._n_under_way[slot] > 0
+
+    def last_of(self, slot: str, name: str) -> dict[str, Any] | None:
+        """Return what somebody was who has left, if the disk has not taken it yet."""
+        left = self._left.get((slot, name))
+        return left.last if left is not None else None
 
     def patience(self) -> float | None:
         """Return the seconds until the next look is due; None when nothing is."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from npc_engine.errors import RequestError
 from npc_engine.frozen import retell, thaw
+from npc_engine.journal import overlay
 from npc_engine.messages import Load, Loaded, LoadedNpc, Reply
 from npc_engine.npc import Npc
 from npc_engine.snapshot import Snapshot
@@ -25,18 +26,28 @@ Restored = tuple[Npc, Source, str | None]
 
 
 class Restoring:
-    """Brings characters of a slot onto a stage. `about`: facts of the backend."""
+    """Brings characters of a slot onto a stage. `about`: facts of the backend.
 
-    def __init__(self, about: Mapping[str, Any], stage: Stage, clock: Callable[[], float]) -> None:
+    `last_of`: the state of somebody in a slot where that is newer than what the disk has.
+    """
+
+    def __init__(
+        self,
+        about: Mapping[str, Any],
+        stage: Stage,
+        clock: Callable[[], float],
+        last_of: Callable[[str, str], dict[str, Any] | None],
+    ) -> None:
         self._about = about
         self._stage = stage
         self._clock = clock
+        self._last_of = last_of
 
     def load(self, store: Store, request: Load) -> Reply:
         """Put the characters of a slot on the stage; none of them if one cannot be loaded."""
         began = self._clock()
         snapshots = store.read(request.slot, request.npcs)
-        restored = {name: self._restore(name, s) for name, s in snapshots.items()}
+        restored = {n: self._restore(request.slot, n, s) for n, s in snapshots.items()}
         self._stage.check_room(restored)
         for npc, _, _ in restored.values():
             self._stage.add(npc)
@@ -54,11 +65,14 @@ class Restoring:
         """Return one character of a slot, or None when the slot does not hold it."""
         if name not in store.npcs(slot):
             return None
-        return self._restore(name, store.read(slot, [name])[name])
+        return self._restore(slot, name, store.read(slot, [name])[name])
 
-    def _restore(self, name: str, snapshot: Snapshot | RequestError) -> Restored:
+    def _restore(self, slot: str, name: str, snapshot: Snapshot | RequestError) -> Restored:
         if isinstance(snapshot, RequestError):
             raise snapshot
+        last = self._last_of(slot, name)
+        if last is not None:
+            snapshot = overlay(snapshot, last)
         stage = self._stage
         room: dict[str, int] = {"window": stage.window, "n_pos": stage.room.n_pos}
         if snapshot.header.get("vocab") != self._about["vocab"]:

@@ -100,7 +100,7 @@ class Saving:
         self._given_key = key
         self._opened: _Files | None = None
         self._journaling = Journaling(stage, thread, self._freeze, self._fold, clock, AUTOSAVE)
-        self._restoring = Restoring(about, stage, clock)
+        self._restoring = Restoring(about, stage, clock, self._journaling.last_of)
         self._autosave = Autosave(autosave, stage, self._journaling, self._save_all, clock)
         self._copying: deque[_Job] = deque()
         self._writing: deque[_Job] = deque()
