@@ -55,6 +55,7 @@ class Character:
 
     `max_tokens`: of a reply. `max_events` unread ones are kept; `flood` counts those that are not.
     `n_changes` counts whenever what a save holds of it may have changed, but not each token.
+    `on_line` is called before it takes up a line: what makes room for that has not left yet.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Character:
         self._clock = clock
         self._max_tokens = max_tokens
         self.n_changes = 0
+        self.on_line: Callable[[Character], None] | None = None
 
     @property
     def wants(self) -> bool:
@@ -172,6 +174,8 @@ class Character:
         npc = self.npc
         npc.stop_reading_again()
         self._unread.expire(now)
+        if self.on_line is not None:
+            self.on_line(self)
         sampler = self._mouth.sampler(npc.sampling, self._seed(), self._recent())
         speaking = Speaking(
             request,

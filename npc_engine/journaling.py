@@ -49,6 +49,7 @@ class _Follow:
     n_under_way: int = 0
     is_safe: bool = False  # whether its snapshot is on the disk
     is_folding: bool = False
+    before: dict[str, Any] | None = None  # what it was before the line that it speaks
     last: dict[str, Any] | None = None  # what it was when it left the stage
 
     @property
@@ -104,6 +105,7 @@ class Journaling:
                 self._let_go((slot, name))  # of another life
                 turn = character.npc.turn
                 self._follows[slot, name] = _Follow(slot, character, n_changes, n_changes, turn)
+                character.on_line = self._line_begins
 
     def saved(self, slot: str, who: Mapping[str, Witness]) -> None:
         """Note that these characters' snapshots are safe on the disk."""
@@ -159,9 +161,9 @@ class Journaling:
         return follow is not None and follow.character is character
 
     def changed(self, slot: str) -> Iterator[str]:
-        """Yield who has changed since its snapshot in a slot."""
+        """Yield who has changed since its snapshot in a slot, and is not amid a line."""
         for follow in self._follows.values():
-            is_safe = follow.slot == slot and follow.is_safe
+            is_safe = follow.slot == slot and follow.is_safe and not follow.character.speaking
             if is_safe and follow.character.n_changes != follow.folded:
                 yield follow.name
 
@@ -224,10 +226,23 @@ class Journaling:
 
     def _frozen(self, follow: _Follow) -> dict[str, Any] | None:
         try:
-            return self._freeze(follow.character)
+            state = self._freeze(follow.character)
         except Exception:  # one character goes without; a save would tell
             log.exception("%r cannot be journaled", follow.name)
             return None
+        if not follow.character.speaking:
+            follow.before = None
+        elif follow.before is not None:
+            # What leaves to make room for a line leaves with its end: it may never come to that.
+            state = {**follow.before, "events": state["events"], "heard": state["heard"]}
+        return state
+
+    def _line_begins(self, character: Character) -> None:
+        follows = [f for f in self._follows.values() if f.character is character]
+        for follow in follows:
+            follow.before = self._frozen(follow)
+        if not follows:
+            character.on_line = None
 
     # -- what came of it -----------------------------------------------------------------------
 

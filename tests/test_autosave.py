@@ -14,7 +14,7 @@ from npc_engine import messages as m
 from npc_engine.autosave import AUTOSAVE, BEFORE, GATHER_S
 from npc_engine.config import Settings
 from npc_engine.errors import ConfigError
-from tests.rig import Rig
+from tests.rig import Rig, TimedLlama, scripted
 from tests.test_journaling import FullDisk, held, lives, size, stats, written
 
 MakeRig = Callable[..., Rig]
@@ -103,6 +103,21 @@ def test_those_who_changed_get_a_new_snapshot_in_time(make_rig: MakeRig, tmp_pat
     assert stamp(tmp_path, "b") != was["b"]
     for name in "ab":
         assert held(rig, name, AUTOSAVE) == lives(rig, name)
+
+
+def test_nobody_gets_a_new_snapshot_amid_a_line(make_rig: MakeRig, tmp_path: Path) -> None:
+    rig = make_rig(fake=TimedLlama(mind=scripted("e", end=False)), max_tokens=200)
+    spawned(rig, "a")
+    was = stamp(tmp_path, "a")
+    target = rig.say("a", "Tell me all of it.")
+    rig.steps(5)
+    rig.now += SECONDS
+    rig.steps(20)
+    assert rig["a"].speaking
+    assert stamp(tmp_path, "a") == was
+    rig.until(target)
+    written(rig)
+    assert stamp(tmp_path, "a") != was
 
 
 def test_newcomers_do_not_put_the_others_off(make_rig: MakeRig, tmp_path: Path) -> None:

@@ -241,6 +241,30 @@ def test_a_line_being_spoken_is_not_in_it_and_events_are(make_rig: MakeRig) -> N
     assert held(rig, "a") == lives(rig, "a")
 
 
+def test_what_makes_room_for_a_line_leaves_with_its_end(make_rig: MakeRig) -> None:
+    fake = TimedLlama(n_cells=256, mind=lambda t: ord("e") if babble(t) == END else babble(t))
+    rig = journaled(make_rig(fake=fake, window=256, max_tokens=100), "a")
+    rig.talk("a", "First.", max_tokens=40)
+    rig.talk("a", "Second.", max_tokens=40)
+    rig.rest()
+    was, n_evicted = lives(rig, "a"), rig["a"].npc.ledger.n_evicted
+    target = rig.say("a", "Tell me all of it. " * 5)
+    rig._loop(lambda: rig["a"].npc.ledger.n_evicted > n_evicted)
+    rig.event("A late bell.", ["a"])
+    rig.now += LOOK_S
+    written(rig)
+    rig.now += LOOK_S
+    written(rig)
+    assert rig["a"].speaking
+    found = held(rig, "a")
+    assert found.segments == was.segments
+    assert b"A late bell." in found.values["events"]
+    rig.until(target)
+    rig.rest()
+    assert held(rig, "a") == lives(rig, "a")
+    assert len(held(rig, "a").segments) < len(was.segments) + 6
+
+
 def test_barge_in_after_the_end_is_written(make_rig: MakeRig) -> None:
     rig = journaled(make_rig())
     target = rig.say("a")
