@@ -112,7 +112,8 @@ def test_nobody_gets_a_new_snapshot_amid_a_line(make_rig: MakeRig, tmp_path: Pat
     target = rig.say("a", "Tell me all of it.")
     rig.steps(5)
     rig.now += SECONDS
-    rig.steps(20)
+    rig.steps(3)
+    written(rig)
     assert rig["a"].speaking
     assert stamp(tmp_path, "a") == was
     rig.until(target)

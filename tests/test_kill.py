@@ -88,5 +88,9 @@ def test_it_goes_on_with_what_nobody_saved(tiny_model: Path, tmp_path: Path) -> 
     with Sidecar(tiny_model, *flags) as second, second.client() as client:
         spawned = client.spawn("mara", INNKEEPER, sampling=GREEDY, restore="autosave")
         assert spawned.restored
-        assert said(client) == before
+        after = said(client)
+        if ("end", "", turn + 1) in after:  # the machine was so busy that it had come to its end
+            assert "Never to be answered." in [text for _, text, _ in after]
+        else:
+            assert after == before
         assert talk(client, QUESTIONS[:1]) != [""]
