@@ -31,7 +31,7 @@ from npc_engine.messages import (
 from npc_engine.npc import USER, Npc
 from npc_engine.scheduler import Claim, Priority
 from npc_engine.speaking import Speaking
-from npc_engine.unread import NEVER, Flood, Unread
+from npc_engine.unread import Flood, Unread
 
 __all__ = ["Character", "Mouth", "Send", "Why"]
 
@@ -55,6 +55,8 @@ class Character:
     """An Npc with its inbox. `send` takes replies; `clock` gives seconds.
 
     `max_tokens`: of a reply. `max_events` unread ones are kept; `flood` counts those that are not.
+    `n_changes` counts whenever what a save holds of it may have changed, but not each token.
+    `on_line` is called before it takes up a line: what makes room for that has not left yet.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class Character:
         self._send = send
         self._clock = clock
         self._max_tokens = max_tokens
+        self.n_changes = 0
+        self.on_line: Callable[[Character], None] | None = None
         self._unread.look_again(clock())  # it may come from a save, with events that end
 
     @property
@@ -97,6 +101,7 @@ class Character:
     def take(self, client: bytes, request: Heard, order: int, max_queue: int) -> None:
         """Put a request into the inbox. Raises Busy when too many that want an answer wait."""
         self.inbox.put(Waiting(client, request, self._clock(), order), max_queue)
+        self.n_changes += 1
         self.claim.asleep = False
 
     def attend(self, order: int) -> None:
@@ -109,8 +114,9 @@ class Character:
         """Serve the inbox in order, up to the next line that it has to answer."""
         self.claim.watched = self.npc.wants_to_look
         self.claim.listening = self.ears is not None
-        if self.speaking is None and self._unread.next_end < NEVER:
+        if self.speaking is None and self._unread.next_end <= self._clock():
             self._unread.expire(self._clock())
+            self.n_changes += 1
         while self.inbox and self.speaking is None:
             self._serve_next()
 
@@ -123,6 +129,7 @@ class Character:
 
     def _serve_next(self) -> None:
         waiting = self.inbox.take_first()
+        self.n_changes += 1
         try:
             self._serve(waiting)
         except NpcError as error:
@@ -182,6 +189,8 @@ class Character:
         npc = self.npc
         npc.stop_reading_again()
         self._unread.expire(now)
+        if self.on_line is not None:
+            self.on_line(self)
         sampler = self._mouth.sampler(npc.sampling, self._seed(), self._recent())
         speaking = Speaking(
             request,
@@ -238,6 +247,7 @@ class Character:
         """Take in what it would say next, behind all it has read, in a pause."""
         if self.npc.drift is not None:
             self.npc.drift.look(logits)
+            self.n_changes += 1
 
     def speak(self, row: int) -> None:
         """Sample the next token from a row of the last batch, and stream what it completes."""
@@ -278,6 +288,7 @@ class Character:
 
     def _end_turn(self, speaking: Speaking, text: str, n_bytes: int, interrupted: bool) -> None:
         """Close the turn behind a reply that has its answer: a failure here is only logged."""
+        self.n_changes += 1
         try:
             self.npc.finish(text, n_bytes, interrupted)
         except Exception:
@@ -316,6 +327,7 @@ class Character:
         if text == said.detokenizer.text:
             return True
         self._said = None
+        self.n_changes += 1
         if not self.npc.cut_back(said.turn, text, said.n_bytes(text)):
             return False
         if self.ears is not None:

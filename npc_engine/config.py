@@ -109,6 +109,16 @@ def _or_none(parse: Parse) -> Parse:
     return parse_none
 
 
+def _off_or(parse: Parse) -> Parse:
+    """Let 0 stand for itself."""
+
+    def parse_off(name: str, value: object) -> Any:
+        off = not isinstance(value, bool) and _as_written(float, value) == 0
+        return 0.0 if off else parse(name, value)
+
+    return parse_off
+
+
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise ConfigError(f"{name} is {_quote(value)}.", "Give a text.")
@@ -279,6 +289,12 @@ class Settings:
         _choice(*SAVE_KV),
         "whether saves have the KV cache in them, so that nothing is read again (auto: not of a "
         "character that this machine reads again within 300 ms)",
+    )
+    autosave: float = _setting(
+        0.0,
+        _off_or(_written(float, 5, 86_400)),
+        "journal everybody into the slot `autosave`, and fold the journals this often (0 = off)",
+        "SECONDS",
     )
     token: str = _setting("", _text, "per-launch secret that clients must say hello with", "TOKEN")
     token_stdin: bool = _setting(False, _flag, "read the token from the first line of stdin")

@@ -3,6 +3,7 @@
 Owns fsync, renames, modes, links and what Windows forbids. It knows no slots and no snapshots.
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -16,6 +17,7 @@ from npc_engine.errors import SnapshotError
 
 __all__ = [
     "NAME",
+    "append_file",
     "copy_file",
     "escape",
     "explain",
@@ -122,16 +124,34 @@ def write_file(path: Path, *parts: bytes | memoryview) -> None:
         os.close(fd)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Make `target` a second name of a file, or a copy where the disk has no hard links."""
+def append_file(path: Path, at: int, data: bytes) -> None:
+    """Write data behind the first `at` bytes of a file and wait until it is on the disk.
+
+    What stood behind them is no more; with 0 the file is made. Raises OSError, FileNotFoundError
+    also where there are fewer; then the first `at` bytes are still what they were.
+    """
+    make = 0 if at else os.O_CREAT
+    fd = os.open(path, os.O_RDWR | make | _BINARY | _NO_TRAPS, 0o600)
     try:
-        target.hardlink_to(source)
-    except OSError:
-        copy_file(source, target)
+        if os.fstat(fd).st_size < at:
+            raise FileNotFoundError(errno.ENOENT, f"{path.name} is shorter than it was")
+        try:
+            os.ftruncate(fd, at)
+            os.lseek(fd, at, os.SEEK_SET)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            _sync(fd)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, at)
+            raise
+    finally:
+        os.close(fd)
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file to a new one of mode 0600 and wait until it is on the disk; raises OSError."""
+    """Make `target` a copy of a file, of mode 0600, and wait until it is on the disk."""
     shutil.copyfile(source, target, follow_symlinks=False)
     target.chmod(0o600)
     fd = os.open(target, os.O_RDWR | _BINARY)
@@ -139,6 +159,14 @@ def copy_file(source: Path, target: Path) -> None:
         _sync(fd)
     finally:
         os.close(fd)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a second name of a file, or a copy where the disk has no hard links."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        copy_file(source, target)
 
 
 def rename(source: Path, target: Path) -> None:

@@ -108,6 +108,7 @@ class Engine(Verbs):
             thread=self._files,
             keep=self.settings.keep,
             keeps_kv=self._keeps_kv,
+            autosave=self.settings.autosave,
         )
         self._clock = clock
         self._started = clock()
@@ -354,6 +355,7 @@ class Engine(Verbs):
             "n_decoded": self._n_decoded,
             "n_prefilled": self._n_prefilled,
             **self._governor.stats(),
+            **self._saving.stats(),
             "layout": about["layout"],
             "model_bytes": about["model_bytes"],
             "kv_bytes": about["kv_bytes"],

@@ -31,8 +31,8 @@ TOKEN_VARIABLE = "NPC_ENGINE_TOKEN"  # noqa: S105
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "model and memory": (
         *("model", "window", "slots", "park_ram", "n_ctx", "kv_type", "flash_attn"),
-        *("n_gpu_layers", "rope_scaling", "rope_freq_scale", "n_batch", "world", "saves"),
-        *("keep", "save_kv"),
+        *("n_gpu_layers", "rope_scaling", "rope_freq_scale", "n_batch", "world"),
+        *("saves", "keep", "save_kv", "autosave"),
     ),
     "speed": ("threads", "nice", "step_ms", "ambient_share", "max_tokens"),
     "network": ("bind", "token", "token_stdin"),

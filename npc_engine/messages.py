@@ -200,10 +200,11 @@ class Rewind(Request, tag="rewind"):
 
 
 class Save(Request, tag="save"):
-    """Save characters into a slot."""
+    """Save characters into a slot; with `journal`, also what happens to them from then on."""
 
     slot: Name
     npcs: list[Name] | None = None
+    mode: Literal["full", "journal"] = "full"
 
 
 class Load(Request, tag="load"):

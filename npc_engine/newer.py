@@ -16,7 +16,9 @@ __all__ = ["HEADER_KEYS", "keep_header", "keep_unknown", "unknown"]
 
 log = logging.getLogger("npc_engine")
 
-HEADER_KEYS = ("format", "npc", "engine", "llama", "fingerprint", "vocab", "layout", "loras")
+HEADER_KEYS = (
+    *("format", "npc", "snapshot", "engine", "llama", "fingerprint", "vocab", "layout", "loras"),
+)
 """The keys of a header that belong to this version: whoever saves writes them anew."""
 
 # Bytes of memory.

@@ -1,28 +1,31 @@
 """`save`, `load` and `spawn {restore}`: between the stage and the files.
 
-Owns what fits this engine (fingerprint, layout, signature) and who is being saved. State is copied
-out between steps, one character at a time; one writer thread gets finished bytes. It knows no
-byte of the file format.
+Owns who is being saved, and who waits for what is being written. State is copied
+out between steps, one character at a time; one writer thread gets finished bytes. What comes
+between two saves is `journaling`'s. It knows no byte of the file formats.
 """
 
 import logging
+import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from npc_engine import __version__
-from npc_engine.character import Send
-from npc_engine.errors import Internal, NpcError, RequestError, SnapshotError, UnknownNpc
-from npc_engine.frozen import freeze, retell, thaw
+from npc_engine.autosave import AUTOSAVE, Autosave
+from npc_engine.character import Character, Send
+from npc_engine.errors import BadMessage, Internal, NpcError, SnapshotError, UnknownNpc
+from npc_engine.frozen import freeze
 from npc_engine.installation import installation_key
-from npc_engine.messages import Load, Loaded, LoadedNpc, Reply, Save, Saved, error_reply
-from npc_engine.newer import keep_header
-from npc_engine.npc import Npc
+from npc_engine.journaling import Journaling, Witness
+from npc_engine.journals import Journals
+from npc_engine.messages import Error, Load, Reply, Save, Saved, error_reply
 from npc_engine.payload import Payload
-from npc_engine.snapshot import Snapshot, encode_parts
+from npc_engine.restoring import Restored, Restoring
+from npc_engine.snapshot import encode_parts
 from npc_engine.stage import Stage
 from npc_engine.store import Store
 from npc_engine.writer import Writer, WriterThread
@@ -35,19 +38,24 @@ LINE_TOKENS = 24  # more than most lines have
 POLL_S = 0.005  # how often a file write under way is looked after
 
 Answer = Callable[[], Reply]
-Source = Literal["payload", "tokens"]
-Restored = tuple[Npc, Source, str | None]
 
 
 @dataclass(eq=False)
 class _Job:
-    """A `save` under way."""
+    """A `save` under way, of a client or of the engine itself."""
 
-    client: bytes
+    answer: Callable[[Reply], None]
     request: Save
     names: deque[str]
     began: float
+    before: Callable[[], None] = lambda: None
     files: dict[str, Callable[[], list[bytes | memoryview]]] = field(default_factory=dict)
+    states: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    who: dict[str, Witness] = field(default_factory=dict)
+
+    @property
+    def journals(self) -> bool:
+        return self.request.mode == "journal"
 
 
 class _Read(NamedTuple):
@@ -59,10 +67,20 @@ class _Read(NamedTuple):
     answer: Answer
 
 
+class _Files(NamedTuple):
+    """What the disk needs."""
+
+    key: bytes
+    store: Store
+    writer: Writer
+    journals: Journals
+
+
 class Saving:
     """Saves and loads the characters of a stage. `about`: facts of the backend.
 
     `keeps_kv`: whether so many cells are worth their place in a file.
+    `autosave`: seconds between the engine's own saves, 0 for none.
     """
 
     def __init__(
@@ -76,10 +94,11 @@ class Saving:
         thread: WriterThread | None = None,
         keep: int = 1,
         keeps_kv: Callable[[int], bool] = lambda _n_cells: True,
+        autosave: float = 0,
     ) -> None:
         self._root = root
         self._keep = keep
-        self._thread = thread
+        self._thread = thread = thread or WriterThread()
         self._about = about
         self._stage = stage
         self._send = send
@@ -87,28 +106,56 @@ class Saving:
         self._given_key = key
         self._keeps_kv = keeps_kv
         self._next_copy = 0.0
-        self._opened: tuple[bytes, Store, Writer] | None = None
+        self._opened: _Files | None = None
+        self._journaling = Journaling(stage, thread, self._freeze, self._fold, clock, AUTOSAVE)
+        self._restoring = Restoring(about, stage, clock, self._journaling.last_of)
+        self._autosave = Autosave(autosave, stage, self._journaling, self._save_all, clock)
         self._copying: deque[_Job] = deque()
         self._writing: deque[_Job] = deque()
         self._reading: list[_Read] = []
 
     @property
-    def _files(self) -> tuple[bytes, Store, Writer]:
-        """Key, store and writer; nothing is touched on disk before the first save or load."""
+    def _files(self) -> _Files:
+        """Nothing is touched on disk before the first save or load."""
         if self._opened is None:
             key = self._given_key or installation_key()
             store = Store(self._root, key, self._keep)
-            self._opened = key, store, Writer(store, self._thread)
+            self._opened = _Files(key, store, Writer(store, self._thread), Journals(store))
         return self._opened
 
     def save(self, client: bytes, request: Save) -> None:
         """Begin to save; `saved` comes when the files are safe on disk."""
+        if request.mode not in ("full", "journal"):  # a Struct made in Python is not validated
+            raise BadMessage(f"The mode of a save is {request.mode!r}.", "It is full or journal.")
         names = list(self._stage.characters) if request.npcs is None else request.npcs
         for name in names:
             self._stage.find(name)
         if not names:
             raise UnknownNpc("There is no character to save.", "Spawn one first.")
-        self._copying.append(_Job(client, request, deque(dict.fromkeys(names)), self._clock()))
+        self._queue(partial(self._send, client), request, names)
+
+    def _queue(
+        self,
+        answer: Callable[[Reply], None],
+        request: Save,
+        names: list[str],
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        unique = deque(dict.fromkeys(names))
+        self._copying.append(_Job(answer, request, unique, self._clock(), before))
+
+    def _save_all(self, names: list[str], answer: Callable[[Reply], None]) -> None:
+        """Save for `autosave`; others of its slot stay there."""
+
+        def before() -> None:
+            self._autosave.keep_before(self._files.store)
+
+        self._queue(answer, Save(id="", slot=AUTOSAVE, npcs=names, mode="journal"), names, before)
+
+    def _fold(self, slot: str, name: str) -> None:
+        """Save a character whose journal has become long."""
+        request = Save(id="", slot=slot, npcs=[name], mode="journal")
+        self._queue(lambda _reply: None, request, [name])
 
     def step(self, is_line: bool = False) -> bool:
         """Copy out one character, and answer what has been written.
@@ -121,22 +168,39 @@ class Saving:
         if self._copying and (began >= self._next_copy or not is_line):
             self._copy_one(self._copying[0])
             self._next_copy = self._clock() + LINE_TOKENS * (self._clock() - began)
-        if self._opened is None:
-            return False
-        for _, result in self._opened[2].finished():  # in the order of the submits
+        came = False
+        if self._opened is not None:
+            self._note_written(self._opened.writer)
+            came = self._answer_reads()
+        self._journaling.step()
+        self._autosave.step()
+        return came
+
+    def _note_written(self, writer: Writer) -> None:
+        for _, result in writer.finished():  # in the order of the submits
             job = self._writing.popleft()
-            self._send(job.client, self._answer(job, result))
-        return self._answer_reads()
+            if not isinstance(result, SnapshotError):
+                self._journaling.saved(job.request.slot, job.who)
+            self._answer(job, self._reply(job, result))
+        self._journaling.note_written()
+
+    def _answer(self, job: _Job, reply: Reply) -> None:
+        if isinstance(reply, Error) and job.journals:
+            names = job.request.npcs or list(job.who)
+            self._journaling.failed(job.request.slot, names, reply.message)
+        job.answer(reply)
 
     def after_writing(self, slot: str, client: bytes, request_id: str, answer: Answer) -> None:
-        """Give the answer of a request that reads a slot, once no save of it is under way."""
+        """Give the answer of a request that reads a slot, once no write to it is under way."""
         self.copy_all()
+        self._journaling.flush(slot)
         self._reading.append(_Read(slot, client, request_id, answer))
         self._answer_reads()
 
     def _answer_reads(self) -> bool:
         under_way = {job.request.slot for job in self._writing}
-        ready = [read for read in self._reading if read.slot not in under_way]
+        busy = self._journaling.is_under_way
+        ready = [r for r in self._reading if r.slot not in under_way and not busy(r.slot)]
         for read in ready:
             self._reading.remove(read)
             try:
@@ -158,13 +222,11 @@ class Saving:
     def _copy_one(self, job: _Job) -> None:
         name = job.names.popleft()
         try:
-            key, _, writer = self._files
+            files = self._files
             character = self._stage.find(name)
             character.catch_up()  # what is taken back is not to be saved any more
-            inbox = character.inbox
             character.npc.stop_reading_again()  # half of it would be saved
-            now = self._clock()
-            state = freeze(character.npc, inbox.events(now), inbox.lines(), now=now)
+            state = self._freeze(character)
             n_cells = character.npc.ledger.n_cells
             payload = character.npc.sequence.payload() if self._keeps_kv(n_cells) else None
         except Exception as error:
@@ -172,22 +234,36 @@ class Saving:
             if not isinstance(error, NpcError):
                 log.exception("saving %r failed", name)
                 error = Internal("The engine failed at this save.", "Its log has the details.")
-            self._send(job.client, error_reply(error, job.request.id))
+            self._answer(job, error_reply(error, job.request.id))
             return
         # Checksums of a payload take longer than a step may, and a parked one may be on disk: the
         # writer's thread makes the bytes.
         header = {**character.npc.extra_header, **self._header(name)}
-        job.files[name] = partial(_encoded, header, state, [payload], key)
+        job.files[name] = partial(_encoded, header, state, [payload], files.key)
+        job.states[name] = header["snapshot"], state
+        job.who[name] = character, character.n_changes
         if not job.names:
-            self._writing.append(self._copying.popleft())
-            merge = job.request.npcs is not None
-            writer.submit(job.request.slot, job.files, merge=merge, tag=None)
+            self._write(self._copying.popleft(), files)
+
+    def _write(self, job: _Job, files: _Files) -> None:
+        slot, merge = job.request.slot, job.request.npcs is not None
+        then = partial(files.journals.begin, slot, job.states, new=job.journals, alone=not merge)
+        if job.journals:
+            self._journaling.follow(slot, job.who, files.journals)
+        self._writing.append(job)
+        files.writer.submit(slot, job.files, merge=merge, tag=None, before=job.before, then=then)
+
+    def _freeze(self, character: Character) -> dict[str, Any]:
+        inbox = character.inbox
+        now = self._clock()
+        return freeze(character.npc, inbox.events(now), inbox.lines(), now=now)
 
     def _header(self, name: str) -> dict[str, Any]:
         about = self._about
         return {
             "npc": name,
             "engine": __version__,
+            "snapshot": secrets.token_hex(16),  # which one it is: a journal goes on from it
             "fingerprint": about["fingerprint"],
             "vocab": about["vocab"],
             "layout": about["layout"],
@@ -195,7 +271,7 @@ class Saving:
             "loras": [],  # no engine has any yet
         }
 
-    def _answer(self, job: _Job, result: int | SnapshotError) -> Reply:
+    def _reply(self, job: _Job, result: int | SnapshotError) -> Reply:
         if isinstance(result, SnapshotError):
             return error_reply(result, job.request.id)
         return Saved(
@@ -210,17 +286,37 @@ class Saving:
         """Return the seconds until the next look is due; None when nothing is under way."""
         if self._copying:
             return 0.0
-        writing = self._opened is not None and self._opened[2].n_pending > 0
-        return POLL_S if writing else None
+        writing = self._opened is not None and self._opened.writer.n_pending > 0
+        if writing or self._journaling.waits:
+            return POLL_S
+        waits = (self._journaling.patience(), self._autosave.patience())
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def leaving(self) -> None:
+        """Copy out at once what is to be saved, because somebody leaves for good."""
+        self._autosave.save_newcomers()
+        self.copy_all()
+
+    def left(self, name: str) -> None:
+        """Journal the last of a character that has left the stage."""
+        self._journaling.leave(name)
+
+    def stats(self) -> dict[str, Any]:
+        """Return figures for `stats`."""
+        error = self._journaling.error or self._autosave.error
+        return {"n_journaled": self._journaling.n_journaled, "journal_error": error}
 
     def close(self, timeout: float) -> None:
         """Finish what is being saved, within `timeout` seconds; answer every `save`."""
+        self._autosave.save_newcomers()
         self.copy_all()
+        self._journaling.flush()
         if self._opened is not None:
-            all_written = self._opened[2].close(timeout)
-            self.step()
+            all_written = self._opened.writer.close(timeout)
+            self._note_written(self._opened.writer)
+            self._answer_reads()
             if all_written:
-                self._opened[1].close()
+                self._opened.store.close()
         for read in self._reading:
             gone = SnapshotError(
                 f"The slot {read.slot!r} was not read: the engine closes.", "Load it again."
@@ -231,82 +327,22 @@ class Saving:
                 f"The slot {job.request.slot!r} was not written in time: the engine closes.",
                 "It holds the save of before, or this one if the disk is done yet.",
             )
-            self._send(job.client, error_reply(late, job.request.id))
+            job.answer(error_reply(late, job.request.id))
 
     def load(self, client: bytes, request: Load) -> None:
         """Put the characters of a slot on the stage; none of them if one cannot be loaded.
 
         `loaded` comes after the saves of that slot that are under way.
         """
-        self.after_writing(request.slot, client, request.id, lambda: self._load(request))
 
-    def _load(self, request: Load) -> Reply:
-        began = self._clock()
-        snapshots = self._files[1].read(request.slot, request.npcs)
-        restored = {name: self._restore(name, s) for name, s in snapshots.items()}
-        self._stage.check_room(restored)
-        for npc, _, _ in restored.values():
-            self._stage.add(npc)
-        return Loaded(
-            id=request.id,
-            slot=request.slot,
-            npcs=[
-                LoadedNpc(npc=name, source=source, notice=notice)
-                for name, (_, source, notice) in restored.items()
-            ],
-            ms=(self._clock() - began) * 1000,
-        )
+        def read() -> Reply:
+            return self._restoring.load(self._files.store, request)
+
+        self.after_writing(request.slot, client, request.id, read)
 
     def restore(self, slot: str, name: str) -> Restored | None:
         """Return one character of a slot, or None when the slot does not hold it."""
-        store = self._files[1]
-        if name not in store.npcs(slot):
-            return None
-        return self._restore(name, store.read(slot, [name])[name])
-
-    def _restore(self, name: str, snapshot: Snapshot | RequestError) -> Restored:
-        if isinstance(snapshot, RequestError):
-            raise snapshot
-        stage = self._stage
-        room = {"window": stage.window, "n_pos": stage.room.n_pos}
-        now = self._clock()
-        if snapshot.header.get("vocab") != self._about["vocab"]:
-            npc = retell(name, snapshot.state, stage.voice, stage.room, **room, now=now)
-            keep_header(npc, snapshot.header)
-            return npc, "tokens", "Saved with another model: told anew from its texts."
-        payload = snapshot.payload
-        why = self._misfit(snapshot) if payload is not None else None
-        npc = thaw(
-            name,
-            snapshot.state,
-            stage.voice,
-            stage.room,
-            **room,
-            n_vocab=self._about["n_vocab"],
-            payload=None if why else payload,
-            now=now,
-        )
-        keep_header(npc, snapshot.header)
-        is_whole = npc.sequence.copy is not None
-        if payload is not None and why is None and not is_whole:
-            why = "its KV cache does not match its ledger"
-        notice = snapshot.notice or (why and f"Read again from its tokens: {why}.")
-        if notice is None and not npc.knows_world:
-            notice = "Its save is from before this world: it knows what it knew then."
-        return npc, "payload" if is_whole else "tokens", notice
-
-    def _misfit(self, snapshot: Snapshot) -> str | None:
-        """Why a snapshot's payload cannot be used here, if so."""
-        for key, what in (
-            ("fingerprint", "the model is another"),
-            ("layout", "the KV layout is another"),
-            ("llama", "the llama.cpp build is another"),
-        ):
-            if snapshot.header.get(key) != self._about[key]:
-                return what
-        if snapshot.header.get("loras"):
-            return "the model had adapters (LoRA), and this engine takes none"
-        return None
+        return self._restoring.restore(self._files.store, slot, name)
 
 
 def _encoded(

@@ -51,7 +51,8 @@ class Snapshot:
     """What a file holds: plain maps of None, bool, int, float, str, bytes, list and dict.
 
     `payload` is raw KV bytes, None unless they may be given to llama.cpp. `trusted` says that the
-    file is whole and signed with this installation's key; `notice` why a payload was dropped.
+    file is whole and signed with this installation's key; `notice` why a payload was dropped;
+    `journal` what the journal beside the file added to the state, if there is one.
     """
 
     header: dict[str, Any]
@@ -59,6 +60,7 @@ class Snapshot:
     payload: bytes | None
     trusted: bool
     notice: str | None = None
+    journal: str | None = None
 
 
 def encode(

@@ -63,5 +63,7 @@ class Spawning:
 
     def despawn(self, client: bytes, request: m.Despawn) -> m.Reply:
         """Take a character off the stage."""
-        self._saving.copy_all()  # a save that was asked for before has the character still
-        return self._stage.despawn(client, request)
+        self._saving.leaving()  # a save that was asked for before has the character still
+        reply = self._stage.despawn(client, request)
+        self._saving.left(request.npc)
+        return reply

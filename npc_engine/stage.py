@@ -57,6 +57,7 @@ class Stage:
     """All characters by name. `send` takes replies, `clock` gives seconds.
 
     `run` does a job on the thread that writes files; without it they are written at once.
+    `n_added` counts all who have ever come.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Stage:
         self.settings = settings
         self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
         self.characters: dict[str, Character] = {}
+        self.n_added = 0
         self.beginnings = Beginnings(
             voice.world_tokens, n_cells=room.n_cells, trims=not room.keeps_states
         )
@@ -101,7 +103,11 @@ class Stage:
         """
         if any(c.speaking or c.waiting(m.Say) for c in self.characters.values()):
             return False
-        return any(c.npc.sequence.tidy() for c in self.characters.values())
+        for character in self.characters.values():
+            if character.npc.sequence.tidy():
+                character.n_changes += 1
+                return True
+        return False
 
     def claims(self) -> list[Claim]:
         """Serve every inbox, seat who needs it, and return the claims of all who sit."""
@@ -126,6 +132,7 @@ class Stage:
     def add(self, npc: Npc) -> None:
         """Put a character on the stage, in the place of one of the same name."""
         self.remove(npc.name)
+        self.n_added += 1
         self.characters[npc.name] = Character(
             npc,
             self.room,

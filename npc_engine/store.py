@@ -6,6 +6,7 @@ Owns the folders, their swap and their recovery. It knows of a file's bytes only
     saves/
       tavern/                a slot
         mara.npc  +bob.npc   one file for each character (Bob: a capital is + and its small letter)
+        mara.journal         what happened to her since, appended bit by bit (see `journal`)
       tavern.bak/            the save before (then tavern.bak2, ...): `backups`
       .tavern.tmp-1f0c/      the next save of that slot, being written
       .tavern.old/           the last save of that slot, before it is tavern.bak
@@ -36,6 +37,7 @@ whole would take one more file, fsynced last, in every slot for ever.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -43,10 +45,12 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from npc_engine.backups import backup_name, is_backup, rotate
 from npc_engine.durable import (
+    append_file,
     copy_file,
     escape,
     explain,
@@ -60,6 +64,7 @@ from npc_engine.durable import (
 )
 from npc_engine.errors import SnapshotError, UnknownSlot
 from npc_engine.folder_lock import FolderLock
+from npc_engine.journal import MAX_BYTES, replay
 from npc_engine.snapshot import MAX_FILE_BYTES, Snapshot, decode
 
 __all__ = ["File", "Store"]
@@ -70,7 +75,7 @@ File = bytes | Callable[[], bytes | Sequence[bytes | memoryview]]
 """A file's bytes, or what makes them when they are written (`writer` does so on its own thread)."""
 
 SUFFIX = ".npc"
-APPENDED = (".journal",)  # what grows after it was written (rule 6)
+JOURNAL = ".journal"  # it grows after it was written (rule 6)
 MAX_LISTED = 20
 LOCK_WAIT_S = 2.0  # the engine before may still be closing
 
@@ -136,13 +141,37 @@ class Store:
         With `merge`, the other characters of the slot are kept. Raises SnapshotError (rule 3).
         """
         named = {escape(npc) + SUFFIX: file for npc, file in files.items()}
-        return self._write(slot, named, merge)
+        return self._write(slot, named, self.root / escape(slot) if merge else None)
 
     def place(self, slot: str, files: Mapping[str, File]) -> int:
         """Replace a slot by files of these names, which the caller has checked; as `write`."""
-        return self._write(slot, files, merge=False)
+        return self._write(slot, files, None)
 
-    def _write(self, slot: str, files: Mapping[str, File], merge: bool) -> int:
+    def copy(self, slot: str, to: str) -> None:
+        """Make another slot what this one is; nothing where there is none. Raises SnapshotError."""
+        source = self.root / escape(slot)
+        try:
+            there = is_folder(source)
+        except OSError as e:
+            raise explain(e, f"The slot {slot!r} was not copied") from e
+        if there:
+            self._write(to, {}, source)
+
+    def append(self, slot: str, npc: str, at: int, data: bytes) -> None:
+        """Write data behind the first `at` bytes of a character's journal, safe on the disk.
+
+        Only where `write` is called, too. Raises OSError; FileNotFoundError where there is no such
+        slot, or less of a journal.
+        """
+        folder = self.root / escape(slot)
+        if not is_folder(folder):
+            raise FileNotFoundError(errno.ENOENT, f"there is no slot {slot!r}")
+        append_file(folder / (escape(npc) + JOURNAL), at, data)
+        if not at:
+            sync_folder(folder)
+
+    def _write(self, slot: str, files: Mapping[str, File], others: Path | None) -> int:
+        """Write a slot of these files, and of the rest of the folder `others`."""
         target = self.root / escape(slot)
         if is_backup(slot):
             raise SnapshotError(
@@ -158,8 +187,8 @@ class Store:
                 self._refuse_links(slot)
             new.mkdir(mode=0o700)
             n_bytes = _fill(new, files)
-            if merge and is_folder(target):
-                _keep_others(target, new, files)
+            if others is not None and is_folder(others):
+                _keep_others(others, new, files)
             sync_folder(new)
             with self._lock:
                 self._swap(target, new)
@@ -288,7 +317,20 @@ class Store:
         if found != npc:
             name = escape(found) + SUFFIX
             return SnapshotError(f"{what} holds {found!r}, not {npc!r}.", f"Rename it to {name}.")
-        return snapshot
+        return self._with_journal(snapshot, there[npc].with_suffix(JOURNAL))
+
+    @staticmethod
+    def _with_journal(snapshot: Snapshot, path: Path) -> Snapshot:
+        """Return a snapshot with what its journal adds; one that cannot be read costs no more."""
+        if not os.path.lexists(path):
+            return snapshot
+        try:
+            data = read_file(path, MAX_BYTES)
+        except OSError as e:
+            return replace(snapshot, journal=explain(e, f"{path.name} cannot be read").message)
+        except SnapshotError as e:
+            return replace(snapshot, journal=f"The journal beside it is left out: {e.message}")
+        return replay(snapshot, data)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -319,7 +361,11 @@ def _fill(folder: Path, files: Mapping[str, File]) -> int:
 
 
 def _keep_others(source: Path, target: Path, written: Collection[str]) -> None:
+    """Take over the files of those who are not written. A journal grows, so it is copied."""
+    theirs = {
+        Path(name).with_suffix(suffix).name for name in written for suffix in (SUFFIX, JOURNAL)
+    }
     for path in _entries(source):
-        if path.name not in written and path.is_file() and not path.is_symlink():
-            bring = copy_file if path.suffix in APPENDED else link_or_copy
-            bring(path, target / path.name)
+        if path.name not in theirs and path.is_file() and not path.is_symlink():
+            keep = copy_file if path.suffix == JOURNAL else link_or_copy
+            keep(path, target / path.name)

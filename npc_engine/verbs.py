@@ -239,11 +239,20 @@ class Verbs(Mailbox):
         return self._ask(request, Rewound, timeout)
 
     def save(
-        self, slot: str, npcs: Sequence[str] | None = None, *, timeout: float = FILE_TIMEOUT_S
+        self,
+        slot: str,
+        npcs: Sequence[str] | None = None,
+        mode: Literal["full", "journal"] = "full",
+        *,
+        timeout: float = FILE_TIMEOUT_S,
     ) -> Saved:
-        """Save characters (None: all) into a slot, in the place of what it held."""
+        """Save characters (None: all) into a slot, in the place of what it held.
+
+        With `journal`, what happens to them from then on goes there, too, as it happens.
+        """
         chosen = None if npcs is None else _listed(npcs)
-        return self._ask(Save(id=self._new_id(), slot=slot, npcs=chosen), Saved, timeout)
+        request = Save(id=self._new_id(), slot=slot, npcs=chosen, mode=mode)
+        return self._ask(request, Saved, timeout)
 
     def load(
         self, slot: str, npcs: Sequence[str] | None = None, *, timeout: float = FILE_TIMEOUT_S

@@ -71,8 +71,21 @@ class Writer:
         self._thread = thread or WriterThread()
         self._done: queue.SimpleQueue[tuple[Any, Result]] = queue.SimpleQueue()
 
-    def submit(self, slot: str, files: Files, *, merge: bool, tag: Any) -> None:
-        """Queue `store.write(slot, files, merge=merge)`. What `files` holds must not change."""
+    def submit(
+        self,
+        slot: str,
+        files: Files,
+        *,
+        merge: bool,
+        tag: Any,
+        before: Callable[[], None] = lambda: None,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Queue `store.write(slot, files, merge=merge)`. What `files` holds must not change.
+
+        `before` and `then` are called on the thread: before that write, whose error is what it
+        raises, and after it where it has succeeded.
+        """
         self.n_pending += 1
         if self._thread.is_closed:
             closing = SnapshotError(f"The slot {slot!r} was not saved: the engine is closing.")
@@ -80,7 +93,7 @@ class Writer:
             return
 
         def job() -> None:
-            self._done.put((tag, self._write(slot, files, merge)))
+            self._done.put((tag, self._write(slot, files, merge, before, then)))
 
         self._thread.run(job)
 
@@ -96,9 +109,19 @@ class Writer:
         """Take no more, wait `timeout` seconds for what is queued; say whether all is written."""
         return self._thread.close(timeout)
 
-    def _write(self, slot: str, files: Files, merge: bool) -> Result:
+    def _write(
+        self,
+        slot: str,
+        files: Files,
+        merge: bool,
+        before: Callable[[], None],
+        then: Callable[[], None],
+    ) -> Result:
         try:
-            return self._store.write(slot, files, merge=merge)
+            before()
+            n_bytes = self._store.write(slot, files, merge=merge)
+            then()
+            return n_bytes
         except SnapshotError as e:
             return e
         except MemoryError:

@@ -127,8 +127,8 @@ class Rig:
         assert isinstance(done, m.Done), done
         return done
 
-    def save(self, slot: str, npcs: list[str] | None = None) -> Any:
-        return self.ask(m.Save(id=self.id(), slot=slot, npcs=npcs))
+    def save(self, slot: str, npcs: list[str] | None = None, mode: Any = "full") -> Any:
+        return self.ask(m.Save(id=self.id(), slot=slot, npcs=npcs, mode=mode))
 
     def load(self, slot: str, npcs: list[str] | None = None) -> Any:
         return self.ask(m.Load(id=self.id(), slot=slot, npcs=npcs))
@@ -184,7 +184,8 @@ class Rig:
             if patience:
                 assert time.monotonic() < deadline, "a file write takes too long"
                 time.sleep(min(patience, POLL_S))  # a file is written in real time,
-                self.now += self.engine._ambient.patience(self.now) or 0.0  # a pause in the rig's
+                pause = patience if patience > POLL_S else 0.0
+                self.now += self.engine._ambient.patience(self.now) or pause  # a pause in the rig's
             self.step()
         raise AssertionError(f"no end after {limit} steps; open: {self.open}")
 

@@ -189,3 +189,47 @@ def test_errors_say_what_to_do(error: OSError, help_has: str) -> None:
     found = explain(error, "The slot 'a' was not saved")
     assert found.message.startswith("The slot 'a' was not saved: ")
     assert help_has in found.help
+
+
+# Appending
+
+
+def test_append_makes_and_continues_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    durable.append_file(path, 0, b"one")
+    durable.append_file(path, 3, b"two")
+    assert path.read_bytes() == b"onetwo"
+    durable.append_file(path, 4, b"!")  # what stood there was not whole
+    assert path.read_bytes() == b"onet!"
+    assert os.name == "nt" or stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("n_written", [0, 1, 3])
+def test_a_failed_append_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_written: int
+) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"whole")
+    real, left = os.write, [n_written]
+
+    def write(fd: int, data: memoryview) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "full")
+        left[0] -= 1
+        return real(fd, data[:1])
+
+    monkeypatch.setattr("os.write", write)
+    with pytest.raises(OSError, match="full"):
+        durable.append_file(path, 5, b"more")
+    assert path.read_bytes() == b"whole"
+
+
+def test_append_needs_what_it_goes_on_from(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    with pytest.raises(FileNotFoundError):
+        durable.append_file(path, 1, b"x")
+    assert not path.exists()
+    path.write_bytes(b"12")
+    with pytest.raises(FileNotFoundError):
+        durable.append_file(path, 3, b"x")
+    assert path.read_bytes() == b"12"

@@ -1,13 +1,16 @@
 """A character is saved, its engine is killed, and another one goes on with the very same words."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from npc_engine.client import Client
+from npc_engine.journal import replay
 from npc_engine.sidecar import Sidecar
+from npc_engine.snapshot import decode
 from tests.real import GREEDY, INNKEEPER
 
 pytestmark = pytest.mark.model
@@ -64,3 +67,43 @@ def test_it_goes_on_word_for_word(tiny_model: Path, tmp_path: Path) -> None:
         assert stats["n_prefilled"] + stats["n_pending_tokens"] == 0, "the payload was not taken"
         assert spawned.n_pinned == fact.n_pinned
         assert talk(client, QUESTIONS) == continued
+
+
+def turn_on_disk(folder: Path) -> int:
+    """The turn that an autosaved character is in, as its files say just now."""
+    try:
+        snapshot = decode((folder / "mara.npc").read_bytes(), bytes(32))
+    except FileNotFoundError:  # the slot is being swapped
+        return 0
+    with suppress(FileNotFoundError):  # the snapshot has it all
+        snapshot = replay(snapshot, (folder / "mara.journal").read_bytes())
+    return int(snapshot.state["turn"])
+
+
+def said(client: Client) -> list[tuple[str, str, int]]:
+    return [(s.kind, s.text, s.turn) for s in client.window("mara").segments if s.turn]
+
+
+def test_it_goes_on_with_what_nobody_saved(tiny_model: Path, tmp_path: Path) -> None:
+    flags = (*FLAGS, "--saves", str(tmp_path), "--autosave", "5")
+    with Sidecar(tiny_model, *flags) as first, first.client() as client:
+        client.spawn("mara", INNKEEPER, sampling=GREEDY)
+        talk(client, QUESTIONS * 3)
+        client.event("A dog barks.")
+        turn = client.say("mara", "Who is it?", max_tokens=24, timeout=WAIT_S).wait().turn
+        deadline = time.monotonic() + WAIT_S
+        while turn_on_disk(tmp_path / "autosave") <= turn:
+            assert time.monotonic() < deadline
+        before = said(client)
+        speech = client.say("mara", "Never to be answered.", stream=["text"], timeout=WAIT_S)
+        next(iter(speech))
+        psutil.Process(first.pid).kill()
+    with Sidecar(tiny_model, *flags) as second, second.client() as client:
+        spawned = client.spawn("mara", INNKEEPER, sampling=GREEDY, restore="autosave")
+        assert spawned.restored
+        after = said(client)
+        if ("end", "", turn + 1) in after:  # the machine was so busy that it had come to its end
+            assert "Never to be answered." in [text for _, text, _ in after]
+        else:
+            assert after == before
+        assert talk(client, QUESTIONS[:1]) != [""]

@@ -1,6 +1,7 @@
 """A slot is the old save or the new one, whole, whatever fails and whenever."""
 
 import errno
+import itertools
 import os
 import shutil
 import stat
@@ -14,8 +15,10 @@ import pytest
 
 from npc_engine import store as store_module
 from npc_engine.backups import backup_name
+from npc_engine.delta import diff
 from npc_engine.errors import SnapshotError, UnknownSlot
 from npc_engine.folder_lock import LOCK_FILE
+from npc_engine.journal import MAX_BYTES, begin, image_of, record
 from npc_engine.snapshot import Snapshot, encode
 from npc_engine.store import Store
 
@@ -95,9 +98,9 @@ def test_merge_into_nothing_and_merge_twice(root: Path) -> None:
 
 
 def test_merge_keeps_what_it_does_not_know(root: Path) -> None:
-    (root / "tavern" / "mara.journal").write_bytes(b"later")
+    (root / "tavern" / "notes.txt").write_bytes(b"later")
     Store(root, KEY).write("tavern", files(NEW), merge=True)
-    assert (root / "tavern" / "mara.journal").read_bytes() == b"later"
+    assert (root / "tavern" / "notes.txt").read_bytes() == b"later"
 
 
 def test_files_may_be_made_while_writing(root: Path) -> None:
@@ -565,3 +568,91 @@ def test_a_lock_that_is_a_link_is_not_followed(root: Path, tmp_path: Path) -> No
     with pytest.raises(SnapshotError, match="not saved"):
         Store(root, KEY).write("a", files(NEW), merge=False)
     assert not (tmp_path / "elsewhere").exists()
+
+
+# Journals
+
+
+def journal_of(base: str, *states: dict[str, Any]) -> bytes:
+    """A journal of Mara over states."""
+    data, check = begin("mara", base)
+    for old, new in itertools.pairwise(states):
+        part, check = record(diff(image_of(old), image_of(new)), check)
+        data += part
+    return data
+
+
+def told(text: str) -> dict[str, Any]:
+    return {"text": text, "segments": []}
+
+
+def test_a_journal_is_read_with_its_snapshot(root: Path) -> None:
+    store = Store(root, KEY)
+    made = encode({"npc": "mara", "snapshot": "5a"}, told("old"), b"kv", KEY)
+    store.write("tavern", {"mara": made}, merge=True)
+    data = journal_of("5a", told("old"), told("new"), told("newer"))
+    store.append("tavern", "mara", 0, data[:-9])
+    assert texts(store) == {"mara": "new", "Bob": "old bob"}
+    store.append("tavern", "mara", len(data) - 9, data[-9:])
+    assert texts(store) == {"mara": "newer", "Bob": "old bob"}
+    assert (root / "tavern" / "mara.journal").read_bytes() == data
+    store.write("tavern", files({"Bob": "new bob"}), merge=True)
+    assert texts(store) == {"mara": "newer", "Bob": "new bob"}
+    store.write("tavern", files(NEW), merge=True)
+    assert texts(store) == {"mara": "new mara", "Bob": "new bob"}
+    assert not (root / "tavern" / "mara.journal").exists()
+
+
+def test_a_journal_that_cannot_be_read_costs_only_itself(root: Path) -> None:
+    path = root / "tavern" / "mara.journal"
+    for make_bad in (
+        lambda: path.write_bytes(b"nothing of ours"),
+        lambda: path.write_bytes(bytes(MAX_BYTES + 1)),
+        lambda: path.mkdir(),
+    ):
+        make_bad()
+        found = Store(root, KEY).read("tavern")["mara"]
+        assert isinstance(found, Snapshot)
+        assert found.state == {"text": "old mara"}
+        assert "journal" in str(found.journal)
+        path.unlink() if path.is_file() else path.rmdir()
+
+
+@posix
+def test_a_journal_that_is_a_link_is_left_alone(root: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"precious")
+    (root / "tavern" / "mara.journal").symlink_to(elsewhere)
+    store = Store(root, KEY)
+    found = store.read("tavern")["mara"]
+    assert isinstance(found, Snapshot)
+    assert "link" in str(found.journal)
+    with pytest.raises(OSError, match=r"."):
+        store.append("tavern", "mara", 0, b"x")
+    assert elsewhere.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(("slot", "at"), [("nowhere", 0), ("tavern", 1), ("tavern", 6)])
+def test_nothing_is_appended_to_what_is_not_there(root: Path, slot: str, at: int) -> None:
+    store = Store(root, KEY)
+    if at == 6:
+        store.append("tavern", "mara", 0, b"12345")
+    before = tree(root)
+    with pytest.raises(FileNotFoundError):
+        store.append(slot, "mara", at, b"x")
+    assert tree(root) == before
+    assert texts(store) == OLD
+
+
+def test_a_slot_is_copied_and_the_copy_stays_as_it_is(root: Path) -> None:
+    store = Store(root, KEY)
+    store.append("tavern", "mara", 0, b"12345")
+    store.copy("tavern", "before")
+    store.copy("nowhere", "before")
+    store.append("tavern", "mara", 5, b"678")
+    store.write("tavern", files(NEW), merge=True)
+    assert texts(store, "before") == OLD
+    assert (root / "before" / "mara.journal").read_bytes() == b"12345"
+    store.copy("tavern", "before")
+    assert texts(store, "before") == MERGED
+    assert [name for name in tree(root) if name.startswith(".")] == []

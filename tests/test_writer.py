@@ -92,3 +92,22 @@ def test_a_real_store(tmp_path: Path) -> None:
     assert second[0] == 2 and isinstance(second[1], int)
     assert third[0] == 3 and isinstance(third[1], SnapshotError)
     assert store.npcs("tavern") == ["Bob", "mara"]
+
+
+def test_what_comes_before_and_after_a_write() -> None:
+    store = SlowStore()
+    store.go.set()
+    writer = Writer(store)
+    done: list[str] = []
+
+    def fail() -> None:
+        raise SnapshotError("Not now.")
+
+    for slot, before in (("a", lambda: done.append("before")), ("b", fail), ("bad", fail)):
+        then = lambda slot=slot: done.append(f"then {slot}")  # noqa: E731
+        writer.submit(slot, {}, merge=False, tag=slot, before=before, then=then)
+    writer.submit("bad", {}, merge=False, tag="c", then=lambda: done.append("never"))
+    assert writer.close(WAIT)
+    assert [type(result) for _, result in writer.finished()] == [int, *[SnapshotError] * 3]
+    assert done == ["before", "then a"]
+    assert store.slots == ["a", "bad"]

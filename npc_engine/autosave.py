@@ -1,0 +1,132 @@
+"""`--autosave`: everybody is journaled into a slot of its own, without anybody asking.
+
+Owns who is saved there and when: whoever is new within a second, and every so many seconds those
+who have changed, so that their journals stay short. Nothing happens while nothing changes. Whoever
+leaves the stage stays in the slot, as they were.
+
+What an engine before this one left in the slot is copied to another one first: a game that starts
+anew and forgets to restore has it still.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from npc_engine.journaling import Journaling
+from npc_engine.messages import Error, Reply
+from npc_engine.stage import Stage
+
+__all__ = ["AUTOSAVE", "BEFORE", "Autosave"]
+
+log = logging.getLogger("npc_engine")
+
+AUTOSAVE = "autosave"
+BEFORE = "autosave-before"
+
+GATHER_S = 1.0  # newcomers mostly come several at once
+RETRY_S, MAX_RETRY_S = 1.0, 30.0
+
+Save = Callable[[list[str], Callable[[Reply], None]], None]
+
+
+class _Store(Protocol):
+    """What is needed of `store.Store`."""
+
+    def copy(self, slot: str, to: str) -> None: ...
+
+
+class Autosave:
+    """Saves the characters of a stage every `seconds`, never at 0. `save` answers at its end.
+
+    `error`: why the last one has failed, if it has.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        stage: Stage,
+        journaling: Journaling,
+        save: Save,
+        clock: Callable[[], float],
+    ) -> None:
+        self.error = ""
+        self._seconds = seconds
+        self._stage = stage
+        self._journaling = journaling
+        self._save = save
+        self._clock = clock
+        self._n_added = 0  # of the stage, when all were in the slot
+        self._gather_until: float | None = None
+        self._fold_at = 0.0
+        self._retry_at = 0.0
+        self._retry_s = RETRY_S
+        self._is_saving = False
+        self._has_kept = False
+
+    def keep_before(self, store: _Store) -> None:
+        """Copy what an engine before this one left, once. On the thread that writes files."""
+        if not self._has_kept:
+            store.copy(AUTOSAVE, BEFORE)
+            self._has_kept = True
+
+    def step(self) -> None:
+        """Begin to save those that are due."""
+        if not self._seconds or self._is_saving:
+            return
+        now = self._clock()
+        if now < self._fold_at and self._stage.n_added == self._n_added:
+            return  # cheap: this is called at every step
+        due = self._due()
+        if due is not None and due <= now:
+            self._begin()
+
+    def patience(self) -> float | None:
+        """Return the seconds until somebody is due; None when nobody will be."""
+        due = self._due()
+        return None if due is None else max(0.0, due - self._clock())
+
+    def save_newcomers(self) -> None:
+        """Save at once those that are not in the slot yet: they may leave."""
+        names = self._newcomers() if self._seconds else []
+        if names:
+            self._save(names, lambda _reply: None)
+
+    def _due(self) -> float | None:
+        if not self._seconds or self._is_saving:
+            return None
+        if self._stage.n_added != self._n_added:
+            if self._gather_until is None:
+                self._gather_until = self._clock() + GATHER_S
+            return max(self._gather_until, self._retry_at)
+        if any(self._journaling.changed(AUTOSAVE)):
+            return max(self._fold_at, self._retry_at)
+        return None
+
+    def _begin(self) -> None:
+        self._gather_until = None
+        n_added = self._stage.n_added
+        names = self._newcomers()
+        if not names and n_added != self._n_added:  # who came has left
+            self._n_added = n_added
+            return
+        if not names or not self._fold_at:  # newcomers do not put the others off
+            self._fold_at = self._clock() + self._seconds
+        names = names or list(self._journaling.changed(AUTOSAVE))
+
+        def note(reply: Reply) -> None:
+            self._is_saving = False
+            if isinstance(reply, Error):
+                if not self.error:
+                    log.warning("The autosave has failed, and is tried again. %s", reply.message)
+                self.error = reply.message
+                self._retry_at = self._clock() + self._retry_s
+                self._retry_s = min(2 * self._retry_s, MAX_RETRY_S)
+            else:
+                self._n_added, self._retry_s, self.error = n_added, RETRY_S, ""
+
+        self._is_saving = True
+        self._save(names, note)
+
+    def _newcomers(self) -> list[str]:
+        characters = self._stage.characters.items()
+        return [name for name, c in characters if not self._journaling.is_followed(AUTOSAVE, c)]

@@ -1,0 +1,118 @@
+"""Characters as they come back from their files.
+
+Owns what fits this engine: whether a payload may be used (fingerprint, layout, build), what is read
+again from its tokens, what is told anew, and what is said of that. It knows no byte of the file
+formats, and writes nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from npc_engine.errors import RequestError
+from npc_engine.frozen import retell, thaw
+from npc_engine.journal import overlay
+from npc_engine.messages import Load, Loaded, LoadedNpc, Reply
+from npc_engine.newer import keep_header
+from npc_engine.npc import Npc
+from npc_engine.snapshot import Snapshot
+from npc_engine.stage import Stage
+from npc_engine.store import Store
+
+__all__ = ["Restored", "Restoring"]
+
+Source = Literal["payload", "tokens"]
+
+Restored = tuple[Npc, Source, str | None]
+"""A character, where its KV cache came from, and what there is to say about that."""
+
+
+class Restoring:
+    """Brings characters of a slot onto a stage. `about`: facts of the backend.
+
+    `last_of`: the state of somebody in a slot where that is newer than what the disk has.
+    """
+
+    def __init__(
+        self,
+        about: Mapping[str, Any],
+        stage: Stage,
+        clock: Callable[[], float],
+        last_of: Callable[[str, str], dict[str, Any] | None],
+    ) -> None:
+        self._about = about
+        self._stage = stage
+        self._clock = clock
+        self._last_of = last_of
+
+    def load(self, store: Store, request: Load) -> Reply:
+        """Put the characters of a slot on the stage; none of them if one cannot be loaded."""
+        began = self._clock()
+        snapshots = store.read(request.slot, request.npcs)
+        restored = {n: self._restore(request.slot, n, s) for n, s in snapshots.items()}
+        self._stage.check_room(restored)
+        for npc, _, _ in restored.values():
+            self._stage.add(npc)
+        return Loaded(
+            id=request.id,
+            slot=request.slot,
+            npcs=[
+                LoadedNpc(npc=name, source=source, notice=notice)
+                for name, (_, source, notice) in restored.items()
+            ],
+            ms=(self._clock() - began) * 1000,
+        )
+
+    def restore(self, store: Store, slot: str, name: str) -> Restored | None:
+        """Return one character of a slot, or None when the slot does not hold it."""
+        if name not in store.npcs(slot):
+            return None
+        return self._restore(slot, name, store.read(slot, [name])[name])
+
+    def _restore(self, slot: str, name: str, snapshot: Snapshot | RequestError) -> Restored:
+        if isinstance(snapshot, RequestError):
+            raise snapshot
+        last = self._last_of(slot, name)
+        if last is not None:
+            snapshot = overlay(snapshot, last)
+        stage = self._stage
+        room = {"window": stage.window, "n_pos": stage.room.n_pos}
+        now = self._clock()
+        if snapshot.header.get("vocab") != self._about["vocab"]:
+            npc = retell(name, snapshot.state, stage.voice, stage.room, **room, now=now)
+            keep_header(npc, snapshot.header)
+            told = "Saved with another model: told anew from its texts."
+            return npc, "tokens", " ".join(filter(None, (snapshot.journal, told)))
+        payload = snapshot.payload
+        why = self._misfit(snapshot) if payload is not None else None
+        npc = thaw(
+            name,
+            snapshot.state,
+            stage.voice,
+            stage.room,
+            **room,
+            n_vocab=self._about["n_vocab"],
+            payload=None if why else payload,
+            now=now,
+        )
+        keep_header(npc, snapshot.header)
+        is_whole = npc.sequence.copy is not None
+        if payload is not None and why is None and not is_whole:
+            why = "its KV cache does not match its ledger"
+        notice = snapshot.notice or (why and f"Read again from its tokens: {why}.")
+        if notice is None and not npc.knows_world:
+            notice = "Its save is from before this world: it knows what it knew then."
+        notice = " ".join(filter(None, (snapshot.journal, notice))) or None
+        return npc, "payload" if is_whole else "tokens", notice
+
+    def _misfit(self, snapshot: Snapshot) -> str | None:
+        """Why a snapshot's payload cannot be used here, if so."""
+        for key, what in (
+            ("fingerprint", "the model is another"),
+            ("layout", "the KV layout is another"),
+            ("llama", "the llama.cpp build is another"),
+        ):
+            if snapshot.header.get(key) != self._about[key]:
+                return what
+        if snapshot.header.get("loras"):
+            return "the model had adapters (LoRA), and this engine takes none"
+        return None
