@@ -15,7 +15,7 @@ from npc_engine.autosave import AUTOSAVE, BEFORE, GATHER_S
 from npc_engine.config import Settings
 from npc_engine.errors import ConfigError
 from tests.rig import Rig, TimedLlama, scripted
-from tests.test_journaling import FullDisk, held, lives, size, stats, written
+from tests.test_journaling import FullDisk, held, lives, on_disk, size, stats, written
 
 MakeRig = Callable[..., Rig]
 SECONDS = 60
@@ -112,8 +112,8 @@ def test_nobody_gets_a_new_snapshot_amid_a_line(make_rig: MakeRig, tmp_path: Pat
     target = rig.say("a", "Tell me all of it.")
     rig.steps(5)
     rig.now += SECONDS
-    rig.steps(3)
-    written(rig)
+    rig.step()
+    on_disk(rig)
     assert rig["a"].speaking
     assert stamp(tmp_path, "a") == was
     rig.until(target)
