@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from npc_engine import __version__
-from npc_engine.autosave import AUTOSAVE, Autosave
+from npc_engine.autosave import AUTOSAVE, BEFORE, Autosave
 from npc_engine.character import Character, Send
 from npc_engine.errors import BadMessage, Internal, NpcError, SnapshotError, UnknownNpc
 from npc_engine.frozen import freeze
@@ -119,7 +119,7 @@ class Saving:
         """Nothing is touched on disk before the first save or load."""
         if self._opened is None:
             key = self._given_key or installation_key()
-            store = Store(self._root, key, self._keep)
+            store = Store(self._root, key, self._keep, unkept=(AUTOSAVE, BEFORE))
             self._opened = _Files(key, store, Writer(store, self._thread), Journals(store))
         return self._opened
 

@@ -90,14 +90,18 @@ class Store:
     first `write` to `close` no other Store can write in that folder.
     """
 
-    def __init__(self, root: Path, key: bytes, keep: int = 1) -> None:
+    def __init__(
+        self, root: Path, key: bytes, keep: int = 1, *, unkept: Collection[str] = ()
+    ) -> None:
         """Use the folder `root`, made at the first save. Repairs what a crash left there.
 
-        `keep`: how many backups of a slot there are after a save of it, at most.
+        `keep`: how many backups of a slot there are after a save of it, at most. `unkept`: slots
+        that are written so often that backups would be as new as they are; they get none.
         """
         self.root = root
         self._key = key
         self._keep = keep
+        self._unkept = unkept
         self._lock = threading.Lock()  # held while a slot is read, and while one is swapped
         self._writes = FolderLock(root)
         self._recover()
@@ -200,13 +204,16 @@ class Store:
             self._back_up(slot)
         return n_bytes
 
+    def _n_kept(self, slot: str) -> int:
+        return 0 if slot in self._unkept else self._keep
+
     def _make_root(self) -> None:
         if not self.root.is_dir():
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_folder(self.root.parent)
 
     def _refuse_links(self, slot: str) -> None:
-        names = (backup_name(slot, n) for n in range(1, self._keep + 1))
+        names = (backup_name(slot, n) for n in range(1, self._n_kept(slot) + 1))
         for name in (slot, *filter(None, names)):
             self._refuse_link(self.root / escape(name))
 
@@ -221,7 +228,7 @@ class Store:
         """Rename `new` to `target` (rule 2); the save before it is .old then."""
         old = _old(target)
         if is_folder(old):  # of an earlier save; the slot is there, else it was put back
-            rotate(self.root, _name(target), old, self._keep)
+            rotate(self.root, _name(target), old, self._n_kept(_name(target)))
         had = is_folder(target)
         if had:
             rename(target, old)
@@ -241,7 +248,7 @@ class Store:
         old = _old(self.root / escape(slot))
         try:
             if is_folder(old):
-                rotate(self.root, slot, old, self._keep)
+                rotate(self.root, slot, old, self._n_kept(slot))
         except OSError as e:
             log.warning("%s", explain(e, f"The save before of {slot!r} is no backup yet"))
 

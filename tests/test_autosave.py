@@ -14,6 +14,7 @@ from npc_engine import messages as m
 from npc_engine.autosave import AUTOSAVE, BEFORE, GATHER_S
 from npc_engine.config import Settings
 from npc_engine.errors import ConfigError
+from npc_engine.folder_lock import LOCK_FILE
 from tests.rig import Rig, TimedLlama, scripted
 from tests.test_journaling import FullDisk, held, lives, on_disk, size, stats, written
 
@@ -47,7 +48,12 @@ def spawned(rig: Rig, names: str = "ab") -> Rig:
 
 
 def slots(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != LOCK_FILE)
+
+
+def crash(rig: Rig) -> None:
+    """Let go of the saves folder, as the system does for a process that is gone."""
+    rig.engine._saving._files.store.close()
 
 
 def stamp(folder: Path, name: str, slot: str = AUTOSAVE) -> int:
@@ -153,6 +159,7 @@ def test_what_an_engine_before_left_is_kept(make_rig: MakeRig, tmp_path: Path) -
     crashed.talk("a", "What the game forgot.")
     written(crashed)
     was = held(crashed, "a", AUTOSAVE)
+    crash(crashed)
     fresh = spawned(make_rig(), "a")  # with no restore
     fresh.talk("a", "Who are you?")
     fresh.rest()
@@ -171,6 +178,7 @@ def test_a_journal_that_grows_does_not_change_what_is_kept(make_rig: MakeRig) ->
     crashed.talk("b", "Before the crash.")
     written(crashed)
     was = held(crashed, "b", BEFORE) if size(crashed, "b", BEFORE) else held(crashed, "b", AUTOSAVE)
+    crash(crashed)
     fresh = make_rig()
     assert fresh.spawn("b", restore=AUTOSAVE).restored
     fresh.rest()
@@ -185,6 +193,7 @@ def test_nothing_is_overwritten_that_could_not_be_kept(
 ) -> None:
     crashed = spawned(make_rig())
     was = held(crashed, "a", AUTOSAVE)
+    crash(crashed)
     (tmp_path / BEFORE).write_text("in the way")
     fresh = make_rig()
     fresh.spawn("a")
