@@ -18,8 +18,8 @@ weights once for all, so that a few tokens more cost little, and whoever is read
 IDLE_STRETCH = 4  # nobody speaks: a step may take this much longer, and reads in bigger pieces
 FIRST_CHUNK = 16  # a step of so many tokens is short on any machine that can speak at all
 GROWTH = 4
-ROWS_SHARE, ROWS_EVERY = 1 / 3, 4
-"""Rows that take a third of a step's time have every fourth step while somebody's line is read."""
+ROWS_SHARE, ROWS_EVERY = 1 / 3, 6
+"""Rows that take a third of a step's time have every sixth step while somebody's line is read."""
 WEIGHT = 64  # a chunk of so many tokens counts for half of what a token usually takes
 RISE, FALL = 0.6, 0.2  # shares of a new measurement: a machine that slows down is believed sooner
 
@@ -50,7 +50,7 @@ class Chunks:
     def rows_wait(self, n_rows: int, n_threads: int = 1) -> bool:
         """Return whether so many rows are to wait a step, since they would take much of it.
 
-        They have every fourth step all the same: who speaks slows down, and does not stop.
+        They have every sixth step all the same: who speaks slows down, and does not stop.
         """
         if self._rows_take(n_rows, n_threads) * 1000 < ROWS_SHARE * self.step_ms:
             self._n_waited = 0

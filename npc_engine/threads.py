@@ -14,19 +14,20 @@ Rules
     cores, one thread less is as slow as one too many. It wins with 10 % less time.
  3. After each round of probes that wins nothing the waits double. What probes have lost must be
     less than 3 % of the time since.
- 4. Alarm: two steps in a row that take 1.5 times the usual, or one that takes 4 times and is felt.
+ 4. Alarm: two steps in a row that take 2.5 times the usual, or one that takes 4 times and is felt.
     A game got busy: half the threads at once, for steps of every kind, and no probe needed. The
     way back is by probes, and longer after each alarm that follows closely on another. More
-    tokens, or more cells that they attend to, are no alarm.
+    tokens, or more cells that they attend to, are no alarm; nor is twice the usual: where two
+    programs take turns on a core, any count of threads has such steps, and fewer get less of it.
  5. When steps get faster or slower for long, or other programs take more or fewer cores than
-    before, probes come soon again.
+    before, probes come soon again; at once where it is slower.
 """
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from npc_engine.probe import Probe
-from npc_engine.usual import SLOW, Usual
+from npc_engine.usual import Usual
 
 __all__ = ["READING", "Threads"]
 
@@ -39,7 +40,8 @@ N_BLOCK, N_BLOCK_READING = 2, 1
 MAX_LEVEL = 4  # of backing off: each doubles the wait
 TOO_SLOW = 2.0  # a step of a probe that takes as many times the usual ends it
 MAX_COST = 0.03
-VERY_SLOW = 4.0  # times the usual
+ALARMING = 2.5  # times the usual
+VERY_SLOW = 4.0
 FELT_S = 0.25  # one slow step that is shorter may be anything: a K-shift, a page fault
 CHANGED, N_CHANGED = 1.25, 4  # so many steps in a row that differ by as much
 N_CALM = 400  # steps after which an alarm is forgotten
@@ -181,7 +183,7 @@ class Threads:
             self._begin_probe(kind)
 
     def _is_alarming(self, kind: _Kind, seconds: float, expected: float) -> bool:
-        if not expected or seconds < SLOW * expected:
+        if not expected or seconds < ALARMING * expected:
             kind.n_slow = 0
             return False
         kind.n_slow += 1
@@ -214,6 +216,7 @@ class Threads:
             upward = kind.n_changed < 0
             kind.settle()
             self._stir(kind, kind.home if upward else kind.at, upward=upward)
+            kind.n_since = 0 if upward else kind.n_wait
 
     def _stir(self, kind: _Kind, first: int, upward: bool) -> None:
         """Probe soon again: `first`, then this way."""

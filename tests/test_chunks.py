@@ -181,10 +181,10 @@ def test_a_chunk_is_never_nothing_and_never_over_the_batch(
     assert MIN_CHUNK <= chunks.chunk(speaks, n_rows, 3) <= n_batch
 
 
-def test_heavy_rows_have_every_fourth_step_while_a_line_is_read() -> None:
+def test_heavy_rows_have_every_sixth_step_while_a_line_is_read() -> None:
     chunks = Chunks(50, 512)
     chunks.note(0, 8, 0.040)
-    assert [chunks.rows_wait(8) for _ in range(8)] == [True, True, True, False] * 2
+    assert [chunks.rows_wait(8) for _ in range(12)] == [*[True] * 5, False] * 2
 
 
 def test_light_rows_wait_for_nobody() -> None:
