@@ -19,8 +19,8 @@ tiny: setup
 test: tiny ## Run every test, offline
 	$(BIN)/python -m pytest
 
-test-fast: setup ## Run the tests that need no model
-	$(BIN)/python -m pytest -m "not model"
+test-fast: setup ## Run the tests that need neither a model nor patience, on all cores
+	$(BIN)/python -m pytest -q -n auto -m "not model and not slow"
 
 demo: setup ## Talk with a character
 	@$(BIN)/npc-engine demo

@@ -332,6 +332,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
 @pytest.mark.parametrize("n_turns", [1, 2, 7])
 def test_killed_at_any_time_it_has_every_turn_that_was_safe(

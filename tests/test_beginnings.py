@@ -97,6 +97,7 @@ def beginnings(rig: Rig) -> Beginnings:
 # -- with a world ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_world_is_read_once_by_twenty_one_after_another(make_rig: MakeRig, kind: str) -> None:
     rig = make_rig(kind)

@@ -478,6 +478,7 @@ def id_of(frame: bytes) -> str | None:
     return request_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["scripted", "real"])
 def test_ten_thousand_mutated_frames(engine: str, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"saves": str(tmp_path), "max_tokens": 8}

@@ -201,6 +201,7 @@ def pieces() -> st.SearchStrategy[bytes]:
     )
 
 
+@pytest.mark.slow
 @given(pieces(), st.sampled_from([".json", ".toml", ".png"]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
 def test_any_bytes_are_a_card_or_a_card_error(tmp_path: Path, raw: bytes, suffix: str) -> None:

@@ -734,6 +734,7 @@ def test_what_is_cut_from_the_text_is_cut_from_the_ledger(
 # Overflow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_pos", [100_000, 300])
 def test_three_hundred_turns_in_a_small_window(make_rig: MakeRig, n_pos: int) -> None:
     window = 256

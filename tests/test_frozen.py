@@ -263,6 +263,7 @@ def test_a_recurrent_state_that_has_read_twenty_million_tokens_is_kept() -> None
     assert npc.ledger.next_pos > 20_000_000
 
 
+@pytest.mark.slow
 def test_a_flood_of_empty_segments_is_refused() -> None:
     state = copy.deepcopy(saved()[0])
     state["segments"][2:2] = [{**state["segments"][2], "tokens": [], "text": ""}] * 100_000
@@ -323,6 +324,7 @@ def mutate(state: dict[str, Any], data: st.DataObject) -> None:
         parent[key] = data.draw(ODD)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150,
     deadline=None,

@@ -61,6 +61,7 @@ def test_true_files_are_taken_with_their_payload(victim: Victim, true: list[Save
     assert victim.fake.n_let_in == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced")
 def test_hostile_files(victim: Victim, true: list[Save]) -> None:
     ends = attack(victim, true, 150, seed=1)
@@ -158,6 +159,7 @@ def costly(save: Save, change: dict[str, Any], vocab: str) -> bytes:
     return sealed(msgspec.msgpack.encode(header), packed)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("text", [WIDE, ASCII], ids=["wide", "ascii"])
 @pytest.mark.parametrize("place", PLACES)

@@ -132,6 +132,7 @@ def _canaries(tokens: Iterable[int]) -> set[str]:
     return set(CANARY.findall(bytes(t for t in tokens if t < 256).decode("utf-8", "replace")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["shifts", "recurrent"])
 def test_nobody_holds_what_it_did_not_hear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

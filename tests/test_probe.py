@@ -104,6 +104,7 @@ def test_alike(a: int, b: int, same: bool) -> None:
     assert alike(a, b) is alike(b, a) is same
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 600), st.just(0.0) | st.floats(1e-9, 1e9)), min_size=400))
 def test_it_ends_whatever_it_hears(steps: list[tuple[int, float]]) -> None:
     probe = Probe(2)

@@ -306,6 +306,7 @@ def test_bombs_end_soon(n: int) -> None:
     assert time.perf_counter() - start < 10  # most take milliseconds, the longest half a second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", range(len(BOMBS)))
 def test_bombs_stay_small(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a tenth of the work, since tracing is slow: what bounds a value is not its work."""

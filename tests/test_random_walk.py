@@ -212,6 +212,7 @@ class Walk:
         self.send(self.random.choice([m.List, m.Stats, m.Ping])(id=self.rig.id()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["shifts", "rereads", "recurrent"])
 def test_nobody_knows_what_it_was_not_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -12,6 +12,7 @@ from tests.fake_llama import FakeLlama
 from tests.rig import Rig, scripted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__.strip("_"))
 def test_an_act_leaves_no_fault(act: Act, tmp_path: Path) -> None:
     fake = FakeLlama(n_slots=2, n_cells=1200, n_batch=256, mind=scripted("Aye. So it is. ", False))

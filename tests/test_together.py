@@ -104,6 +104,7 @@ class Walk:
             t.now += t.engine._ambient.patience(t.now) or 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_whatever_happens_at_once(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
