@@ -10,7 +10,7 @@ import pytest
 from npc_engine import __version__, cli, inspect_file
 from npc_engine.engine import Engine
 from tests.real import INNKEEPER
-from tests.saved import damage, saves_of_a_talk
+from tests.saved import damage, journaled_talk, saves_of_a_talk
 
 Run = Callable[..., tuple[int, str, str]]
 HERE = {"fingerprint": "fake-model", "vocab": "fake-vocab", "llama": "0", "layout": "fake"}
@@ -84,6 +84,43 @@ def test_with_a_model(root: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> 
             here[key] = "another"
         assert json.loads(run(*argv)[1])[0]["loads"]["by"] == by
     assert "loads       from its texts: the model has another vocabulary" in run(*argv[:-1])[1]
+
+
+@pytest.mark.parametrize(
+    "what", ["harbour", "saves/harbour/mara.npc", "saves/harbour/mara.journal"]
+)
+def test_with_its_journal(root: Path, run: Run, what: str) -> None:
+    journaled_talk(root)
+    status, out, _ = run(what)
+    facts = {row[2:14].strip(): row[14:] for row in out.splitlines()[1:]}
+    assert (status, facts["turns"]) == (0, "1-3; turn 4 comes next")
+    assert "records, 2 turns since the save; " in facts["journal"]
+    assert facts["loads"].endswith("; what its journal adds is read")
+    status, out, _ = run(what, "--text")
+    first, *rows = out.splitlines()
+    assert first.startswith("mara, with its journal: ") and first.endswith("2 turns since the save")
+    assert status == 0 and "  > Line 2?" in rows and "  * *A ship comes in.*" in rows
+    assert json.loads(run(what, "--json")[1])[0]["journal"]["n_turns"] == 2
+
+
+def test_a_table_with_journals(root: Path, run: Run) -> None:
+    journaled_talk(root)
+    shutil.copy(root / "tavern" / "+bob.npc", root / "harbour")
+    out = run("harbour")[1]
+    head, _, bob, mara = (row.split() for row in out.splitlines())
+    assert head == ["file", "is", "window", "turn", "size", "journal", "loads"]
+    assert bob[6] == "-" and "2 turns since the save" in " ".join(mara)
+    journal = root / "harbour" / "mara.journal"
+    journal.write_bytes(journal.read_bytes()[:-1])
+    status, out, _ = run("harbour")
+    assert status == 1 and out.splitlines()[3].split()[1] == "BROKEN"
+    assert "  whole       NO. Its journal" in run("harbour", "--npc", "mara")[1]
+
+
+def test_a_journal_without_its_snapshot(root: Path, run: Run) -> None:
+    (journaled_talk(root) / "harbour" / "mara.npc").unlink()
+    status, _, err = run("saves/harbour/mara.journal")
+    assert status == 2 and "is a journal, and there is no mara.npc beside it" in err
 
 
 def test_damage(root: Path, run: Run) -> None:
