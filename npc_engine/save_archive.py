@@ -32,7 +32,7 @@ from npc_engine.errors import SnapshotError
 from npc_engine.journal import MAX_BYTES as MAX_JOURNAL_BYTES
 from npc_engine.journal import examine
 from npc_engine.saves_folder import Slot, read_slot
-from npc_engine.slot_reader import JOURNAL, SUFFIX, read_journal
+from npc_engine.slot_reader import JOURNAL, SUFFIX
 from npc_engine.snapshot import MAX_FILE_BYTES, Snapshot, decode
 from npc_engine.store import Store
 
@@ -128,19 +128,19 @@ def _pack(slot: Slot, path: Path) -> None:
     with os.fdopen(fd, "w+b") as f:
         with zipfile.ZipFile(f, "w", zipfile.ZIP_STORED) as archive:
             for character in slot.characters:
-                _pack_one(archive, character.files[0])
+                _pack_one(archive, *character.files)
         f.flush()
         os.fsync(f.fileno())
 
 
-def _pack_one(archive: zipfile.ZipFile, file: Path) -> None:
+def _pack_one(archive: zipfile.ZipFile, file: Path, *journals: Path) -> None:
     data = read_file(file, MAX_FILE_BYTES)
     snapshot = _snapshot(file.name, data)
     archive.writestr(_info(file), data)
-    journal = file.with_suffix(JOURNAL)
-    whole = read_journal(snapshot, journal).whole
-    if whole:
-        archive.writestr(_info(journal), whole)
+    for journal in journals:
+        whole = examine(snapshot, read_file(journal, MAX_JOURNAL_BYTES)).whole
+        if whole:
+            archive.writestr(_info(journal), whole)
 
 
 def _info(file: Path) -> zipfile.ZipInfo:

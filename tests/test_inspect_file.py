@@ -181,15 +181,20 @@ def test_names_of_strangers_do_not_steer_the_terminal(tmp_path: Path, run: Run) 
 def test_a_real_save_and_its_model(tiny_llama: Path, tmp_path: Path, run: Run) -> None:
     """What inspect says of a load is what a load does."""
     sources = {}
-    for name, model in (("same", tiny_llama), ("other", tiny_llama.with_name("tiny-mamba.gguf"))):
-        engine = Engine.open(tiny_llama, window=256, slots=1, saves=str(tmp_path / "saves"))
+    saves = str(tmp_path / "saves")
+    other = tiny_llama.with_name("tiny-mamba.gguf")
+    for name, model in (("same", tiny_llama), ("other", other), ("journaled", tiny_llama)):
+        engine = Engine.open(tiny_llama, window=256, slots=1, saves=saves, save_kv="yes")
         engine.spawn("mara", INNKEEPER)
         engine.say("mara", "Who was here?", max_tokens=8).wait()
-        engine.save(name)
+        engine.save(name, mode="journal" if name == "journaled" else "full")
+        engine.say("mara", "And before?", max_tokens=8).wait()
         engine.close()
-        again = Engine.open(model, window=256, slots=1, saves=str(tmp_path / "saves"))
+        again = Engine.open(model, window=256, slots=1, saves=saves)
         sources[name] = again.load(name).npcs[0].source
+        turn = again.window("mara").turn
         again.close()
         record = json.loads(run(name, "--model", str(model), "--json")[1])[0]
         assert record["loads"]["by"] in (sources[name], "texts"), record
-    assert sources == {"same": "payload", "other": "tokens"}
+        assert record["turn"] == turn == (3 if name == "journaled" else 2)
+    assert sources == {"same": "payload", "other": "tokens", "journaled": "payload"}

@@ -74,6 +74,22 @@ def test_of_a_journal_what_is_whole_goes_along(root: Path, tmp_path: Path, torn:
     assert new["mara.journal"] == written()[0]
 
 
+def test_a_journal_that_cannot_be_read_is_not_left_out(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "tavern" / "mara.journal").write_bytes(written()[0])
+
+    def read(path: Path, most: int) -> bytes:
+        if path.suffix == ".journal":
+            raise PermissionError(13, "Permission denied")
+        return read_file(path, most)
+
+    monkeypatch.setattr(save_archive, "read_file", read)
+    with pytest.raises(SnapshotError, match="Permission denied"):
+        export_slot(root, "tavern", tmp_path / "x.npcsave")
+    assert [p.name for p in tmp_path.iterdir()] == ["saves"]
+
+
 def test_it_is_a_plain_zip(file: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         assert archive.namelist() == ["+bob.npc", "+c+o+n.npc", "mara.npc"]
