@@ -1,8 +1,8 @@
-"""A character to and from plain records: what a snapshot's state holds.
+"""A character to and from the records of a snapshot's state (`saved`).
 
-Owns which part of a character is saved, and the checks that a saved one must pass before it lives
-again. Tokens are authoritative: the KV cache is only taken over where it fits them exactly. With
-another vocabulary, everything is told anew from the texts. It knows no file and no checksum.
+Owns which part of a character is saved, and how a saved one lives again. Tokens are authoritative:
+the KV cache is only taken over where it fits them exactly. With another vocabulary, everything is
+told anew from the texts. It knows no file and no checksum.
 
 Keys that only a newer minor version knows stay with the character and its segments, unread, and are
 saved again.
@@ -12,18 +12,25 @@ import logging
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from itertools import accumulate, chain, repeat
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
 
-from npc_engine.card import Card
-from npc_engine.config import Sampling
-from npc_engine.errors import CardError, ConfigError, SnapshotError
-from npc_engine.ledger import Kind, Ledger, Range, Segment
+from npc_engine.errors import SnapshotError
+from npc_engine.ledger import Kind, Ledger, Segment
 from npc_engine.newer import keep_unknown, unknown
 from npc_engine.npc import Npc, most_pinned
 from npc_engine.pins import release
+from npc_engine.saved import (
+    Left,
+    SavedNpc,
+    SavedSegment,
+    card_of,
+    hole,
+    invalid,
+    parse,
+    sampling_of,
+)
 from npc_engine.sequence import Cache, Sequence
 from npc_engine.voice import Voice, clean
 
@@ -33,60 +40,9 @@ log = logging.getLogger("npc_engine")
 
 T = TypeVar("T")
 
-MAX_TOKENS = 1 << 24
-MAX_COUNT = 1 << 53
-MAX_POS = (1 << 31) - 1  # llama.h: llama_pos is an int32_t; a recurrent state counts far
 MAX_TEXT = 1 << 20  # characters of one text; more than any window holds
 MAX_WAITING = 256  # events and lines that had not come in; of more, the newest
 MOST_CHARS = 1 << 21  # of all events that wait, and of all lines: a state has room for them
-MAX_KIND = 16
-MAX_WHY = 300  # characters
-MAX_SEGMENTS = 6  # for each token: a turn of one word, where the template has no markup
-MAX_MARKUP = 64  # tokens that open a turn; byte vocabularies take many
-
-Importance = Annotated[float, Meta(ge=0, le=1)]  # as `event` takes it
-Left = Annotated[float, Meta(ge=0)] | None
-"""Seconds after which an event no longer matters; they do not pass while it is saved."""
-
-
-class SavedSegment(Struct, kw_only=True, omit_defaults=True):
-    """One segment. `start` and `n_cached` say where its cells are in the payload.
-
-    Since 1.1: `speaker`, where that is known, and `expires_s` of an event in the open turn.
-    """
-
-    kind: Annotated[str, Meta(max_length=MAX_KIND)]  # a Kind; an error quotes a wrong one
-    tokens: list[int]
-    text: str
-    turn: int
-    pinned: bool
-    importance: Importance
-    start: int
-    n_cached: int
-    speaker: str = ""
-    expires_s: Left = None
-
-    def __post_init__(self) -> None:
-        self.kind = Kind(self.kind)
-
-
-class SavedNpc(Struct, kw_only=True):
-    """One character between two turns. `events_expire_s` (since 1.1) goes with `events`."""
-
-    card: dict[str, Any]
-    sampling: dict[str, Any]
-    window: int
-    turn: int
-    joined: bool
-    n_evicted: int
-    n_renumbered: int
-    segments: list[SavedSegment]
-    holes: list[tuple[int, int]]
-    events: list[tuple[str, Importance]]
-    events_expire_s: list[Left] = []
-    heard: list[str] = []
-    look_interval: int = 0
-    next_look: int = 0
 
 
 def freeze(
@@ -165,7 +121,7 @@ def thaw(
     tokens again. `now`: the engine's clock. Raises SnapshotError when the state is no valid
     character.
     """
-    saved = _parse(state)
+    saved = parse(state)
     ledger = Ledger(
         min(saved.window, window),
         n_pos,
@@ -175,12 +131,12 @@ def thaw(
     )
     for record in saved.segments:
         if record.tokens and not 0 <= min(record.tokens) <= max(record.tokens) < n_vocab:
-            raise _invalid("a token that is not in the vocabulary")
+            raise invalid("a token that is not in the vocabulary")
         ledger.append(_segment(record, now))
     sequence = Sequence(ledger, cache)
     if payload is not None and _claim_cells(ledger, saved.segments):
-        sequence.adopt(payload, [_range(hole) for hole in saved.holes])
-    npc = Npc(name, _card(saved), voice, sequence, _sampling(saved), saved.turn)
+        sequence.adopt(payload, [hole(positions) for positions in saved.holes])
+    npc = Npc(name, card_of(saved), voice, sequence, sampling_of(saved), saved.turn)
     if npc.drift is not None and saved.look_interval:
         npc.drift.interval, npc.drift.next_look = saved.look_interval, saved.next_look
     _keep_unknown(npc, state, npc.ledger.segments)
@@ -203,13 +159,13 @@ def retell(
 
     Raises SnapshotError, and TooLarge when the persona does not fit the window any more.
     """
-    saved = _parse(state)
+    saved = parse(state)
     npc = Npc.create(
         name,
-        _card(saved),
+        card_of(saved),
         voice,
         cache,
-        sampling=_sampling(saved),
+        sampling=sampling_of(saved),
         window=min(saved.window, window),
         n_pos=n_pos,
     )
@@ -280,66 +236,13 @@ def _hear_again(npc: Npc, saved: SavedNpc, now: float) -> None:
     if npc.ledger.n_tokens > npc.ledger.window or npc.ledger.needs_renumbering(0):
         npc.sequence.make_room(0, npc.turn)
     if npc.ledger.n_tokens > npc.ledger.window:
-        raise _invalid(f"{npc.ledger.n_tokens} tokens for a window of {npc.ledger.window}")
+        raise invalid(f"{npc.ledger.n_tokens} tokens for a window of {npc.ledger.window}")
     seconds = chain(saved.events_expire_s, repeat(None))  # before 1.1 there are none
     waiting = list(zip(saved.events, seconds, strict=False))
     for (text, importance), left in waiting[-MAX_WAITING:]:
         npc.perceive(text[:MAX_TEXT], importance, _end(left, now))
     for line in saved.heard[-MAX_WAITING:]:
         npc.add_heard(clean(line[:MAX_TEXT]), 0)
-
-
-def _parse(state: dict[str, Any]) -> SavedNpc:
-    try:
-        saved = msgspec.convert(state, SavedNpc)
-    except (msgspec.ValidationError, ValueError, RecursionError, OverflowError) as error:
-        raise _invalid(str(error)) from None
-    _check_counts(saved)
-    _check_order(saved)
-    return saved
-
-
-def _check_counts(saved: SavedNpc) -> None:
-    if not 0 < saved.window <= MAX_TOKENS or not 0 < saved.turn <= MAX_TOKENS:
-        raise _invalid("a count out of range")
-    counts = (saved.n_evicted, saved.n_renumbered, saved.look_interval, saved.next_look)
-    if not all(0 <= count <= MAX_COUNT for count in counts):
-        raise _invalid("a count out of range")
-    # Beside each that has tokens there may be some that have none, as an empty reply.
-    n_tokens = sum(len(s.tokens) for s in saved.segments)
-    if len(saved.segments) > min(2 * saved.window, MAX_SEGMENTS * n_tokens) + MAX_MARKUP:
-        raise _invalid(f"{len(saved.segments)} segments of {n_tokens} tokens")
-
-
-def _check_order(saved: SavedNpc) -> None:
-    """Persona first and pinned; turns in order; nothing but unpinned events in the open turn."""
-    first = saved.segments[0] if saved.segments else None
-    if first is None or first.kind is not Kind.PERSONA or not first.pinned:
-        raise _invalid("no persona")
-    personas = [s.kind is Kind.PERSONA for s in saved.segments]
-    if personas != sorted(personas, reverse=True):
-        raise _invalid("a persona behind other segments")
-    turns = [s.turn for s in saved.segments]
-    if turns != sorted(turns) or not 0 <= turns[0] <= turns[-1] <= saved.turn:
-        raise _invalid("a turn out of order")
-    past = saved.segments[sum(personas) :]
-    open_turn = [s for s in past if s.turn == saved.turn]
-    if len({(s.turn, s.pinned) for s in past}) > len({s.turn for s in past}):
-        raise _invalid("a turn that is pinned in part")
-    n_markup = sum(len(s.tokens) for s in open_turn if s.kind is Kind.OPEN)
-    if (
-        any(s.kind not in (Kind.OPEN, Kind.EVENT) or s.pinned for s in open_turn)
-        or n_markup > MAX_MARKUP
-    ):
-        raise _invalid("a turn that is half done")
-
-
-def _invalid(why: str) -> SnapshotError:
-    if len(why) > MAX_WHY:  # it may quote what stood in the file; what is wrong ends with the place
-        why = f"{why[: MAX_WHY // 2]} ... {why[-MAX_WHY // 2 :]}"
-    return SnapshotError(
-        f"The save holds no valid character: {why}.", "Load another save; this one is damaged."
-    )
 
 
 def _segment(record: SavedSegment, now: float) -> Segment:
@@ -374,24 +277,3 @@ def _claim_cells(ledger: Ledger, records: list[SavedSegment]) -> bool:
         segment.start, segment.n_cached = record.start, record.n_cached
         ledger.n_cells += record.n_cached
     return True
-
-
-def _range(hole: tuple[int, int]) -> Range:
-    first, last = hole
-    if not 0 <= first <= MAX_POS or not (last == -1 or first <= last <= MAX_POS):
-        raise _invalid(f"a hole at {hole!r}")
-    return first, last
-
-
-def _card(saved: SavedNpc) -> Card:
-    try:
-        return Card.from_map(saved.card)
-    except CardError as error:
-        raise _invalid(error.message) from None
-
-
-def _sampling(saved: SavedNpc) -> Sampling:
-    try:
-        return Sampling.parse(saved.sampling)
-    except ConfigError as error:
-        raise _invalid(error.message) from None

@@ -15,18 +15,10 @@ from npc_engine.durable import NAME, unescape
 from npc_engine.errors import SnapshotError, UnknownNpc, UnknownSlot
 from npc_engine.installation import key_if_any
 from npc_engine.report import table
-from npc_engine.save_report import (
-    Report,
-    counted,
-    how_it_loads,
-    plain,
-    report_on,
-    reports_on,
-    size,
-    words,
-    write,
-)
-from npc_engine.saves_folder import SUFFIX, read_slot, steady
+from npc_engine.save_report import Report, how_it_loads, report_on, reports_on
+from npc_engine.save_text import counted, plain, size, words, write
+from npc_engine.saves_folder import read_slot, steady
+from npc_engine.slot_reader import JOURNAL, SUFFIX
 
 __all__ = ["add_arguments", "run"]
 
@@ -86,6 +78,13 @@ def _reports(what: str, root: Path, key: bytes) -> tuple[list[Report], bool]:
             f"There is neither a file {what!r} nor such a slot in {str(root)!r}.",
             "Slots are listed by: npc-engine saves list",
         )
+    if path.suffix == JOURNAL:
+        path = path.with_suffix(SUFFIX)
+        if not path.exists():
+            raise SnapshotError(
+                f"{what!r} is a journal, and there is no {path.name} beside it.",
+                "A journal is what changed since a snapshot: put that there, too.",
+            )
     return steady(lambda: [report_on(path.resolve(), key)], what), False
 
 
@@ -119,14 +118,17 @@ def _loads(report: Report, here: Here | None) -> str:
 
 
 def _table(reports: list[Report], here: Here | None) -> str:
-    rows = [("file", "is", "window", "turn", "size", "loads")]
+    rows: list[tuple[str, ...]] = [("file", "is", "window", "turn", "size", "journal", "loads")]
     for report in reports:
         f = report.facts()
         tokens = f"{f['n_tokens']}/{f['window']}" if report.saved else "-"
         turn = str(f["turn"]) if report.saved else "-"
         how = plain(str(report.problem)) if report.problem else _loads(report, here)
         is_ = "BROKEN" if report.problem or report.damage else "whole"
-        rows.append((report.file.name, is_, tokens, turn, size(report.n_bytes), how))
+        journal = plain(report.journal.text) if report.journal else "-"
+        rows.append((report.file.name, is_, tokens, turn, size(report.n_bytes), journal, how))
+    if not any(report.journal for report in reports):
+        rows = [(*row[:-2], row[-1]) for row in rows]
     return table(rows, right=False).rstrip() if len(rows) > 1 else "Nobody is in it."
 
 
@@ -139,6 +141,8 @@ def _rows(report: Report, here: Here | None) -> Iterator[str]:
     yield f"{report.file.name}: {f['name']}"
     yield f"  whole       {_whole(report)}"
     yield f"  loads       {_loads(report, here)}"
+    if report.journal:
+        yield f"  journal     {plain(report.journal.text)}; {size(report.journal.n_bytes)}"
     by = f["written_by"]
     yield plain(
         f"  written by  llama.cpp {by.get('llama', '?')}, KV cache {by.get('layout', '?')}, "
@@ -166,10 +170,10 @@ def _whole(report: Report) -> str:
 
 def _size(report: Report) -> str:
     text = f"{size(report.n_bytes)}, of which {size(report.n_payload)} KV cache"
-    n_cached = sum(s.n_cached for s in report.saved.segments) if report.saved else 0
-    if not report.n_payload or not n_cached:
+    n = report.n_stored
+    if not report.n_payload or not n:
         return text
-    return f"{text}: {size(report.n_payload // n_cached)} for each of {n_cached} tokens"
+    return f"{text}: {size(report.n_payload // n)} for each of {n} tokens"
 
 
 def _turns(turns: list[int]) -> str:
@@ -184,7 +188,8 @@ def _turns(turns: list[int]) -> str:
 
 
 def _conversation(report: Report) -> Iterator[str]:
-    yield plain(report.npc or report.file.name)
+    journal = f", with its journal: {report.journal.text}" if report.journal else ""
+    yield plain(f"{report.npc or report.file.name}{journal}")
     if report.saved is None:
         yield f"  BROKEN: {plain(str(report.problem))}"
         return

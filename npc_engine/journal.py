@@ -18,7 +18,7 @@ Rules
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -27,7 +27,17 @@ from npc_engine.bounds import measure
 from npc_engine.delta import Delta, Image, image, patch
 from npc_engine.snapshot import Snapshot
 
-__all__ = ["FORMAT", "MAX_BYTES", "begin", "image_of", "overlay", "record", "replay"]
+__all__ = [
+    "FORMAT",
+    "MAX_BYTES",
+    "Replay",
+    "begin",
+    "examine",
+    "image_of",
+    "overlay",
+    "record",
+    "replay",
+]
 
 FORMAT = (1, 0)
 """Major and minor version of the journals that `begin` begins."""
@@ -44,6 +54,38 @@ _CHECK_HEAD = b"\xc4\x10"  # msgpack: a bin of 16 bytes
 # Where the cells are is of no use without them.
 _CELLS = ("holes",)
 _SEGMENT_CELLS = ("start", "n_cached")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a journal comes to. `snapshot`: with what its `n_records` whole records add.
+
+    `whole`: its bytes up to the end of these, and `n_torn` how many come behind; `problem`: why it
+    is left out, if it is.
+    """
+
+    snapshot: Snapshot
+    n_records: int = 0
+    whole: bytes = b""
+    n_torn: int = 0
+    problem: str | None = None
+
+    @property
+    def notice(self) -> str | None:
+        """What there is to say of it at a load."""
+        if self.problem is not None:
+            return f"The journal beside it is left out: {self.problem}."
+        parts = []
+        if self.n_records:
+            parts.append(f"{self.n_records} changes since the save are from its journal.")
+        if self.n_torn:
+            parts.append(f"Its journal ends in {self.n_torn} bytes that are no whole entry.")
+        return " ".join(parts) or None
+
+    @property
+    def loaded(self) -> Snapshot:
+        """The snapshot as a load takes it: its `journal` says what was added."""
+        return replace(self.snapshot, journal=self.notice)
 
 
 def image_of(state: Mapping[str, Any]) -> Image:
@@ -65,28 +107,27 @@ def record(delta: Delta, before: bytes) -> tuple[bytes, bytes]:
     return _checked(before, msgspec.msgpack.encode(delta))
 
 
+def examine(snapshot: Snapshot, data: bytes) -> Replay:
+    """Return what a journal comes to beside a snapshot; raises nothing."""
+    if not data:  # its first write has failed
+        return Replay(snapshot)
+    try:
+        at, check = _read_head(data, snapshot.header)
+    except ValueError as e:
+        return Replay(snapshot, problem=f"{e!s:.200}")
+    state, n, end = _apply_all(snapshot.state, data, at, check)
+    if n:
+        _take_over_cells(state, snapshot)
+        snapshot = replace(snapshot, state=state)
+    return Replay(snapshot, n_records=n, whole=data[:end], n_torn=len(data) - end)
+
+
 def replay(snapshot: Snapshot, data: bytes) -> Snapshot:
     """Return a snapshot with what a journal adds; its `journal` says what that was.
 
     Raises nothing: what is no journal of this snapshot is left out.
     """
-    if not data:  # its first write has failed
-        return snapshot
-    try:
-        at, check = _read_head(data, snapshot.header)
-    except ValueError as e:
-        return replace(snapshot, journal=f"The journal beside it is left out: {e!s:.200}.")
-    state, n, end = _apply_all(snapshot.state, data, at, check)
-    parts = []
-    if n:
-        parts.append(f"{n} changes since the save are from its journal.")
-    if end < len(data):
-        parts.append(f"Its journal ends in {len(data) - end} bytes that are no whole entry.")
-    journal = " ".join(parts) or None
-    if not n:
-        return replace(snapshot, journal=journal)
-    _take_over_cells(state, snapshot)
-    return replace(snapshot, state=state, journal=journal)
+    return examine(snapshot, data).loaded
 
 
 def overlay(snapshot: Snapshot, state: Mapping[str, Any]) -> Snapshot:
@@ -159,7 +200,8 @@ def _copy(state: Mapping[str, Any]) -> dict[str, Any]:
 def _take_over_cells(state: dict[str, Any], snapshot: Snapshot) -> None:
     """Say which cells of the payload are still good (rule 3), and which have to leave it."""
     saved = snapshot.state["segments"]
-    holes = list(snapshot.state.get("holes") or [])
+    held = snapshot.state.get("holes")
+    holes = list(held) if isinstance(held, list) else []  # a stranger's may be anything
     at = end = 0
     complete = snapshot.payload is not None
     for segment in state["segments"]:

@@ -1,69 +1,31 @@
-"""Which characters are journaled into which slots, and when each is looked at.
+"""Which characters are journaled into which slots, and what becomes of each write.
 
-Owns the pace: a character that changes is frozen when a turn of it has ended, else half a second
-after the change, and never while nothing happens. What is frozen goes to the thread that writes
-files; there it is compared and appended (`journals`). It knows no byte of a journal, and a bad disk
-costs nobody a line.
+Owns who is followed. Whoever is due (`follow`) is frozen, never while nothing happens, and goes to
+the thread that writes files; there it is compared and appended (`journals`). It knows no byte of a
+journal, and a bad disk costs nobody a line.
 """
 
 import logging
 import queue
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from npc_engine.character import Character
 from npc_engine.errors import NpcError, SnapshotError
+from npc_engine.follow import RETRY_S, Follow, Witness
 from npc_engine.journals import Journals, NeedsFold
 from npc_engine.stage import Stage
 from npc_engine.writer import WriterThread
 
-__all__ = ["LOOK_S", "Journaling", "Witness"]
+__all__ = ["Journaling"]
 
 log = logging.getLogger("npc_engine")
 
-LOOK_S = 0.5  # from a change to its record, at most, where no turn ends before
-RETRY_S, MAX_RETRY_S = 1.0, 30.0  # after a failed write
-WAITING = ("events", "events_expire_s", "heard")  # keys of a state: what has not come in yet
 FOLD_BYTES = 256 << 10  # a load takes a tenth of a second for it; a journal may have far more
-
-Witness = tuple[Character, int]
-"""A character, and its `n_changes` when it was frozen for a snapshot."""
 
 Outcome = int | NpcError | None
 """Of an append: the bytes of the journal, why it failed, or None where it needs a fold."""
-
-
-@dataclass(eq=False)
-class _Follow:
-    """One character that is journaled into one slot. Counts of changes are `n_changes`."""
-
-    slot: str
-    character: Character
-    folded: int
-    seen: int
-    turn: int
-    since: float | None = None  # when the first change was noticed that is not submitted
-    retry_at: float = 0.0
-    retry_s: float = RETRY_S
-    n_under_way: int = 0
-    is_safe: bool = False  # whether its snapshot is on the disk
-    is_folding: bool = False
-    before: dict[str, Any] | None = None  # what it was before the line that it speaks
-    last: dict[str, Any] | None = None  # what it was when it left the stage
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.slot, self.name
-
-    @property
-    def name(self) -> str:
-        return self.character.npc.name
-
-    @property
-    def has_changed(self) -> bool:
-        return self.character.n_changes != self.seen
 
 
 class Journaling:
@@ -88,9 +50,9 @@ class Journaling:
         self._clock = clock
         self._own_slot = own_slot
         self._journals: Journals | None = None
-        self._follows: dict[tuple[str, str], _Follow] = {}
-        self._left: dict[tuple[str, str], _Follow] = {}  # whose last is not written yet
-        self._done: queue.SimpleQueue[tuple[_Follow, Outcome]] = queue.SimpleQueue()
+        self._follows: dict[tuple[str, str], Follow] = {}
+        self._left: dict[tuple[str, str], Follow] = {}  # whose last is not written yet
+        self._done: queue.SimpleQueue[tuple[Follow, Outcome]] = queue.SimpleQueue()
         self._errors: dict[tuple[str, str], str] = {}
         self._n_under_way: Counter[str] = Counter()  # by slot; also of those who have left
         self._next: float | None = None  # when the next look is due
@@ -100,12 +62,11 @@ class Journaling:
     def follow(self, slot: str, who: Mapping[str, Witness], journals: Journals) -> None:
         """Journal these characters, whose snapshots in this slot are about to be written."""
         self._journals = journals
-        for name, (character, n_changes) in who.items():
-            follow = self._follows.get((slot, name))
-            if follow is None or follow.character is not character:
+        for name, witness in who.items():
+            character = witness[0]
+            if not self.is_followed(slot, character):
                 self._let_go((slot, name))  # of another life
-                turn = character.npc.turn
-                self._follows[slot, name] = _Follow(slot, character, n_changes, n_changes, turn)
+                self._follows[slot, name] = Follow.of(slot, witness)
                 character.on_line = self._line_begins
 
     def saved(self, slot: str, who: Mapping[str, Witness]) -> None:
@@ -164,8 +125,7 @@ class Journaling:
     def changed(self, slot: str) -> Iterator[str]:
         """Yield who has changed since its snapshot in a slot, and is not amid a line."""
         for follow in self._follows.values():
-            is_safe = follow.slot == slot and follow.is_safe and not follow.character.speaking
-            if is_safe and follow.character.n_changes != follow.folded:
+            if follow.slot == slot and follow.wants_fold:
                 yield follow.name
 
     # -- when ----------------------------------------------------------------------------------
@@ -183,20 +143,13 @@ class Journaling:
             if not self._is_there(follow):
                 self._let_go(key)  # another has been loaded in its place
             elif follow.has_changed and not follow.n_under_way and not follow.is_folding:
-                self._submit_at(follow, self._due(follow, now), now)
+                self._submit_at(follow, follow.due(now), now)
 
-    def _submit_at(self, follow: _Follow, due: float, now: float) -> None:
+    def _submit_at(self, follow: Follow, due: float, now: float) -> None:
         if now >= due:
             self._submit(follow)
         else:
             self._next = due if self._next is None else min(due, self._next)
-
-    @staticmethod
-    def _due(follow: _Follow, now: float) -> float:
-        if follow.since is None:
-            follow.since = now
-        turn_ended = follow.turn != follow.character.npc.turn
-        return max(now if turn_ended else follow.since + LOOK_S, follow.retry_at)
 
     def flush(self, slot: str | None = None) -> None:
         """Submit at once all that has changed, of all slots or of one."""
@@ -207,12 +160,12 @@ class Journaling:
             if not left.n_under_way and slot in (None, left.slot):
                 self._submit(left)
 
-    def _is_there(self, follow: _Follow) -> bool:
+    def _is_there(self, follow: Follow) -> bool:
         return self._stage.characters.get(follow.name) is follow.character
 
-    def _submit(self, follow: _Follow) -> None:
-        journals, character = self._journals, follow.character
-        follow.seen, follow.turn, follow.since = character.n_changes, character.npc.turn, None
+    def _submit(self, follow: Follow) -> None:
+        journals = self._journals
+        follow.note_submitted()
         state = follow.last or self._frozen(follow)
         if journals is None or state is None:
             return
@@ -225,18 +178,13 @@ class Journaling:
         self._n_under_way[slot] += 1
         self._thread.run(job)
 
-    def _frozen(self, follow: _Follow) -> dict[str, Any] | None:
+    def _frozen(self, follow: Follow) -> dict[str, Any] | None:
         try:
             state = self._freeze(follow.character)
         except Exception:  # one character goes without; a save would tell
             log.exception("%r cannot be journaled", follow.name)
             return None
-        if not follow.character.speaking:
-            follow.before = None
-        elif follow.before is not None:
-            # What leaves to make room for a line leaves with its end: it may never come to that.
-            state = {**follow.before, **{key: state[key] for key in WAITING}}
-        return state
+        return follow.without_line(state)
 
     def _line_begins(self, character: Character) -> None:
         follows = [f for f in self._follows.values() if f.character is character]
@@ -264,23 +212,21 @@ class Journaling:
             elif self._follows.get(follow.key) is follow:
                 self._errors.pop(follow.key, None)
 
-    def _is_out(self, follow: _Follow, outcome: Outcome) -> None:
+    def _is_out(self, follow: Follow, outcome: Outcome) -> None:
         if outcome is None:  # and there is nobody to make a snapshot of any more
             log.warning("The last of %r in %r was not written.", follow.name, follow.slot)
         if not follow.n_under_way:
             self._let_go(follow.key)
 
-    def _put_off(self, follow: _Follow, error: str) -> None:
+    def _put_off(self, follow: Follow, error: str) -> None:
         if follow not in (self._follows.get(follow.key), self._left.get(follow.key)):
             return
         if not self._errors:
             log.warning("%s It is tried again; nothing is lost as long as the engine runs.", error)
         self._errors[follow.key] = error
-        follow.seen = -1
-        follow.retry_at = self._clock() + follow.retry_s
-        follow.retry_s = min(2 * follow.retry_s, MAX_RETRY_S)
+        follow.put_off(self._clock())
 
-    def _fold_one(self, follow: _Follow) -> None:
+    def _fold_one(self, follow: Follow) -> None:
         if follow.is_folding or self._follows.get(follow.key) is not follow:
             return
         follow.is_folding = True

@@ -5,7 +5,7 @@
 
 Owns how its segments follow each other: what opens it, that each paragraph ends its line, that the
 draft of the player's words stays behind all else, and that there is room. It knows what stands
-there, but not why: hearing and speaking are `npc`'s.
+there, but not why: that is `hearing`'s and `npc`'s.
 
 Shares of the window that is left beside the persona and one turn's markup: a message 40 %, an
 event 15 %, the notes of a turn 10 %; a reply gets what then remains. So a turn always fits once

@@ -10,8 +10,9 @@ nothing is read twice. It knows no scene and no inbox.
 
 from collections.abc import Iterable
 
+from npc_engine.hearing import label_of
 from npc_engine.hearsay import Overheard, Unheard, Unsaid
-from npc_engine.npc import CUT_OFF, Npc, label_of
+from npc_engine.npc import CUT_OFF, Npc
 from npc_engine.voice import clean
 
 __all__ = ["on_its_way", "overhear", "unhear"]

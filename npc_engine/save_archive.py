@@ -1,7 +1,8 @@
 """A slot as one file, `.npcsave`, to be sent around; and such a file as a slot again.
 
 Owns the archive: a plain zip, its members stored as they are. It knows of a member's bytes what
-`snapshot.decode` says. Players trade these files, so one may be made to do harm.
+`snapshot.decode` and `journal.examine` say. Players trade these files, so one may be made to do
+harm.
 
 Rules
  1. No name in an archive becomes a path: a member is called as `durable.escape` would name it, or
@@ -9,7 +10,9 @@ Rules
  2. Members are stored, not deflated: what comes out is never larger than what is there. The
     directory, the number of members and each size are checked before anything is read.
  3. Each member is decoded, and is of the character that it is named for, before any is placed.
- 4. Both ways are all or nothing.
+ 4. A journal goes with the snapshot that it belongs to, and is whole: an export leaves out what a
+    load would, an import refuses it.
+ 5. Both ways are all or nothing.
 """
 
 import os
@@ -18,7 +21,7 @@ import stat
 import struct
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -26,15 +29,18 @@ from typing import IO
 
 from npc_engine.durable import escape, explain, read_file, sync_folder, unescape
 from npc_engine.errors import SnapshotError
+from npc_engine.journal import MAX_BYTES as MAX_JOURNAL_BYTES
+from npc_engine.journal import examine
 from npc_engine.saves_folder import Slot, read_slot
-from npc_engine.snapshot import MAX_FILE_BYTES, decode
+from npc_engine.slot_reader import JOURNAL, SUFFIX
+from npc_engine.snapshot import MAX_FILE_BYTES, Snapshot, decode
 from npc_engine.store import Store
 
 __all__ = ["export_slot", "import_slot"]
 
 MAX_MEMBERS = 4096
 MAX_DIRECTORY_BYTES = 1 << 20
-SUFFIX = ".npc"
+MAX_BYTES = {SUFFIX: MAX_FILE_BYTES, JOURNAL: MAX_JOURNAL_BYTES}  # what may be in an archive
 
 _END_64 = struct.Struct("<4sQ2H2I4Q")  # how a zip ends: these two where it is large, and the last
 _LOCATOR = struct.Struct("<4sIQI")
@@ -86,31 +92,34 @@ def import_slot(
             info.filename: partial(_read, archive, info) for info in members
         }
         store.place(slot, files)
-    return slot, sorted(filter(None, (_npc(info.filename) for info in members)))
+    return slot, sorted(filter(None, (_npc(info.filename, SUFFIX) for info in members)))
 
 
-def _npc(file_name: str, suffix: str = SUFFIX) -> str | None:
+def _npc(file_name: str, suffix: str) -> str | None:
     """Return whose file this is by its name, None where it is none."""
     return unescape(file_name.removesuffix(suffix)) if file_name.endswith(suffix) else None
 
 
-def _check_npc(file_name: str, data: bytes) -> None:
-    found = decode(data, b"").header["npc"]
-    if found != _npc(file_name):
-        raise SnapshotError(f"It holds {found!r}.", f"It should be called {escape(found)}{SUFFIX}.")
-
-
-CHECKS: Mapping[str, Callable[[str, bytes], None]] = {SUFFIX: _check_npc}
-"""What goes into an archive, by its suffix, and what must hold of it (rule 3)."""
-
-
-def _checked(file_name: str, data: bytes) -> bytes:
-    """Return the bytes of a character's file once they are known to be that; else SnapshotError."""
+def _snapshot(file_name: str, data: bytes) -> Snapshot:
+    """Return what is in a character's file (rule 3), but no payload; else raise SnapshotError."""
     try:
-        CHECKS[Path(file_name).suffix](file_name, data)
+        snapshot = decode(data, b"")
+        found = snapshot.header["npc"]
+        if found != _npc(file_name, SUFFIX):
+            name = escape(found) + SUFFIX
+            raise SnapshotError(f"It holds {found!r}.", f"It should be called {name}.")
     except SnapshotError as e:
         raise SnapshotError(f"{file_name}: {e.message}", e.help) from None
-    return data
+    return snapshot
+
+
+def _check_journal(file_name: str, snapshot: Snapshot, data: bytes) -> None:
+    """Raise SnapshotError where this is not all of it a journal of that snapshot (rule 4)."""
+    found = examine(snapshot, data)
+    if found.problem is not None:
+        raise SnapshotError(f"{file_name} is no journal of its save: {found.problem}.", _REMAKE)
+    if found.n_torn:
+        raise SnapshotError(f"{file_name} ends in {found.n_torn} bytes of no record.", _REMAKE)
 
 
 def _pack(slot: Slot, path: Path) -> None:
@@ -118,12 +127,20 @@ def _pack(slot: Slot, path: Path) -> None:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     with os.fdopen(fd, "w+b") as f:
         with zipfile.ZipFile(f, "w", zipfile.ZIP_STORED) as archive:
-            for file in (file for character in slot.characters for file in character.files):
-                if file.suffix in CHECKS:
-                    data = _checked(file.name, read_file(file, MAX_FILE_BYTES))
-                    archive.writestr(_info(file), data)
+            for character in slot.characters:
+                _pack_one(archive, *character.files)
         f.flush()
         os.fsync(f.fileno())
+
+
+def _pack_one(archive: zipfile.ZipFile, file: Path, *journals: Path) -> None:
+    data = read_file(file, MAX_FILE_BYTES)
+    snapshot = _snapshot(file.name, data)
+    archive.writestr(_info(file), data)
+    for journal in journals:
+        whole = examine(snapshot, read_file(journal, MAX_JOURNAL_BYTES)).whole
+        if whole:
+            archive.writestr(_info(journal), whole)
 
 
 def _info(file: Path) -> zipfile.ZipInfo:
@@ -196,28 +213,45 @@ def _members(archive: zipfile.ZipFile, file: Path) -> list[zipfile.ZipInfo]:
     for info in infos:
         what = f"{name!r} holds {info.filename!r:.100}"
         suffix = Path(info.filename).suffix
-        if suffix not in CHECKS or _npc(info.filename, suffix) is None:
+        if suffix not in MAX_BYTES or _npc(info.filename, suffix) is None:
             raise SnapshotError(
                 f"{what}, which is no name of a character's file.",
                 "It was made by another program, or by a newer version.",
             )
-        _check_member(info, what)
+        _check_member(info, what, MAX_BYTES[suffix])
+    names = {info.filename for info in infos}
+    for journal in sorted(name for name in names if name.endswith(JOURNAL)):
+        if _snapshot_of(journal) not in names:
+            raise SnapshotError(f"{name!r} holds {journal}, and not its save.", _REMAKE)
     if sum(info.file_size for info in infos) > file.stat().st_size:
         raise SnapshotError(f"{name!r} holds the same bytes more than once.", _REMAKE)
     return infos
 
 
-def _check_member(info: zipfile.ZipInfo, what: str) -> None:
+def _snapshot_of(journal: str) -> str:
+    return journal.removesuffix(JOURNAL) + SUFFIX
+
+
+def _check_member(info: zipfile.ZipInfo, what: str, max_bytes: int) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         raise SnapshotError(f"{what} as a link or a folder.", _REMAKE)
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
         raise SnapshotError(f"{what} compressed.", _REMAKE)
-    if info.file_size > MAX_FILE_BYTES:
-        raise SnapshotError(f"{what} of {info.file_size} bytes.", f"{MAX_FILE_BYTES} are read.")
+    if info.file_size > max_bytes:
+        raise SnapshotError(f"{what} of {info.file_size} bytes.", f"{max_bytes} are read.")
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    with _blaming(info.filename):
-        data = archive.read(info)
-    return _checked(info.filename, data)
+    data = _bytes(archive, info.filename)
+    if info.filename.endswith(SUFFIX):
+        _snapshot(info.filename, data)
+    else:
+        snapshot = _snapshot_of(info.filename)
+        _check_journal(info.filename, _snapshot(snapshot, _bytes(archive, snapshot)), data)
+    return data
+
+
+def _bytes(archive: zipfile.ZipFile, file_name: str) -> bytes:
+    with _blaming(file_name):
+        return archive.read(file_name)

@@ -1,63 +1,105 @@
-"""What is in a saved character's file, told to people: is it whole, and what does it hold?
+"""What is in a saved character's files: are they whole, and what do they hold?
 
-Owns the reading of one file to facts and to text. It changes nothing; how a slot is laid out is
-`saves_folder`'s, and how facts are shown, whoever shows them. Everything in a file may be a
-stranger's: `plain` makes it fit for a terminal.
+Owns the reading of a snapshot, and of the journal beside it, to facts: what a load would make of
+them. It changes nothing; how a slot is laid out is `saves_folder`'s, and how facts are shown,
+whoever shows them.
 """
 
-import sys
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from npc_engine.bounds import measure
-from npc_engine.card import Card
 from npc_engine.durable import explain, read_file
-from npc_engine.errors import CardError, SnapshotError
-from npc_engine.frozen import SavedNpc, SavedSegment
+from npc_engine.errors import SnapshotError
+from npc_engine.journal import Replay
 from npc_engine.ledger import Kind
+from npc_engine.save_text import counted, name_of
+from npc_engine.saved import SavedNpc, card_of, parse, sampling_of
 from npc_engine.saves_folder import Slot
+from npc_engine.slot_reader import JOURNAL, read_journal
 from npc_engine.snapshot import MAX_FILE_BYTES, MAX_PART_COST, MAX_STATE_COST, Snapshot, decode
 
-__all__ = [
-    "Report",
-    "counted",
-    "how_it_loads",
-    "plain",
-    "report_on",
-    "reports_on",
-    "size",
-    "words",
-    "write",
-]
+__all__ = ["Journal", "Report", "how_it_loads", "report_on", "reports_on"]
 
 MAGIC_BYTES = 8
 WRITTEN_BY = ("engine", "llama", "fingerprint", "vocab", "layout")
-MARKS = {Kind.SAID: "> ", Kind.EVENT: "* ", Kind.NOTE: "# "}
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What is in the journal beside a snapshot. `problem`: why a load leaves it out.
+
+    `n_torn`: bytes behind its last whole record, which a load leaves out.
+    """
+
+    file: Path
+    n_bytes: int
+    n_records: int
+    n_turns: int
+    n_torn: int
+    problem: str | None
+
+    @property
+    def damage(self) -> str | None:
+        """What is broken of it."""
+        if self.problem is not None:
+            return f"The journal beside it is left out: {self.problem}."
+        if self.n_torn:
+            return f"Its journal ends in {counted(self.n_torn, 'byte')} that are no whole record."
+        return None
+
+    @property
+    def text(self) -> str:
+        """What it adds, for people."""
+        if self.problem is not None:
+            return f"left out: {self.problem}"
+        torn = f"; then {counted(self.n_torn, 'byte')} of no whole record" if self.n_torn else ""
+        records, turns = counted(self.n_records, "record"), counted(self.n_turns, "turn")
+        return f"{records}, {turns} since the save{torn}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return all of it as plain JSON types."""
+        return {
+            "file": str(self.file),
+            "n_bytes": self.n_bytes,
+            "whole": self.damage is None,
+            "problem": self.problem,
+            "n_records": self.n_records,
+            "n_turns": self.n_turns,
+            "n_torn_bytes": self.n_torn,
+        }
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found. `problem`: why it cannot be loaded. Sizes in bytes.
+    """What was found. `problem`: why it cannot be loaded. Sizes in bytes; `n_bytes` of all files.
 
     Where there is no problem, there are a `snapshot` (its payload dropped, for it may be large)
-    and a `saved` character.
+    and a `saved` character: as a load would have it, with what the `journal` adds. `n_stored`:
+    tokens whose cells are in the payload.
     """
 
     file: Path
     n_bytes: int = 0
     n_payload: int = 0
+    n_stored: int = 0
     problem: SnapshotError | None = None
     snapshot: Snapshot | None = None
     saved: SavedNpc | None = None
+    journal: Journal | None = None
 
     @property
     def damage(self) -> str | None:
-        """What is broken of a file that loads all the same."""
+        """What is broken of files that load all the same."""
+        return self.own_damage or (self.journal.damage if self.journal else None)
+
+    @property
+    def own_damage(self) -> str | None:
+        """What is broken of the snapshot that loads all the same."""
         notice = self.snapshot.notice if self.snapshot else None
         return notice if notice and "is damaged" in notice else None
 
@@ -80,14 +122,16 @@ class Report:
             "format": header["format"],
             "written_by": {key: str(header[key]) for key in WRITTEN_BY if key in header},
             "n_payload_bytes": self.n_payload,
+            "journal": self.journal.facts() if self.journal else None,
             **_character(self.saved),
         }
 
 
 def report_on(path: Path, key: bytes, npc: str | None = None) -> Report:
-    """Return what is in a file; raises nothing for a bad one, FileNotFoundError for none.
+    """Return what is in a snapshot, and in the journal beside it.
 
-    `npc`: whose it is by its name in a slot. `key`: the installation's, which signs payloads.
+    Raises nothing for a bad one, FileNotFoundError for none. `npc`: whose it is by its name in a
+    slot. `key`: the installation's, which signs payloads.
     """
     n_bytes = 0
     try:
@@ -98,8 +142,7 @@ def report_on(path: Path, key: bytes, npc: str | None = None) -> Report:
             raise SnapshotError(
                 f"It holds {snapshot.header['npc']!r}, not {npc!r}.", "Give the file its old name."
             )
-        saved = _saved(snapshot)
-        n_payload = len(snapshot.payload) if snapshot.payload else _rest(data, snapshot)
+        return _with_journal(path, n_bytes, data, snapshot)
     except FileNotFoundError:  # a save may have replaced it: whoever asks knows where to look again
         raise
     except OSError as e:
@@ -109,7 +152,38 @@ def report_on(path: Path, key: bytes, npc: str | None = None) -> Report:
         return Report(path, n_bytes, problem=problem)
     except SnapshotError as e:
         return Report(path, n_bytes, problem=e)
-    return Report(path, n_bytes, n_payload, None, replace(snapshot, payload=None), saved)
+
+
+def _with_journal(path: Path, n_bytes: int, data: bytes, snapshot: Snapshot) -> Report:
+    before = _saved(snapshot)
+    found = _replayed(snapshot, path.with_suffix(JOURNAL))
+    saved = _saved(found.snapshot) if found else before
+    journal = _journal(path.with_suffix(JOURNAL), found, saved.turn - before.turn)
+    return Report(
+        path,
+        n_bytes + (journal.n_bytes if journal else 0),
+        len(snapshot.payload) if snapshot.payload else _rest(data, snapshot),
+        sum(s.n_cached for s in before.segments),
+        snapshot=replace(found.snapshot if found else snapshot, payload=None),
+        saved=saved,
+        journal=journal,
+    )
+
+
+def _replayed(snapshot: Snapshot, path: Path) -> Replay | None:
+    if not os.path.lexists(path):
+        return None
+    found = read_journal(snapshot, path)
+    # Beside an engine: what was being written when it was read is whole by now.
+    return read_journal(snapshot, path) if found.n_torn else found
+
+
+def _journal(path: Path, found: Replay | None, n_turns: int) -> Journal | None:
+    if found is None:
+        return None
+    n_bytes = len(found.whole) + found.n_torn if found.problem is None else path.lstat().st_size
+    # It may have gone back in the talk since the save.
+    return Journal(path, n_bytes, found.n_records, max(0, n_turns), found.n_torn, found.problem)
 
 
 def reports_on(slot: Slot, key: bytes) -> list[Report]:
@@ -133,86 +207,21 @@ def how_it_loads(report: Report, here: Mapping[str, str] | None) -> tuple[str, s
         return "tokens", "it was saved without its KV cache"
     if header.get("loras"):
         return "tokens", "the model had adapters (LoRA), and engines of this version take none"
+    has_more = report.journal is not None and report.journal.n_records > 0
+    more = "; what its journal adds is read" if has_more else ""
     if here is None:
-        return "payload", "if model, KV layout and llama.cpp are as they were"
+        return "payload", f"if model, KV layout and llama.cpp are as they were{more}"
     for key, what in (("fingerprint", "model"), ("layout", "KV layout"), ("llama", "llama.cpp")):
         if header.get(key) != here[key]:
             return "tokens", f"the {what} is another: {here[key]}"
-    return "payload", "model, KV layout and llama.cpp are as they were"
-
-
-def words(saved: SavedNpc) -> Iterator[str]:
-    """Yield the conversation that is in the window, row by row."""
-    name = _name(saved)
-    turn = None
-    for segment in saved.segments:
-        if segment.kind is Kind.PERSONA or not segment.text.strip():
-            continue
-        if segment.turn != turn:
-            turn = segment.turn
-            yield _head(segment, is_open=turn == saved.turn)
-        mark = MARKS.get(Kind(segment.kind), f"{name}: " if segment.kind is Kind.REPLY else "  ")
-        yield from _rows(mark, segment.text)
-    waiting = [*(event[0] for event in saved.events), *saved.heard]
-    if waiting:
-        yield "not read yet"
-        for text in waiting:
-            yield from _rows("* ", text)
-
-
-def plain(text: str) -> str:
-    """Return a text without what could move a terminal's cursor or turn its letters round."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
-
-
-def counted(n: int, what: str) -> str:
-    """Return `1 file`, `2 files`."""
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
-
-def size(n_bytes: int) -> str:
-    """Return a number of bytes as people read it."""
-    if n_bytes < 1000:
-        return f"{n_bytes} bytes"
-    units = ("kB", "MB", "GB", "TB")
-    value, i = n_bytes / 1000, 0
-    while value >= 999.5 and i < len(units) - 1:
-        value, i = value / 1000, i + 1
-    unit = units[i]
-    return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
-
-
-def write(text: str) -> None:
-    """Write a row to stdout, whatever letters its encoding lacks."""
-    if sys.stdout is None:  # closed, or a program with windows and no console
-        return
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-
-
-def _head(segment: SavedSegment, is_open: bool) -> str:
-    notes = ["pinned"] if segment.pinned else ["not answered yet"] if is_open else []
-    return f"turn {segment.turn}" + "".join(f" ({note})" for note in notes)
-
-
-def _rows(mark: str, text: str) -> Iterator[str]:
-    first, *rest = text.strip().splitlines()
-    yield f"  {mark}{plain(first)}"
-    for row in rest:
-        yield f"  {' ' * len(mark)}{plain(row)}"
+    return "payload", f"model, KV layout and llama.cpp are as they were{more}"
 
 
 def _saved(snapshot: Snapshot) -> SavedNpc:
-    try:
-        saved = msgspec.convert(snapshot.state, SavedNpc)
-        Card.from_map(saved.card)
-    except (
-        *(msgspec.ValidationError, ValueError, RecursionError, OverflowError),
-        CardError,
-    ) as e:
-        raise SnapshotError(
-            f"It holds no valid character: {e!s:.200}", "Put a copy of the file back."
-        ) from None
+    """Return the character as a load takes it; raises SnapshotError."""
+    saved = parse(snapshot.state)
+    card_of(saved)
+    sampling_of(saved)
     return saved
 
 
@@ -230,7 +239,7 @@ def _character(saved: SavedNpc) -> dict[str, Any]:
     past = [s for s in saved.segments if s.kind is not Kind.PERSONA]
     n_tokens = sum(len(s.tokens) for s in saved.segments)
     return {
-        "name": _name(saved),
+        "name": name_of(saved),
         "window": saved.window,
         "n_tokens": n_tokens,
         "n_cached": sum(s.n_cached for s in saved.segments),
@@ -249,7 +258,3 @@ def _n_holes(saved: SavedNpc) -> int:
     """Return how often the cached positions skip some, where turns have left."""
     cached = [s for s in saved.segments if s.n_cached]
     return sum(b.start > a.start + a.n_cached for a, b in pairwise(cached))
-
-
-def _name(saved: SavedNpc) -> str:
-    return plain(Card.from_map(saved.card).char)

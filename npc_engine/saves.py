@@ -19,7 +19,8 @@ from npc_engine.durable import explain
 from npc_engine.installation import key_if_any
 from npc_engine.report import table
 from npc_engine.save_archive import export_slot, import_slot
-from npc_engine.save_report import Report, counted, plain, reports_on, size, write
+from npc_engine.save_report import Report, reports_on
+from npc_engine.save_text import counted, plain, size, write
 from npc_engine.saves_folder import Leftover, Slot, leftovers, look, read_slot
 from npc_engine.store import Store
 
@@ -42,8 +43,9 @@ examples:
 """
 VERIFY = """\
 Read every file of the slots (default: all, backups too) and check it: checksums, names, whether it
-holds a character. Exit status 1 if one is broken. A KV cache that another installation wrote is
-no fault: the character is read again from its tokens.
+holds a character; of a journal, whether it is whole and of the snapshot beside it. Exit status 1 if
+one is broken or torn (a power cut may tear a journal's end, which costs that record alone). A KV
+cache that another installation wrote is no fault: the character is read again from its tokens.
 """
 PRUNE = """\
 Remove backups, and what saves left that were cut off. A slot itself always stays; so does the
@@ -53,6 +55,7 @@ of the others what is younger.
 """
 EXPORT = """\
 Write a slot as one file, to be sent around: a plain zip of the characters' files. Each is checked.
+Of a journal, what a load would take goes along.
 """
 IMPORT = """\
 Make such a file a slot. It may come from anybody: all of it is checked before anything is placed.
@@ -136,29 +139,29 @@ def _verify(root: Path, args: argparse.Namespace) -> int:
     names = args.slots or [slot.name for slot in look(root)]
     read = [read_slot(root, name, lambda slot: (slot, reports_on(slot, key))) for name in names]
     found = [(slot, report) for slot, reports in read for report in reports]
-    n_broken = sum(_is_broken(report) for _, report in found)
+    rows = [row for slot, report in found for row in _verdicts(slot, report)]
+    n_broken = sum(verdict != "ok" for _, verdict, _ in rows)
     if args.json:
         write(json.dumps([{"slot": s.name, **r.facts()} for s, r in found], indent=2))
         return 1 if n_broken else 0
-    rows = [(f"{slot.name}/{r.file.name}", *_verdict(r)) for slot, r in found]
     write(_aligned([("file", "", "what"), *rows]) if rows else "No saves yet.")
     for slot, _ in read:
         for name in slot.strangers:
             write(f"{slot.name}/{plain(name)}: not read by the engine.")
-    write(f"{counted(len(found), 'file')}, {n_broken} broken.")
+    write(f"{counted(len(rows), 'file')}, {n_broken} broken.")
     return 1 if n_broken else 0
 
 
-def _is_broken(report: Report) -> bool:
-    return report.problem is not None or report.damage is not None
-
-
-def _verdict(report: Report) -> tuple[str, str]:
-    if report.problem is not None:
-        return "BROKEN", plain(str(report.problem))
-    if report.damage is not None:
-        return "BROKEN", report.damage
-    return "ok", (report.snapshot and report.snapshot.notice) or ""
+def _verdicts(slot: Slot, report: Report) -> Iterator[tuple[str, str, str]]:
+    """Yield (file, ok or what else, why) of a character's files."""
+    file = f"{slot.name}/{report.file.name}"
+    broken = str(report.problem) if report.problem else report.own_damage
+    notice = (report.snapshot and report.snapshot.notice) or ""
+    yield (file, "BROKEN", plain(broken)) if broken else (file, "ok", notice)
+    journal = report.journal
+    if journal is not None:
+        verdict = "BROKEN" if journal.problem else "TORN" if journal.n_torn else "ok"
+        yield f"{slot.name}/{journal.file.name}", verdict, plain(journal.text)
 
 
 def _prune(root: Path, args: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from npc_engine.backups import original_of
 from npc_engine.durable import explain, is_folder, unescape
 from npc_engine.errors import SnapshotError, UnknownSlot
+from npc_engine.slot_reader import JOURNAL, SUFFIX
 
 __all__ = [
     "Character",
@@ -29,8 +30,7 @@ __all__ = [
 ]
 
 MAX_LISTED = 20
-SUFFIX = ".npc"
-SUFFIXES = (SUFFIX, ".journal")  # what `files_of` finds, in this order
+SUFFIXES = (SUFFIX, JOURNAL)  # what `files_of` finds, in this order
 
 _TRIES = 10  # an engine needs a moment between its renames, and saves no oftener than that
 _LEFT = re.compile(r"\.(.+)\.(old|tmp-[0-9a-f]+)")

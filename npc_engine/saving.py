@@ -1,31 +1,27 @@
 """`save`, `load` and `spawn {restore}`: between the stage and the files.
 
-Owns who is being saved, and who waits for what is being written. State is copied
-out between steps, one character at a time; one writer thread gets finished bytes. What comes
-between two saves is `journaling`'s. It knows no byte of the file formats.
+Owns what is being written, and who waits for it. Characters are copied out by `copying`, between
+steps; one writer thread gets finished bytes. What comes between two saves is `journaling`'s. It
+knows no byte of the file formats.
 """
 
 import logging
-import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from npc_engine import __version__
 from npc_engine.autosave import AUTOSAVE, BEFORE, Autosave
 from npc_engine.character import Character, Send
+from npc_engine.copying import Copying, Job
 from npc_engine.errors import BadMessage, Internal, NpcError, SnapshotError, UnknownNpc
 from npc_engine.frozen import freeze
 from npc_engine.installation import installation_key
-from npc_engine.journaling import Journaling, Witness
+from npc_engine.journaling import Journaling
 from npc_engine.journals import Journals
 from npc_engine.messages import Error, Load, Reply, Save, Saved, error_reply
-from npc_engine.payload import Payload
 from npc_engine.restoring import Restored, Restoring
-from npc_engine.snapshot import encode_parts
 from npc_engine.stage import Stage
 from npc_engine.store import Store
 from npc_engine.writer import Writer, WriterThread
@@ -34,28 +30,9 @@ __all__ = ["Saving"]
 
 log = logging.getLogger("npc_engine")
 
-LINE_TOKENS = 24  # more than most lines have
 POLL_S = 0.005  # how often a file write under way is looked after
 
 Answer = Callable[[], Reply]
-
-
-@dataclass(eq=False)
-class _Job:
-    """A `save` under way, of a client or of the engine itself."""
-
-    answer: Callable[[Reply], None]
-    request: Save
-    names: deque[str]
-    began: float
-    before: Callable[[], None] = lambda: None
-    files: dict[str, Callable[[], list[bytes | memoryview]]] = field(default_factory=dict)
-    states: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
-    who: dict[str, Witness] = field(default_factory=dict)
-
-    @property
-    def journals(self) -> bool:
-        return self.request.mode == "journal"
 
 
 class _Read(NamedTuple):
@@ -104,14 +81,14 @@ class Saving:
         self._send = send
         self._clock = clock
         self._given_key = key
-        self._keeps_kv = keeps_kv
-        self._next_copy = 0.0
         self._opened: _Files | None = None
         self._journaling = Journaling(stage, thread, self._freeze, self._fold, clock, AUTOSAVE)
         self._restoring = Restoring(about, stage, clock, self._journaling.last_of)
         self._autosave = Autosave(autosave, stage, self._journaling, self._save_all, clock)
-        self._copying: deque[_Job] = deque()
-        self._writing: deque[_Job] = deque()
+        self._copying = Copying(
+            stage, about, clock, self._freeze, self._key, keeps_kv, self._write, self._fail
+        )
+        self._writing: deque[Job] = deque()
         self._reading: list[_Read] = []
 
     @property
@@ -142,7 +119,7 @@ class Saving:
         before: Callable[[], None] = lambda: None,
     ) -> None:
         unique = deque(dict.fromkeys(names))
-        self._copying.append(_Job(answer, request, unique, self._clock(), before))
+        self._copying.queue(Job(answer, request, unique, self._clock(), before))
 
     def _save_all(self, names: list[str], answer: Callable[[Reply], None]) -> None:
         """Save for `autosave`; others of its slot stay there."""
@@ -160,14 +137,9 @@ class Saving:
     def step(self, is_line: bool = False) -> bool:
         """Copy out one character, and answer what has been written.
 
-        `is_line`: this step was one of a line. Whatever others copied meanwhile, all copies within
-        a line are to take one step's time: after each comes a pause, LINE_TOKENS times as long.
-        Returns whether somebody may have come on the stage.
+        `is_line`: this step was one of a line. Returns whether somebody may have come on the stage.
         """
-        began = self._clock()
-        if self._copying and (began >= self._next_copy or not is_line):
-            self._copy_one(self._copying[0])
-            self._next_copy = self._clock() + LINE_TOKENS * (self._clock() - began)
+        self._copying.step(is_line)
         came = False
         if self._opened is not None:
             self._note_written(self._opened.writer)
@@ -184,7 +156,7 @@ class Saving:
             self._answer(job, self._reply(job, result))
         self._journaling.note_written()
 
-    def _answer(self, job: _Job, reply: Reply) -> None:
+    def _answer(self, job: Job, reply: Reply) -> None:
         if isinstance(reply, Error) and job.journals:
             names = job.request.npcs or list(job.who)
             self._journaling.failed(job.request.slot, names, reply.message)
@@ -192,7 +164,7 @@ class Saving:
 
     def after_writing(self, slot: str, client: bytes, request_id: str, answer: Answer) -> None:
         """Give the answer of a request that reads a slot, once no write to it is under way."""
-        self.copy_all()
+        self._copying.all_at_once()
         self._journaling.flush(slot)
         self._reading.append(_Read(slot, client, request_id, answer))
         self._answer_reads()
@@ -214,38 +186,14 @@ class Saving:
             self._send(read.client, reply)
         return bool(ready)
 
-    def copy_all(self) -> None:
-        """Copy out at once what is to be saved, because somebody leaves the stage."""
-        while self._copying:
-            self._copy_one(self._copying[0])
+    def _key(self) -> bytes:
+        return self._files.key
 
-    def _copy_one(self, job: _Job) -> None:
-        name = job.names.popleft()
-        try:
-            files = self._files
-            character = self._stage.find(name)
-            character.catch_up()  # what is taken back is not to be saved any more
-            character.npc.stop_reading_again()  # half of it would be saved
-            state = self._freeze(character)
-            n_cells = character.npc.ledger.n_cells
-            payload = character.npc.sequence.payload() if self._keeps_kv(n_cells) else None
-        except Exception as error:
-            self._copying.popleft()
-            if not isinstance(error, NpcError):
-                log.exception("saving %r failed", name)
-                error = Internal("The engine failed at this save.", "Its log has the details.")
-            self._answer(job, error_reply(error, job.request.id))
-            return
-        # Checksums of a payload take longer than a step may, and a parked one may be on disk: the
-        # writer's thread makes the bytes.
-        header = {**character.npc.extra_header, **self._header(name)}
-        job.files[name] = partial(_encoded, header, state, [payload], files.key)
-        job.states[name] = header["snapshot"], state
-        job.who[name] = character, character.n_changes
-        if not job.names:
-            self._write(self._copying.popleft(), files)
+    def _fail(self, job: Job, error: NpcError) -> None:
+        self._answer(job, error_reply(error, job.request.id))
 
-    def _write(self, job: _Job, files: _Files) -> None:
+    def _write(self, job: Job) -> None:
+        files = self._files
         slot, merge = job.request.slot, job.request.npcs is not None
         then = partial(files.journals.begin, slot, job.states, new=job.journals, alone=not merge)
         if job.journals:
@@ -258,20 +206,7 @@ class Saving:
         now = self._clock()
         return freeze(character.npc, inbox.events(now), inbox.lines(), now=now)
 
-    def _header(self, name: str) -> dict[str, Any]:
-        about = self._about
-        return {
-            "npc": name,
-            "engine": __version__,
-            "snapshot": secrets.token_hex(16),  # which one it is: a journal goes on from it
-            "fingerprint": about["fingerprint"],
-            "vocab": about["vocab"],
-            "layout": about["layout"],
-            "llama": about["llama"],
-            "loras": [],  # no engine has any yet
-        }
-
-    def _reply(self, job: _Job, result: int | SnapshotError) -> Reply:
+    def _reply(self, job: Job, result: int | SnapshotError) -> Reply:
         if isinstance(result, SnapshotError):
             return error_reply(result, job.request.id)
         return Saved(
@@ -295,7 +230,7 @@ class Saving:
     def leaving(self) -> None:
         """Copy out at once what is to be saved, because somebody leaves for good."""
         self._autosave.save_newcomers()
-        self.copy_all()
+        self._copying.all_at_once()
 
     def left(self, name: str) -> None:
         """Journal the last of a character that has left the stage."""
@@ -309,7 +244,7 @@ class Saving:
     def close(self, timeout: float) -> None:
         """Finish what is being saved, within `timeout` seconds; answer every `save`."""
         self._autosave.save_newcomers()
-        self.copy_all()
+        self._copying.all_at_once()
         self._journaling.flush()
         if self._opened is not None:
             all_written = self._opened.writer.close(timeout)
@@ -343,14 +278,3 @@ class Saving:
     def restore(self, slot: str, name: str) -> Restored | None:
         """Return one character of a slot, or None when the slot does not hold it."""
         return self._restoring.restore(self._files.store, slot, name)
-
-
-def _encoded(
-    header: Mapping[str, Any], state: Mapping[str, Any], payload: list[Payload | None], key: bytes
-) -> list[bytes | memoryview]:
-    # Taken out: it is gone when it is written. All at once, they would take a step's time to free.
-    cells = payload.pop()
-    parts = cells.read() if cells is not None else None
-    return encode_parts(
-        header, state, parts[0] if parts else None, key
-    )  # without, a load reads again

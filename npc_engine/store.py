@@ -1,7 +1,7 @@
 """Save slots: folders of snapshots that are swapped in whole or not at all.
 
-Owns the folders, their swap and their recovery. It knows of a file's bytes only what
-`snapshot.decode` says, and no threads but those that call it.
+Owns the swap of the folders, their recovery, and the locks. What is in them is `slot_reader`'s to
+say. It knows no threads but those that call it.
 
     saves/
       tavern/                a slot
@@ -40,12 +40,10 @@ import contextlib
 import errno
 import logging
 import os
-import re
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from npc_engine.backups import backup_name, is_backup, rotate
@@ -56,16 +54,25 @@ from npc_engine.durable import (
     explain,
     is_folder,
     link_or_copy,
-    read_file,
     rename,
     sync_folder,
-    unescape,
     write_file,
 )
-from npc_engine.errors import SnapshotError, UnknownSlot
+from npc_engine.errors import SnapshotError
 from npc_engine.folder_lock import FolderLock
-from npc_engine.journal import MAX_BYTES, replay
-from npc_engine.snapshot import MAX_FILE_BYTES, Snapshot, decode
+from npc_engine.slot_reader import (
+    CUT_OFF,
+    JOURNAL,
+    REPLACED,
+    SUFFIX,
+    SlotReader,
+    entries,
+    leftovers,
+    refuse_link,
+    replaced,
+    slot_of,
+)
+from npc_engine.snapshot import Snapshot
 
 __all__ = ["File", "Store"]
 
@@ -74,13 +81,7 @@ log = logging.getLogger("npc_engine.store")
 File = bytes | Callable[[], bytes | Sequence[bytes | memoryview]]
 """A file's bytes, or what makes them when they are written (`writer` does so on its own thread)."""
 
-SUFFIX = ".npc"
-JOURNAL = ".journal"  # it grows after it was written (rule 6)
-MAX_LISTED = 20
 LOCK_WAIT_S = 2.0  # the engine before may still be closing
-
-_OLD = re.compile(r"\.(.+)\.old")
-_TMP = re.compile(r"\.(.+)\.tmp-[0-9a-f]+")
 
 
 class Store:
@@ -99,7 +100,7 @@ class Store:
         that are written so often that backups would be as new as they are; they get none.
         """
         self.root = root
-        self._key = key
+        self._reader = SlotReader(root, key)
         self._keep = keep
         self._unkept = unkept
         self._lock = threading.Lock()  # held while a slot is read, and while one is swapped
@@ -120,12 +121,12 @@ class Store:
     def slots(self) -> list[str]:
         """Return the names of the slots, sorted; raises SnapshotError."""
         with self._lock:
-            return self._slots()
+            return self._reader.slots()
 
     def npcs(self, slot: str) -> list[str]:
         """Return the names of the characters in a slot, sorted; raises as `read` does."""
         with self._lock:
-            return sorted(self._characters(slot))
+            return sorted(self._reader.characters(slot))
 
     def read(
         self, slot: str, npcs: Sequence[str] | None = None
@@ -135,9 +136,9 @@ class Store:
         Raises UnknownSlot where there is no such slot, SnapshotError where it cannot be listed.
         """
         with self._lock:
-            there = self._characters(slot)
+            there = self._reader.characters(slot)
             wanted = sorted(there) if npcs is None else npcs
-            return {npc: self._read_one(slot, npc, there) for npc in wanted}
+            return {npc: self._reader.read(slot, npc, there) for npc in wanted}
 
     def write(self, slot: str, files: Mapping[str, File], *, merge: bool) -> int:
         """Save characters (name -> file) as a slot, all or nothing; return the bytes written.
@@ -215,20 +216,13 @@ class Store:
     def _refuse_links(self, slot: str) -> None:
         names = (backup_name(slot, n) for n in range(1, self._n_kept(slot) + 1))
         for name in (slot, *filter(None, names)):
-            self._refuse_link(self.root / escape(name))
-
-    def _refuse_link(self, target: Path) -> None:
-        if not is_folder(target) and os.path.lexists(target):
-            raise SnapshotError(
-                f"The slot {target.name!r} is a link or a file, not a folder.",
-                "Remove it from the saves folder, or use another slot.",
-            )
+            refuse_link(self.root / escape(name))
 
     def _swap(self, target: Path, new: Path) -> None:
         """Rename `new` to `target` (rule 2); the save before it is .old then."""
-        old = _old(target)
+        old = replaced(target)
         if is_folder(old):  # of an earlier save; the slot is there, else it was put back
-            rotate(self.root, _name(target), old, self._n_kept(_name(target)))
+            rotate(self.root, slot_of(target), old, self._n_kept(slot_of(target)))
         had = is_folder(target)
         if had:
             rename(target, old)
@@ -245,7 +239,7 @@ class Store:
 
     def _back_up(self, slot: str) -> None:
         """Make what was the slot its newest backup. What fails is not the new save's fault."""
-        old = _old(self.root / escape(slot))
+        old = replaced(self.root / escape(slot))
         try:
             if is_folder(old):
                 rotate(self.root, slot, old, self._n_kept(slot))
@@ -255,106 +249,23 @@ class Store:
     def _recover(self) -> None:
         """Put back and clean up what a crash left; whatever cannot be mended now stays."""
         with contextlib.suppress(OSError, SnapshotError):  # the lock: it is not a crash's then
-            if not any(self._leftovers(_OLD)) and not any(self._leftovers(_TMP)):
+            if not any(leftovers(self.root, REPLACED)) and not any(leftovers(self.root, CUT_OFF)):
                 return
             self._writes.acquire()
             self._put_back()
-            for folder in self._leftovers(_OLD):
-                self._back_up(_name(folder))
-            for folder in self._leftovers(_TMP):
+            for folder in leftovers(self.root, REPLACED):
+                self._back_up(slot_of(folder))
+            for folder in leftovers(self.root, CUT_OFF):
                 shutil.rmtree(folder, ignore_errors=True)
         self._writes.release()
 
     def _put_back(self) -> None:
         """Move each .old whose slot is missing back to its place; raises OSError."""
-        for old in self._leftovers(_OLD):
+        for old in leftovers(self.root, REPLACED):
             target = self.root / old.name[1:].removesuffix(".old")
             if not os.path.lexists(target):
                 log.warning("The save %r was not replaced; the one before it is back.", target.name)
                 rename(old, target)
-
-    def _leftovers(self, pattern: re.Pattern[str]) -> Iterator[Path]:
-        for path in _entries(self.root):
-            found = pattern.fullmatch(path.name)
-            if found and unescape(found[1]) and is_folder(path):
-                yield path
-
-    def _slots(self) -> list[str]:
-        try:
-            folders = [unescape(path.name) for path in _entries(self.root) if is_folder(path)]
-            folders += [_name(old) for old in self._leftovers(_OLD)]
-        except OSError as e:
-            raise explain(e, "The saves folder cannot be listed") from e
-        return sorted({name for name in folders if name})
-
-    def _characters(self, slot: str) -> dict[str, Path]:
-        """Return name -> file of the characters in a slot; raises UnknownSlot, SnapshotError."""
-        folder = self.root / escape(slot)
-        known = self._slots()
-        try:
-            self._refuse_link(folder)
-            folder = folder if is_folder(folder) else _old(folder)
-            paths = [p for p in _entries(folder) if p.suffix == SUFFIX and not p.is_symlink()]
-        except OSError as e:
-            raise explain(e, f"The slot {slot!r} cannot be listed") from e
-        if slot not in known:
-            there = (
-                f"There are: {', '.join(known[:MAX_LISTED])}." if known else "There is none yet."
-            )
-            raise UnknownSlot(f"There is no save {slot!r}.", there)
-        names = {unescape(path.name.removesuffix(SUFFIX)): path for path in paths}
-        return {name: path for name, path in names.items() if name}
-
-    def _read_one(self, slot: str, npc: str, there: Mapping[str, Path]) -> Snapshot | SnapshotError:
-        if npc not in there:
-            return SnapshotError(
-                f"The save {slot!r} holds no {npc!r}.",
-                f"It holds: {', '.join(sorted(there)[:MAX_LISTED])}.",
-            )
-        what = f"{slot}/{there[npc].name}"
-        try:
-            snapshot = decode(read_file(there[npc], MAX_FILE_BYTES), self._key)
-        except OSError as e:
-            return explain(e, f"{what} cannot be read")
-        except MemoryError:
-            return SnapshotError(f"{what} is larger than the free memory.", "Close other programs.")
-        except SnapshotError as e:
-            return SnapshotError(f"{what}: {e.message}", e.help)
-        found = snapshot.header["npc"]
-        if found != npc:
-            name = escape(found) + SUFFIX
-            return SnapshotError(f"{what} holds {found!r}, not {npc!r}.", f"Rename it to {name}.")
-        return self._with_journal(snapshot, there[npc].with_suffix(JOURNAL))
-
-    @staticmethod
-    def _with_journal(snapshot: Snapshot, path: Path) -> Snapshot:
-        """Return a snapshot with what its journal adds; one that cannot be read costs no more."""
-        if not os.path.lexists(path):
-            return snapshot
-        try:
-            data = read_file(path, MAX_BYTES)
-        except OSError as e:
-            return replace(snapshot, journal=explain(e, f"{path.name} cannot be read").message)
-        except SnapshotError as e:
-            return replace(snapshot, journal=f"The journal beside it is left out: {e.message}")
-        return replay(snapshot, data)
-
-
-def _entries(folder: Path) -> list[Path]:
-    """Return what is in a folder; nothing where there is no folder. Raises OSError."""
-    try:
-        return list(folder.iterdir())
-    except FileNotFoundError:
-        return []
-
-
-def _old(target: Path) -> Path:
-    return target.with_name(f".{target.name}.old")
-
-
-def _name(folder: Path) -> str:
-    """Return the slot whose folder, or .old, this is."""
-    return unescape(folder.name.removeprefix(".").removesuffix(".old")) or ""
 
 
 def _fill(folder: Path, files: Mapping[str, File]) -> int:
@@ -372,7 +283,7 @@ def _keep_others(source: Path, target: Path, written: Collection[str]) -> None:
     theirs = {
         Path(name).with_suffix(suffix).name for name in written for suffix in (SUFFIX, JOURNAL)
     }
-    for path in _entries(source):
+    for path in entries(source):
         if path.name not in theirs and path.is_file() and not path.is_symlink():
             keep = copy_file if path.suffix == JOURNAL else link_or_copy
             keep(path, target / path.name)

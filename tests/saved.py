@@ -27,6 +27,21 @@ def saves_of_a_talk(folder: Path) -> Path:
     return folder
 
 
+def journaled_talk(folder: Path) -> Path:
+    """Mara in a slot `harbour`, with a journal of two turns and an event since."""
+    rig = Rig(folder, window=400)
+    rig.fake.mind = scripted("The sea is cold.")
+    rig.spawn("mara", card={"name": "Mara Venn", "system_prompt": "Keeps the inn."})
+    rig.talk("mara", "Line 0?")
+    assert isinstance(rig.save("harbour", mode="journal"), m.Saved)
+    rig.talk("mara", "Line 1?")
+    rig.talk("mara", "Line 2?")
+    rig.event("A ship comes in.", ["mara"])
+    rig.rest()
+    rig.close()
+    return folder
+
+
 def damage(path: Path, at: int = -400) -> None:
     """Change one byte of a file: by default, of its payload."""
     data = bytearray(path.read_bytes())

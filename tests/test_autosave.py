@@ -312,13 +312,13 @@ from npc_engine import messages as m
 from tests.rig import CARD, Rig, TimedLlama
 
 rig = Rig(Path(sys.argv[1]), fake=TimedLlama(), autosave=5)
-rig.engine._clock = rig.engine._saving._clock = time.perf_counter
-for part in (rig.engine._saving._journaling, rig.engine._saving._autosave):
+saving = rig.engine._saving
+rig.engine._clock = time.perf_counter
+for part in (saving, saving._copying, saving._journaling, saving._autosave):
     part._clock = time.perf_counter
 rig.check_every = 1 << 30
 for name in ("a", "b"):
     rig.spawn(name)
-saving = rig.engine._saving
 turn = 0
 while True:
     for name in ("a", "b"):

@@ -10,7 +10,7 @@ import pytest
 from npc_engine import __version__, cli, inspect_file
 from npc_engine.engine import Engine
 from tests.real import INNKEEPER
-from tests.saved import damage, saves_of_a_talk
+from tests.saved import damage, journaled_talk, saves_of_a_talk
 
 Run = Callable[..., tuple[int, str, str]]
 HERE = {"fingerprint": "fake-model", "vocab": "fake-vocab", "llama": "0", "layout": "fake"}
@@ -86,6 +86,43 @@ def test_with_a_model(root: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert "loads       from its texts: the model has another vocabulary" in run(*argv[:-1])[1]
 
 
+@pytest.mark.parametrize(
+    "what", ["harbour", "saves/harbour/mara.npc", "saves/harbour/mara.journal"]
+)
+def test_with_its_journal(root: Path, run: Run, what: str) -> None:
+    journaled_talk(root)
+    status, out, _ = run(what)
+    facts = {row[2:14].strip(): row[14:] for row in out.splitlines()[1:]}
+    assert (status, facts["turns"]) == (0, "1-3; turn 4 comes next")
+    assert "records, 2 turns since the save; " in facts["journal"]
+    assert facts["loads"].endswith("; what its journal adds is read")
+    status, out, _ = run(what, "--text")
+    first, *rows = out.splitlines()
+    assert first.startswith("mara, with its journal: ") and first.endswith("2 turns since the save")
+    assert status == 0 and "  > Line 2?" in rows and "  * *A ship comes in.*" in rows
+    assert json.loads(run(what, "--json")[1])[0]["journal"]["n_turns"] == 2
+
+
+def test_a_table_with_journals(root: Path, run: Run) -> None:
+    journaled_talk(root)
+    shutil.copy(root / "tavern" / "+bob.npc", root / "harbour")
+    out = run("harbour")[1]
+    head, _, bob, mara = (row.split() for row in out.splitlines())
+    assert head == ["file", "is", "window", "turn", "size", "journal", "loads"]
+    assert bob[6] == "-" and "2 turns since the save" in " ".join(mara)
+    journal = root / "harbour" / "mara.journal"
+    journal.write_bytes(journal.read_bytes()[:-1])
+    status, out, _ = run("harbour")
+    assert status == 1 and out.splitlines()[3].split()[1] == "BROKEN"
+    assert "  whole       NO. Its journal" in run("harbour", "--npc", "mara")[1]
+
+
+def test_a_journal_without_its_snapshot(root: Path, run: Run) -> None:
+    (journaled_talk(root) / "harbour" / "mara.npc").unlink()
+    status, _, err = run("saves/harbour/mara.journal")
+    assert status == 2 and "is a journal, and there is no mara.npc beside it" in err
+
+
 def test_damage(root: Path, run: Run) -> None:
     damage(root / "tavern" / "mara.npc")
     status, out, _ = run("saves/tavern/mara.npc")
@@ -144,15 +181,20 @@ def test_names_of_strangers_do_not_steer_the_terminal(tmp_path: Path, run: Run) 
 def test_a_real_save_and_its_model(tiny_llama: Path, tmp_path: Path, run: Run) -> None:
     """What inspect says of a load is what a load does."""
     sources = {}
-    for name, model in (("same", tiny_llama), ("other", tiny_llama.with_name("tiny-mamba.gguf"))):
-        engine = Engine.open(tiny_llama, window=256, slots=1, saves=str(tmp_path / "saves"))
+    saves = str(tmp_path / "saves")
+    other = tiny_llama.with_name("tiny-mamba.gguf")
+    for name, model in (("same", tiny_llama), ("other", other), ("journaled", tiny_llama)):
+        engine = Engine.open(tiny_llama, window=256, slots=1, saves=saves, save_kv="yes")
         engine.spawn("mara", INNKEEPER)
         engine.say("mara", "Who was here?", max_tokens=8).wait()
-        engine.save(name)
+        engine.save(name, mode="journal" if name == "journaled" else "full")
+        engine.say("mara", "And before?", max_tokens=8).wait()
         engine.close()
-        again = Engine.open(model, window=256, slots=1, saves=str(tmp_path / "saves"))
+        again = Engine.open(model, window=256, slots=1, saves=saves)
         sources[name] = again.load(name).npcs[0].source
+        turn = again.window("mara").turn
         again.close()
         record = json.loads(run(name, "--model", str(model), "--json")[1])[0]
         assert record["loads"]["by"] in (sources[name], "texts"), record
-    assert sources == {"same": "payload", "other": "tokens"}
+        assert record["turn"] == turn == (3 if name == "journaled" else 2)
+    assert sources == {"same": "payload", "other": "tokens", "journaled": "payload"}

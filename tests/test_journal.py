@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from npc_engine import journal
 from npc_engine.delta import diff
-from npc_engine.journal import MAX_BYTES, begin, image_of, record, replay
+from npc_engine.journal import MAX_BYTES, begin, examine, image_of, record, replay
 from npc_engine.snapshot import Snapshot, decode, encode
 
 KEY = bytes(32)
@@ -217,6 +217,25 @@ def test_a_snapshot_that_is_no_character_stays_as_it_is(value: Any) -> None:
     data, check = begin("mara", BASE)
     part, _ = record({"set": {"turn": 3}}, check)
     replay(Snapshot(HEADER, of, None, trusted=False), data + part)
+
+
+@pytest.mark.parametrize("holes", [None, 5, "abc", {"a": 1}])
+def test_holes_of_a_stranger_are_harmless(holes: Any) -> None:
+    found = examine(snapshot({**STATES[0], "holes": holes}, None), written()[0])
+    assert (found.n_records, found.problem) == (4, None)
+    assert meaning(found.snapshot.state) == meaning(STATES[-1])
+
+
+def test_what_is_whole_is_known_to_the_byte() -> None:
+    data, ends = written()
+    for end in ends:
+        found = examine(snapshot(), data[:end] + b"torn")
+        assert (found.whole, found.n_torn) == (data[:end], 4)
+    found = examine(snapshot(), data)
+    assert (found.whole, found.n_torn, found.problem) == (data, 0, None)
+    foreign = examine(snapshot(), begin("mara", "0" * 32)[0])
+    assert (foreign.whole, foreign.problem) == (b"", "it belongs to another save")
+    assert examine(snapshot(), b"").notice is None
 
 
 def test_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ from npc_engine import journaling, journals
 from npc_engine import messages as m
 from npc_engine.delta import Image
 from npc_engine.errors import BadMessage
+from npc_engine.follow import LOOK_S, MAX_RETRY_S, RETRY_S
 from npc_engine.journal import image_of
-from npc_engine.journaling import LOOK_S, RETRY_S
 from npc_engine.snapshot import Snapshot
 from tests.fake_llama import END, babble
 from tests.rig import GAME, Rig, TimedLlama
@@ -515,7 +515,7 @@ def test_a_full_disk_costs_nothing_once_it_has_room(
     for _ in range(4):  # it is tried again, ever more seldom
         wait = rig.engine.patience()
         assert wait is not None
-        assert 0 < wait <= journaling.MAX_RETRY_S
+        assert 0 < wait <= MAX_RETRY_S
         waits.append(wait)
         rig.now += wait
         written(rig)

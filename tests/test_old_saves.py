@@ -96,6 +96,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def test_the_newest_can_have_a_journal() -> None:
+    """Each says which snapshot it is; one without, as 1.0 wrote it, has no journal."""
+    headers = {
+        version: [decode(p.read_bytes(), KEY).header for p in (FOLDER / version).glob("*.npc")]
+        for version in VERSIONS
+    }
+    assert not any("snapshot" in header for header in headers["1.0"])
+    found = [header["snapshot"] for header in headers[VERSIONS[-1]]]
+    assert len(set(found)) == len(found) == 5
+
+
 def test_what_a_newer_version_adds_survives(make: MakeRig, saves: Path) -> None:
     def add(header: dict[str, Any], state: dict[str, Any]) -> None:
         header["mood"] = {"joy": [1, None]}

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from npc_engine import save_archive
 from npc_engine.durable import read_file
 from npc_engine.errors import SnapshotError, UnknownSlot
+from npc_engine.journal import MAX_BYTES, begin
 from npc_engine.save_archive import export_slot, import_slot
 from npc_engine.snapshot import Snapshot, encode
 from npc_engine.store import Store
+from tests.test_journal import BASE, HEADER, STATES, meaning, written
 
 KEY = bytes(range(32))
 
@@ -51,6 +53,41 @@ def test_there_and_back(root: Path, file: Path) -> None:
     assert all(isinstance(s, Snapshot) and s.trusted for s in store.read("Copy").values())
     other = Store(root.parent / "other", KEY)
     assert import_slot(other, file, None)[0] == "tavern"
+
+
+JOURNALED = encode(HEADER, STATES[0], b"kv", KEY)  # `written` goes on from it
+
+
+@pytest.mark.parametrize("torn", [b"", b"torn"])
+def test_of_a_journal_what_is_whole_goes_along(root: Path, tmp_path: Path, torn: bytes) -> None:
+    (root / "tavern" / "mara.npc").write_bytes(JOURNALED)
+    (root / "tavern" / "mara.journal").write_bytes(written()[0] + torn)
+    (root / "tavern" / "+bob.journal").write_bytes(begin("Bob", BASE)[0])  # of another save
+    (root / "tavern" / "+c+o+n.journal").write_bytes(b"")
+    export_slot(root, "tavern", tmp_path / "x.npcsave")
+    with Closed(root) as store:
+        assert import_slot(store, tmp_path / "x.npcsave", "new")[1] == ["Bob", "CON", "mara"]
+        found = store.read("new")["mara"]
+    assert isinstance(found, Snapshot) and meaning(found.state) == meaning(STATES[-1])
+    new = tree(root / "new")
+    assert sorted(new) == ["+bob.npc", "+c+o+n.npc", "mara.journal", "mara.npc"]
+    assert new["mara.journal"] == written()[0]
+
+
+def test_a_journal_that_cannot_be_read_is_not_left_out(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "tavern" / "mara.journal").write_bytes(written()[0])
+
+    def read(path: Path, most: int) -> bytes:
+        if path.suffix == ".journal":
+            raise PermissionError(13, "Permission denied")
+        return read_file(path, most)
+
+    monkeypatch.setattr(save_archive, "read_file", read)
+    with pytest.raises(SnapshotError, match="Permission denied"):
+        export_slot(root, "tavern", tmp_path / "x.npcsave")
+    assert [p.name for p in tmp_path.iterdir()] == ["saves"]
 
 
 def test_it_is_a_plain_zip(file: Path) -> None:
@@ -124,6 +161,17 @@ def put(name: str, data: bytes | None = None, **keys: Any) -> Make:
     return lambda archive: archive.writestr(name, make("mara") if data is None else data, **keys)
 
 
+def journal(data: bytes, name: str = "mara.journal", beside: bytes | None = JOURNALED) -> Make:
+    """A journal, written before the snapshot that it belongs to."""
+
+    def fill(archive: zipfile.ZipFile) -> None:
+        archive.writestr(name, data)
+        if beside is not None:
+            archive.writestr("mara.npc", beside)
+
+    return fill
+
+
 BAD: dict[str, tuple[Make, str]] = {
     "up": (put("../mara.npc"), "no name of a character"),
     "far up": (put("../../../../tmp/mara.npc"), "no name of a character"),
@@ -153,6 +201,16 @@ BAD: dict[str, tuple[Make, str]] = {
     "no save": (put("mara.npc", b"hello"), "no NPC Engine save"),
     "cut short": (put("mara.npc", make("mara")[:60]), "damaged|cut short"),
     "empty": (put("mara.npc", b""), "no NPC Engine save"),
+    "journal alone": (journal(written()[0], beside=None), "and not its save"),
+    "journal of another": (journal(written()[0], "+bob.journal"), "belongs to another save"),
+    "journal of before": (journal(written()[0], beside=make("mara")), "belongs to another save"),
+    "torn journal": (journal(written()[0][:-1]), "bytes of no record"),
+    "journal with more behind": (journal(written()[0] + b"\0"), "ends in 1 bytes of no record"),
+    "no journal": (journal(b"hello"), "is no journal"),
+    "long journal": (journal(bytes(MAX_BYTES + 1)), f"of {MAX_BYTES + 1} bytes"),
+    "journal of a broken save": (journal(written()[0], beside=JOURNALED[:60]), "damaged|cut short"),
+    "journal up": (journal(written()[0], "../mara.journal"), "no name of a character"),
+    "journal of a capital": (journal(written()[0], "Mara.journal"), "no name of a character"),
 }
 
 

@@ -7,11 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npc_engine import __version__
+from npc_engine import __version__, save_report
 from npc_engine.installation import installation_key
-from npc_engine.save_report import how_it_loads, plain, report_on, size, words
-from npc_engine.snapshot import decode, encode
-from tests.saved import damage, saves_of_a_talk
+from npc_engine.journal import Replay
+from npc_engine.save_report import how_it_loads, report_on
+from npc_engine.save_text import plain, size, words
+from npc_engine.saved import parse
+from npc_engine.slot_reader import read_journal
+from npc_engine.snapshot import Snapshot, decode, encode
+from npc_engine.store import Store
+from tests.saved import damage, journaled_talk, saves_of_a_talk
 
 HERE = {"fingerprint": "fake-model", "vocab": "fake-vocab", "llama": "0", "layout": "fake"}
 
@@ -103,6 +108,62 @@ def test_damage(file: Path, tmp_path: Path) -> None:
     assert report_on(tmp_path, b"").problem
     with pytest.raises(FileNotFoundError):
         report_on(tmp_path / "none.npc", b"")
+
+
+def test_with_its_journal_it_is_who_a_load_brings(tmp_path: Path) -> None:
+    file = journaled_talk(tmp_path) / "harbour" / "mara.npc"
+    key = installation_key()
+    report = report_on(file, key, "mara")
+    found = Store(tmp_path, key).read("harbour")["mara"]
+    assert isinstance(found, Snapshot) and report.saved == parse(found.state)
+    assert report.journal is not None and report.damage is None
+    journal = file.with_suffix(".journal")
+    n = report.journal.n_records
+    assert (n >= 2, report.journal.n_turns, report.saved.turn) == (True, 2, 4)
+    assert report.journal.text == f"{n} records, 2 turns since the save"
+    assert report.n_bytes == file.stat().st_size + journal.stat().st_size
+    facts = report.facts()
+    assert (facts["turns"], facts["journal"]["n_records"]) == ([1, 2, 3], n)
+    assert facts["journal"]["n_bytes"] == journal.stat().st_size
+    rows = "\n".join(words(report.saved))
+    assert "turn 3\n  > Line 2?\n" in rows and rows.endswith("* *A ship comes in.*")
+    assert how_it_loads(report, HERE)[1].endswith("; what its journal adds is read")
+    assert 0 < facts["n_cached"] <= report.n_stored < facts["n_tokens"]
+
+
+def test_what_is_wrong_with_a_journal(tmp_path: Path) -> None:
+    file = journaled_talk(tmp_path) / "harbour" / "mara.npc"
+    journal = file.with_suffix(".journal")
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-3])
+    torn = report_on(file, installation_key())
+    assert torn.journal is not None and torn.journal.n_torn > 0 and torn.problem is None
+    assert torn.damage and "no whole record" in torn.damage and torn.own_damage is None
+    journal.write_bytes(b"?")
+    left_out = report_on(file, installation_key())
+    assert left_out.saved is not None and left_out.saved.turn == 2
+    assert "left out: it is no journal" in str(left_out.damage)
+    assert how_it_loads(left_out, HERE)[0] == "payload"
+    journal.unlink()
+    journal.symlink_to(file)
+    assert "is a link" in str(report_on(file, installation_key()).damage)
+
+
+def test_what_is_being_written_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = journaled_talk(tmp_path) / "harbour" / "mara.npc"
+    journal = file.with_suffix(".journal")
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-3])
+
+    def read(snapshot: Snapshot, path: Path) -> Replay:
+        found = read_journal(snapshot, path)
+        journal.write_bytes(whole)
+        return found
+
+    monkeypatch.setattr(save_report, "read_journal", read)
+    assert report_on(file, installation_key()).damage is None
 
 
 def test_whose_it_is(file: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from npc_engine import cli
+from npc_engine.snapshot import Snapshot
 from npc_engine.store import Store
-from tests.saved import damage, saves_of_a_talk
+from tests.saved import damage, journaled_talk, saves_of_a_talk
 
 KEY = bytes(32)
 Run = Callable[..., tuple[int, str, str]]
@@ -120,6 +121,49 @@ def test_saves_of_another_installation_are_whole(
     assert status == 0
     assert out.count("not of this installation") == 5
     assert not (tmp_path / "nothing").exists()  # looking makes no key
+
+
+def test_a_journal_counts(root: Path, run: Run, tmp_path: Path) -> None:
+    journal = journaled_talk(root) / "harbour" / "mara.journal"
+    before = state(root)
+    (harbour,) = (
+        s for s in json.loads(run("list", "--json")[1])["slots"] if s["slot"] == "harbour"
+    )
+    assert harbour["not_read"] == []
+    assert harbour["n_bytes"] == sum(p.stat().st_size for p in journal.parent.iterdir())
+    status, out, _ = run("verify", "harbour")
+    assert (status, out.splitlines()[-1]) == (0, "2 files, 0 broken.")
+    (row,) = (row.split(maxsplit=2) for row in out.splitlines() if "mara.journal" in row)
+    assert row[1] == "ok" and row[2].endswith("records, 2 turns since the save")
+    (record,) = json.loads(run("verify", "harbour", "--json")[1])
+    assert record["whole"] and record["journal"]["n_turns"] == 2
+    assert f"{record['journal']['n_records']} records" in row[2]
+    assert record["n_bytes"] == harbour["n_bytes"]
+    assert state(root) == before
+
+
+def test_verify_says_what_is_wrong_with_a_journal(root: Path, run: Run) -> None:
+    journal = journaled_talk(root) / "harbour" / "mara.journal"
+    whole = journal.read_bytes()
+    for data, verdict, why in (
+        (whole[:-1], "TORN", "bytes of no whole record"),
+        (whole + b"\0" * 9, "TORN", "2 turns since the save; then 9 bytes of no whole record"),
+        (b"hello", "BROKEN", "left out: it is no journal"),
+        (whole[:9], "BROKEN", "left out: "),
+    ):
+        journal.write_bytes(data)
+        status, out, _ = run("verify", "harbour")
+        assert (status, out.splitlines()[-1]) == (1, "2 files, 1 broken.")
+        rows = {row.split()[0]: row for row in out.splitlines() if "mara" in row}
+        assert rows["harbour/mara.npc"].split()[1] == "ok"
+        assert rows["harbour/mara.journal"].split()[1] == verdict
+        assert why in rows["harbour/mara.journal"]
+    journal.write_bytes(whole)
+    shutil.copy(root / "tavern" / "mara.npc", journal.parent)  # the journal is of another save now
+    out = run("verify", "harbour")[1]
+    assert "left out: it belongs to another save" in out
+    (journal.parent / "mara.npc").unlink()
+    assert "harbour/mara.journal: not read by the engine." in run("verify", "harbour")[1]
 
 
 def test_verify_an_unknown_slot(run: Run) -> None:
@@ -272,6 +316,17 @@ def test_export_and_import(root: Path, run: Run, tmp_path: Path) -> None:
     assert run("verify")[0] == 0
     status, _, err = run("import", str(root / "tavern" / "mara.npc"), "--as", "x")
     assert status == 2 and "no .npcsave file" in err
+
+
+def test_a_journal_goes_along(root: Path, run: Run, tmp_path: Path) -> None:
+    harbour = journaled_talk(root) / "harbour"
+    file = tmp_path / "friend.npcsave"
+    assert run("export", "harbour", str(file))[0] == 0
+    assert run("import", str(file))[1] == "friend holds mara.\n"
+    for name in ("mara.npc", "mara.journal"):
+        assert (root / "friend" / name).read_bytes() == (harbour / name).read_bytes()
+    found = Store(root, KEY).read("friend")["mara"]
+    assert isinstance(found, Snapshot) and "from its journal" in str(found.journal)
 
 
 def test_import_makes_the_folder(root: Path, run: Run, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from npc_engine import messages as m
+from npc_engine.copying import LINE_TOKENS
 from npc_engine.errors import SnapshotError
 from npc_engine.installation import installation_key
 from npc_engine.lean import MOST_READING_S
 from npc_engine.ledger import Kind
-from npc_engine.saving import LINE_TOKENS, POLL_S
+from npc_engine.saving import POLL_S
 from npc_engine.snapshot import decode
 from npc_engine.store import Store
 from tests.fake_llama import END, FakeLlama, babble

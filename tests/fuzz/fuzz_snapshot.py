@@ -25,8 +25,10 @@ with atheris.instrument_imports(
         "npc_engine.ledger",
         "npc_engine.npc",
         "npc_engine.pins",
+        "npc_engine.saved",
         "npc_engine.saving",
         "npc_engine.sequence",
+        "npc_engine.slot_reader",
         "npc_engine.snapshot",
         "npc_engine.store",
     ]

@@ -1,0 +1,154 @@
+"""Saves that are being copied out of their characters, between the steps of the engine.
+
+Owns the queue of them, and the pace: one character at a time, with pauses where somebody speaks. It
+knows no slot and no disk; a job whose characters are all copied is handed on.
+"""
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from npc_engine import __version__
+from npc_engine.character import Character
+from npc_engine.errors import Internal, NpcError
+from npc_engine.follow import Witness
+from npc_engine.messages import Reply, Save
+from npc_engine.payload import Payload
+from npc_engine.snapshot import encode_parts
+from npc_engine.stage import Stage
+
+__all__ = ["LINE_TOKENS", "Copying", "Job"]
+
+log = logging.getLogger("npc_engine")
+
+LINE_TOKENS = 24  # more than most lines have
+
+
+@dataclass(eq=False)
+class Job:
+    """A `save` under way, of a client or of the engine itself.
+
+    `names`: who is still to be copied. Of the others there are the bytes of a file, or what makes
+    them; what its journal goes on from, and its state; and who it was.
+    """
+
+    answer: Callable[[Reply], None]
+    request: Save
+    names: deque[str]
+    began: float
+    before: Callable[[], None] = lambda: None
+    files: dict[str, Callable[[], list[bytes | memoryview]]] = field(default_factory=dict)
+    states: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    who: dict[str, Witness] = field(default_factory=dict)
+
+    @property
+    def journals(self) -> bool:
+        """Whether its characters are journaled from then on."""
+        return self.request.mode == "journal"
+
+
+class Copying:
+    """Copies characters of a stage, each as `freeze` returns it. `about`: facts of the backend.
+
+    `key` returns the installation's, and may fail. `keeps_kv`: whether so many cells are worth
+    their place in a file. Each job ends in `done` or in `failed`.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        about: Mapping[str, Any],
+        clock: Callable[[], float],
+        freeze: Callable[[Character], dict[str, Any]],
+        key: Callable[[], bytes],
+        keeps_kv: Callable[[int], bool],
+        done: Callable[[Job], None],
+        failed: Callable[[Job, NpcError], None],
+    ) -> None:
+        self._stage = stage
+        self._about = about
+        self._clock = clock
+        self._freeze = freeze
+        self._key = key
+        self._keeps_kv = keeps_kv
+        self._done = done
+        self._failed = failed
+        self._jobs: deque[Job] = deque()
+        self._next = 0.0
+
+    def __bool__(self) -> bool:
+        """Whether there is something to copy."""
+        return bool(self._jobs)
+
+    def queue(self, job: Job) -> None:
+        """Copy these characters, too."""
+        self._jobs.append(job)
+
+    def step(self, is_line: bool) -> None:
+        """Copy one character.
+
+        `is_line`: this step was one of a line. Whatever others copied meanwhile, all copies within
+        a line are to take one step's time: after each comes a pause, LINE_TOKENS times as long.
+        """
+        began = self._clock()
+        if self._jobs and (began >= self._next or not is_line):
+            self._copy_one(self._jobs[0])
+            self._next = self._clock() + LINE_TOKENS * (self._clock() - began)
+
+    def all_at_once(self) -> None:
+        """Copy all that is left, because somebody leaves the stage."""
+        while self._jobs:
+            self._copy_one(self._jobs[0])
+
+    def _copy_one(self, job: Job) -> None:
+        name = job.names.popleft()
+        try:
+            key = self._key()
+            character = self._stage.find(name)
+            character.catch_up()  # what is taken back is not to be saved any more
+            character.npc.stop_reading_again()  # half of it would be saved
+            state = self._freeze(character)
+            n_cells = character.npc.ledger.n_cells
+            payload = character.npc.sequence.payload() if self._keeps_kv(n_cells) else None
+        except Exception as error:
+            self._jobs.popleft()
+            if not isinstance(error, NpcError):
+                log.exception("saving %r failed", name)
+                error = Internal("The engine failed at this save.", "Its log has the details.")
+            self._failed(job, error)
+            return
+        # Checksums of a payload take longer than a step may, and a parked one may be on disk: the
+        # writer's thread makes the bytes.
+        header = {**character.npc.extra_header, **self._header(name)}
+        job.files[name] = partial(_encoded, header, state, [payload], key)
+        job.states[name] = header["snapshot"], state
+        job.who[name] = character, character.n_changes
+        if not job.names:
+            self._done(self._jobs.popleft())
+
+    def _header(self, name: str) -> dict[str, Any]:
+        about = self._about
+        return {
+            "npc": name,
+            "engine": __version__,
+            "snapshot": secrets.token_hex(16),  # which one it is: a journal goes on from it
+            "fingerprint": about["fingerprint"],
+            "vocab": about["vocab"],
+            "layout": about["layout"],
+            "llama": about["llama"],
+            "loras": [],  # no engine has any yet
+        }
+
+
+def _encoded(
+    header: Mapping[str, Any], state: Mapping[str, Any], payload: list[Payload | None], key: bytes
+) -> list[bytes | memoryview]:
+    # Taken out: it is gone when it is written. All at once, they would take a step's time to free.
+    cells = payload.pop()
+    parts = cells.read() if cells is not None else None
+    # Without a payload, a load reads again.
+    return encode_parts(header, state, parts[0] if parts else None, key)
