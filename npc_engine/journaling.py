@@ -81,6 +81,22 @@ class Journaling:
             if slot != self._own_slot:
                 self._leave_others(slot, name)
 
+    def late(self, slot: str, who: Mapping[str, Witness]) -> dict[str, dict[str, Any]]:
+        """Return name -> state of those who have changed since they were frozen for a snapshot.
+
+        It goes to the disk with the snapshot, which takes the place of a journal that may have it.
+        """
+        late = {}
+        for name, (character, n_changes) in who.items():
+            follow = self._follows.get((slot, name))
+            if follow is None or follow.character is not character:
+                continue
+            state = self._frozen(follow) if character.n_changes != n_changes else None
+            if state is not None:
+                late[name] = state
+                follow.seen = n_changes  # and look again: it costs nothing if all is there
+        return late
+
     def failed(self, slot: str, names: Iterable[str], error: str) -> None:
         """Note that these characters' snapshots were not written: go on as before."""
         for name in names:

@@ -15,6 +15,8 @@ from npc_engine.journal import MAX_BYTES, begin, image_of, record
 
 __all__ = ["Journals", "NeedsFold"]
 
+_NONE: Mapping[str, Mapping[str, Any]] = {}
+
 
 class _Store(Protocol):
     """What is needed of `store.Store`."""
@@ -36,6 +38,20 @@ class _Tail:
     check: bytes = b""
 
 
+def _first(
+    npc: str, base: str, state: Mapping[str, Any], late: Mapping[str, Any]
+) -> tuple[bytes, _Tail]:
+    saved = image_of(state)
+    now = saved if late is state else image_of(late)
+    delta = diff(saved, now)
+    if delta:
+        head, check = begin(npc, base)
+        data, check = record(delta, check)
+        if len(head) + len(data) <= MAX_BYTES:
+            return head + data, _Tail(base, now, len(head) + len(data), check)
+    return b"", _Tail(base, saved)  # of too much, an `append` says what is to be done
+
+
 class Journals:
     """The journals that are being written, by slot and character."""
 
@@ -50,18 +66,24 @@ class Journals:
         *,
         new: bool,
         alone: bool,
+        late: Mapping[str, Mapping[str, Any]] = _NONE,
     ) -> None:
         """Note that a slot has been written. `saved`: name -> (what its journal goes on from,
         frozen state).
 
         `new`: whether those without a journal get one, too. `alone`: whether the slot holds nobody
-        else.
+        else. `late`: states that are newer than those saved; `first` has been written beside them.
         """
         for key in [key for key in self._tails if key[0] == slot and alone and key[1] not in saved]:
             del self._tails[key]
         for npc, (base, state) in saved.items():
             if new or (slot, npc) in self._tails:
-                self._tails[slot, npc] = _Tail(base, image_of(state))
+                self._tails[slot, npc] = _first(npc, base, state, late.get(npc, state))[1]
+
+    @staticmethod
+    def first(npc: str, base: str, state: Mapping[str, Any], late: Mapping[str, Any]) -> bytes:
+        """Return a journal to be written with its snapshot, of `state`: what is newer in `late`."""
+        return _first(npc, base, state, late)[0]
 
     def append(self, slot: str, npc: str, state: Mapping[str, Any]) -> int:
         """Write what has changed; return the bytes of the journal, safe on the disk.

@@ -195,11 +195,24 @@ class Saving:
     def _write(self, job: Job) -> None:
         files = self._files
         slot, merge = job.request.slot, job.request.npcs is not None
-        then = partial(files.journals.begin, slot, job.states, new=job.journals, alone=not merge)
+        late = self._journaling.late(slot, job.who)
+        first = files.journals.first
+        journals = {npc: partial(first, npc, *job.states[npc], late[npc]) for npc in late}
+        then = partial(
+            files.journals.begin, slot, job.states, new=job.journals, alone=not merge, late=late
+        )
         if job.journals:
             self._journaling.follow(slot, job.who, files.journals)
         self._writing.append(job)
-        files.writer.submit(slot, job.files, merge=merge, tag=None, before=job.before, then=then)
+        files.writer.submit(
+            slot,
+            job.files,
+            merge=merge,
+            tag=None,
+            journals=journals,
+            before=job.before,
+            then=then,
+        )
 
     def _freeze(self, character: Character) -> dict[str, Any]:
         inbox = character.inbox

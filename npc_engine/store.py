@@ -81,6 +81,7 @@ log = logging.getLogger("npc_engine.store")
 File = bytes | Callable[[], bytes | Sequence[bytes | memoryview]]
 """A file's bytes, or what makes them when they are written (`writer` does so on its own thread)."""
 
+_NONE: Mapping[str, File] = {}
 LOCK_WAIT_S = 2.0  # the engine before may still be closing
 
 
@@ -140,12 +141,21 @@ class Store:
             wanted = sorted(there) if npcs is None else npcs
             return {npc: self._reader.read(slot, npc, there) for npc in wanted}
 
-    def write(self, slot: str, files: Mapping[str, File], *, merge: bool) -> int:
+    def write(
+        self,
+        slot: str,
+        files: Mapping[str, File],
+        *,
+        merge: bool,
+        journals: Mapping[str, File] = _NONE,
+    ) -> int:
         """Save characters (name -> file) as a slot, all or nothing; return the bytes written.
 
-        With `merge`, the other characters of the slot are kept. Raises SnapshotError (rule 3).
+        With `merge`, the other characters of the slot are kept. `journals`: what of them is newer
+        than their files. Raises SnapshotError (rule 3).
         """
         named = {escape(npc) + SUFFIX: file for npc, file in files.items()}
+        named |= {escape(npc) + JOURNAL: file for npc, file in journals.items()}
         return self._write(slot, named, self.root / escape(slot) if merge else None)
 
     def place(self, slot: str, files: Mapping[str, File]) -> int:

@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from npc_engine.errors import SnapshotError
@@ -19,11 +20,13 @@ log = logging.getLogger("npc_engine.writer")
 Files = Mapping[str, bytes | Callable[[], bytes | Sequence[bytes | memoryview]]]
 Result = int | SnapshotError
 
+_NONE: Files = {}
+
 
 class _Store(Protocol):
     """What is needed of `store.Store`."""
 
-    def write(self, slot: str, files: Files, *, merge: bool) -> int: ...
+    def write(self, slot: str, files: Files, *, merge: bool, journals: Files) -> int: ...
 
 
 class WriterThread:
@@ -78,11 +81,13 @@ class Writer:
         *,
         merge: bool,
         tag: Any,
+        journals: Files = _NONE,
         before: Callable[[], None] = lambda: None,
         then: Callable[[], None] = lambda: None,
     ) -> None:
-        """Queue `store.write(slot, files, merge=merge)`. What `files` holds must not change.
+        """Queue `store.write(slot, files, merge=merge, journals=journals)`.
 
+        What `files` and `journals` hold must not change.
         `before` and `then` are called on the thread: before that write, whose error is what it
         raises, and after it where it has succeeded.
         """
@@ -93,7 +98,8 @@ class Writer:
             return
 
         def job() -> None:
-            self._done.put((tag, self._write(slot, files, merge, before, then)))
+            write = partial(self._store.write, slot, files, merge=merge, journals=journals)
+            self._done.put((tag, self._write(slot, write, before, then)))
 
         self._thread.run(job)
 
@@ -112,14 +118,13 @@ class Writer:
     def _write(
         self,
         slot: str,
-        files: Files,
-        merge: bool,
+        write: Callable[[], int],
         before: Callable[[], None],
         then: Callable[[], None],
     ) -> Result:
         try:
             before()
-            n_bytes = self._store.write(slot, files, merge=merge)
+            n_bytes = write()
             then()
             return n_bytes
         except SnapshotError as e:

@@ -122,6 +122,27 @@ def test_after_a_crash_it_goes_on_as_it_would_have(make_rig: MakeRig) -> None:
         assert [rig.until(i).text for i, _ in ids] == [fresh.until(i).text for _, i in ids]
 
 
+@pytest.mark.parametrize("mode", ["journal", "full"])
+def test_a_save_takes_nothing_back(make_rig: MakeRig, mode: Any, tmp_path: Path) -> None:
+    """Whoever is copied first may have talked on before the last one is, and the slot has that."""
+    names = "abcdefghijkl"
+    rig = journaled(make_rig(), names)
+    journal = tmp_path / "s" / "a.journal"
+    target = rig.send(m.Save(id=rig.id(), slot="s", mode=mode))
+    rig.step()
+    rig.talk("a", "News.", max_tokens=1)
+    on_disk(rig)
+    assert held(rig, "a") == lives(rig, "a"), "it was journaled while the others were copied"
+    first = journal.stat().st_ino
+    assert (GAME, target) in rig.open, "more characters are needed"
+    rig.until(target)
+    assert held(rig, "a") == lives(rig, "a")
+    assert journal.stat().st_ino != first
+    rig.talk("a", "More.")
+    written(rig)
+    assert held(rig, "a") == lives(rig, "a")
+
+
 def test_what_was_in_the_snapshot_is_not_read_again(make_rig: MakeRig) -> None:
     rig = journaled(make_rig())
     n_cells = rig["a"].npc.ledger.n_cells
