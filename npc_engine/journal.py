@@ -42,7 +42,8 @@ __all__ = [
 FORMAT = (1, 0)
 """Major and minor version of the journals that `begin` begins."""
 
-MAX_BYTES = 4 << 20
+MAX_BYTES = 768 << 10
+"""However hostile, so many bytes come to less than 64 MiB of memory: an empty map is one byte."""
 
 MAGIC = b"\x89NPJ\r\n\x1a\n"
 MAX_HEADER_COST = 1 << 16

@@ -3,6 +3,7 @@
 import copy
 import functools
 import itertools
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -279,3 +280,22 @@ def test_read_by_another_library() -> None:
     assert maps[0] == {"format": [1, 0], "npc": "mara", "base": BASE}
     assert [msgspec.msgpack.encode(m) for m in maps[1:]] != []
     assert len(maps) == len(STATES)
+
+
+def test_a_hostile_journal_takes_little_memory() -> None:
+    """Of as many bytes as there may be, empty maps come to most."""
+    data, check = begin("mara", BASE)
+    empty: list[dict[str, Any]] = [{}] * 80_000
+    while True:
+        part, check = record({"set": {f"k{len(data)}": empty}}, check)
+        if len(data) + len(part) > MAX_BYTES:
+            break
+        data += part
+    tracemalloc.start()
+    try:
+        found = examine(snapshot(), data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.n_records == 9
+    assert peak < 64 << 20
