@@ -138,6 +138,8 @@ def _rows(report: Report, here: Here | None) -> Iterator[str]:
         return
     yield f"{report.file.name}: {f['name']}"
     yield f"  whole       {_whole(report)}"
+    if report.snapshot and report.snapshot.journal:
+        yield plain(f"  journal     {report.snapshot.journal}")
     yield f"  loads       {_loads(report, here)}"
     by = f["written_by"]
     yield plain(
@@ -158,7 +160,7 @@ def _rows(report: Report, here: Here | None) -> Iterator[str]:
 
 def _whole(report: Report) -> str:
     if report.damage:
-        return f"NO. {report.damage}"
+        return f"NO. {plain(report.damage)}"
     if report.snapshot and report.snapshot.trusted:
         return "yes, and signed by this installation"
     return "yes, and not signed by this installation"
@@ -167,8 +169,8 @@ def _whole(report: Report) -> str:
 def _size(report: Report) -> str:
     text = f"{size(report.n_bytes)}, of which {size(report.n_payload)} KV cache"
     n_cached = sum(s.n_cached for s in report.saved.segments) if report.saved else 0
-    if not report.n_payload or not n_cached:
-        return text
+    if not report.n_payload or not n_cached or (report.snapshot and report.snapshot.journal):
+        return text  # a journal does not say how many cells there were
     return f"{text}: {size(report.n_payload // n_cached)} for each of {n_cached} tokens"
 
 

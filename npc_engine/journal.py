@@ -25,9 +25,10 @@ import msgspec
 
 from npc_engine.bounds import measure
 from npc_engine.delta import Delta, Image, image, patch
+from npc_engine.errors import SnapshotError
 from npc_engine.snapshot import Snapshot
 
-__all__ = ["FORMAT", "MAX_BYTES", "begin", "image_of", "overlay", "record", "replay"]
+__all__ = ["FORMAT", "MAX_BYTES", "begin", "image_of", "overlay", "owner", "record", "replay"]
 
 FORMAT = (1, 0)
 """Major and minor version of the journals that `begin` begins."""
@@ -79,7 +80,8 @@ def replay(snapshot: Snapshot, data: bytes) -> Snapshot:
     state, n, end = _apply_all(snapshot.state, data, at, check)
     parts = []
     if n:
-        parts.append(f"{n} changes since the save are from its journal.")
+        of = "1 change since the save is" if n == 1 else f"{n} changes since the save are"
+        parts.append(f"{of} from its journal.")
     if end < len(data):
         parts.append(f"Its journal ends in {len(data) - end} bytes that are no whole entry.")
     journal = " ".join(parts) or None
@@ -87,6 +89,17 @@ def replay(snapshot: Snapshot, data: bytes) -> Snapshot:
         return replace(snapshot, journal=journal)
     _take_over_cells(state, snapshot)
     return replace(snapshot, state=state, journal=journal)
+
+
+def owner(data: bytes) -> str:
+    """Return whose journal this is, by its header; raises SnapshotError for what is none."""
+    try:
+        return str(_read_header(data)[0].get("npc"))
+    except ValueError as e:
+        raise SnapshotError(
+            f"This is no journal of a save: {e!s:.200}.",
+            "Remove it: without it the save is as it was when it was written.",
+        ) from None
 
 
 def overlay(snapshot: Snapshot, state: Mapping[str, Any]) -> Snapshot:
@@ -103,6 +116,14 @@ def _checked(before: bytes, part: bytes) -> tuple[bytes, bytes]:
 
 def _read_head(data: bytes, header: Mapping[str, Any]) -> tuple[int, bytes]:
     """Return where the records begin, and the check before them; raises ValueError."""
+    head, at, check = _read_header(data)
+    base = header.get("snapshot")
+    if base is None or (head.get("base"), head.get("npc")) != (base, header.get("npc")):
+        raise ValueError("it belongs to another save")
+    return at, check
+
+
+def _read_header(data: bytes) -> tuple[dict[str, Any], int, bytes]:
     if len(data) > MAX_BYTES:
         raise ValueError(f"it has {len(data)} bytes, and the limit is {MAX_BYTES}")
     if not data.startswith(MAGIC):
@@ -111,10 +132,7 @@ def _read_head(data: bytes, header: Mapping[str, Any]) -> tuple[int, bytes]:
     version = head.get("format")
     if not isinstance(version, list) or version[:1] != [FORMAT[0]]:
         raise ValueError(f"its format is {version!r:.100}, and this engine reads {FORMAT[0]}.x")
-    base = header.get("snapshot")
-    if base is None or (head.get("base"), head.get("npc")) != (base, header.get("npc")):
-        raise ValueError("it belongs to another save")
-    return at, check
+    return head, at, check
 
 
 def _read(data: bytes, at: int, max_cost: int, before: bytes) -> tuple[dict[str, Any], int, bytes]:

@@ -8,7 +8,8 @@ Rules
     the archive is refused. There are no folders and no links.
  2. Members are stored, not deflated: what comes out is never larger than what is there. The
     directory, the number of members and each size are checked before anything is read.
- 3. Each member is decoded, and is of the character that it is named for, before any is placed.
+ 3. Each member is decoded, and is of the character that it is named for, before any is placed; of a
+    journal, its header: what it holds counts only as far as it is whole.
  4. Both ways are all or nothing.
 """
 
@@ -26,6 +27,7 @@ from typing import IO
 
 from npc_engine.durable import escape, explain, read_file, sync_folder, unescape
 from npc_engine.errors import SnapshotError
+from npc_engine.journal import owner
 from npc_engine.saves_folder import Slot, read_slot
 from npc_engine.snapshot import MAX_FILE_BYTES, decode
 from npc_engine.store import Store
@@ -34,7 +36,7 @@ __all__ = ["export_slot", "import_slot"]
 
 MAX_MEMBERS = 4096
 MAX_DIRECTORY_BYTES = 1 << 20
-SUFFIX = ".npc"
+SUFFIX, JOURNAL = ".npc", ".journal"
 
 _END_64 = struct.Struct("<4sQ2H2I4Q")  # how a zip ends: these two where it is large, and the last
 _LOCATOR = struct.Struct("<4sIQI")
@@ -42,6 +44,7 @@ _END = struct.Struct("<4s4H2IH")
 _DATES = (315619200, 4354732800)  # from 1980 on, for some 120 years: a zip knows no others
 _BAD = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, struct.error, OverflowError)
 _REMAKE = "Export it again where it comes from."
+_NO_JOURNAL = "Remove it: without it the save is as it was when it was written."
 
 
 def export_slot(root: Path, name: str, file: Path, replace: bool = False) -> int:
@@ -100,7 +103,15 @@ def _check_npc(file_name: str, data: bytes) -> None:
         raise SnapshotError(f"It holds {found!r}.", f"It should be called {escape(found)}{SUFFIX}.")
 
 
-CHECKS: Mapping[str, Callable[[str, bytes], None]] = {SUFFIX: _check_npc}
+def _check_journal(file_name: str, data: bytes) -> None:
+    if data and owner(data) != _npc(file_name, JOURNAL):  # without: its first write has failed
+        raise SnapshotError(f"It is the journal of {owner(data)!r:.100}.", _NO_JOURNAL)
+
+
+CHECKS: Mapping[str, Callable[[str, bytes], None]] = {
+    SUFFIX: _check_npc,
+    JOURNAL: _check_journal,
+}
 """What goes into an archive, by its suffix, and what must hold of it (rule 3)."""
 
 
@@ -191,7 +202,8 @@ def _members(archive: zipfile.ZipFile, file: Path) -> list[zipfile.ZipInfo]:
     infos, name = archive.infolist(), file.name
     if not 0 < len(infos) <= MAX_MEMBERS:
         raise SnapshotError(f"{name!r} holds {len(infos)} files.", f"1 to {MAX_MEMBERS} are read.")
-    if len({info.filename for info in infos}) < len(infos):
+    names = {info.filename for info in infos}
+    if len(names) < len(infos):
         raise SnapshotError(f"{name!r} holds a character twice.", _REMAKE)
     for info in infos:
         what = f"{name!r} holds {info.filename!r:.100}"
@@ -201,6 +213,8 @@ def _members(archive: zipfile.ZipFile, file: Path) -> list[zipfile.ZipInfo]:
                 f"{what}, which is no name of a character's file.",
                 "It was made by another program, or by a newer version.",
             )
+        if suffix == JOURNAL and Path(info.filename).with_suffix(SUFFIX).name not in names:
+            raise SnapshotError(f"{what}, and not whose it is.", _REMAKE)
         _check_member(info, what)
     if sum(info.file_size for info in infos) > file.stat().st_size:
         raise SnapshotError(f"{name!r} holds the same bytes more than once.", _REMAKE)

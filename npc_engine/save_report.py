@@ -19,6 +19,7 @@ from npc_engine.card import Card
 from npc_engine.durable import explain, read_file
 from npc_engine.errors import CardError, SnapshotError
 from npc_engine.frozen import SavedNpc, SavedSegment
+from npc_engine.journal import MAX_BYTES, replay
 from npc_engine.ledger import Kind
 from npc_engine.saves_folder import Slot
 from npc_engine.snapshot import MAX_FILE_BYTES, MAX_PART_COST, MAX_STATE_COST, Snapshot, decode
@@ -35,6 +36,7 @@ __all__ = [
     "write",
 ]
 
+JOURNAL = ".journal"
 MAGIC_BYTES = 8
 WRITTEN_BY = ("engine", "llama", "fingerprint", "vocab", "layout")
 MARKS = {Kind.SAID: "> ", Kind.EVENT: "* ", Kind.NOTE: "# "}
@@ -58,7 +60,11 @@ class Report:
     @property
     def damage(self) -> str | None:
         """What is broken of a file that loads all the same."""
-        notice = self.snapshot.notice if self.snapshot else None
+        notice, journal = (
+            (self.snapshot.notice, self.snapshot.journal) if self.snapshot else (None, None)
+        )
+        if journal and ("left out" in journal or "cannot be read" in journal):
+            return journal
         return notice if notice and "is damaged" in notice else None
 
     @property
@@ -77,6 +83,7 @@ class Report:
             "whole": self.damage is None,
             "trusted": self.snapshot.trusted,
             "notice": self.snapshot.notice,
+            "journal": self.snapshot.journal,
             "format": header["format"],
             "written_by": {key: str(header[key]) for key in WRITTEN_BY if key in header},
             "n_payload_bytes": self.n_payload,
@@ -93,7 +100,7 @@ def report_on(path: Path, key: bytes, npc: str | None = None) -> Report:
     try:
         n_bytes = path.stat().st_size
         data = read_file(path, MAX_FILE_BYTES)
-        snapshot = decode(data, key)
+        snapshot = _with_journal(decode(data, key), path)
         if npc is not None and snapshot.header["npc"] != npc:
             raise SnapshotError(
                 f"It holds {snapshot.header['npc']!r}, not {npc!r}.", "Give the file its old name."
@@ -214,6 +221,19 @@ def _saved(snapshot: Snapshot) -> SavedNpc:
             f"It holds no valid character: {e!s:.200}", "Put a copy of the file back."
         ) from None
     return saved
+
+
+def _with_journal(snapshot: Snapshot, path: Path) -> Snapshot:
+    """Return a snapshot with what the journal beside its file adds, as a load would."""
+    journal = path.with_suffix(JOURNAL)
+    try:
+        return replay(snapshot, read_file(journal, MAX_BYTES))
+    except FileNotFoundError:
+        return snapshot
+    except OSError as e:
+        return replace(snapshot, journal=explain(e, f"{journal.name} cannot be read").message)
+    except SnapshotError as e:
+        return replace(snapshot, journal=f"The journal beside it is left out: {e.message}")
 
 
 def _rest(data: bytes, snapshot: Snapshot) -> int:

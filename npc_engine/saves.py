@@ -157,8 +157,9 @@ def _verdict(report: Report) -> tuple[str, str]:
     if report.problem is not None:
         return "BROKEN", plain(str(report.problem))
     if report.damage is not None:
-        return "BROKEN", report.damage
-    return "ok", (report.snapshot and report.snapshot.notice) or ""
+        return "BROKEN", plain(report.damage)
+    said = (report.snapshot.journal, report.snapshot.notice) if report.snapshot else ()
+    return "ok", plain(" ".join(filter(None, said)))
 
 
 def _prune(root: Path, args: argparse.Namespace) -> int:
