@@ -23,7 +23,7 @@ Result = int | SnapshotError
 class _Store(Protocol):
     """What is needed of `store.Store`."""
 
-    def write(self, slot: str, files: Files, *, merge: bool) -> int: ...
+    def write(self, slot: str, files: Files, *, merge: bool, backup: bool = True) -> int: ...
 
 
 class WriterThread:
@@ -78,10 +78,11 @@ class Writer:
         *,
         merge: bool,
         tag: Any,
+        backup: bool = True,
         before: Callable[[], None] = lambda: None,
         then: Callable[[], None] = lambda: None,
     ) -> None:
-        """Queue `store.write(slot, files, merge=merge)`. What `files` holds must not change.
+        """Queue `store.write` of this. What `files` holds must not change.
 
         `before` and `then` are called on the thread: before that write, whose error is what it
         raises, and after it where it has succeeded.
@@ -92,8 +93,11 @@ class Writer:
             self._done.put((tag, closing))
             return
 
+        def write() -> int:
+            return self._store.write(slot, files, merge=merge, backup=backup)
+
         def job() -> None:
-            self._done.put((tag, self._write(slot, files, merge, before, then)))
+            self._done.put((tag, self._write(slot, write, before, then)))
 
         self._thread.run(job)
 
@@ -112,14 +116,13 @@ class Writer:
     def _write(
         self,
         slot: str,
-        files: Files,
-        merge: bool,
+        write: Callable[[], int],
         before: Callable[[], None],
         then: Callable[[], None],
     ) -> Result:
         try:
             before()
-            n_bytes = self._store.write(slot, files, merge=merge)
+            n_bytes = write()
             then()
             return n_bytes
         except SnapshotError as e:

@@ -21,7 +21,7 @@ class SlowStore:
         self.go = threading.Event()
         self.slots: list[str] = []
 
-    def write(self, slot: str, files: Any, *, merge: bool) -> int:
+    def write(self, slot: str, files: Any, *, merge: bool, backup: bool = True) -> int:
         assert self.go.wait(WAIT)
         self.slots.append(slot)
         if slot == "bad":
