@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class SlowCopies(TimedLlama):
         return super().export(slot)
 
 
-def endless(tokens: list[int]) -> int:
+def endless(tokens: Sequence[int]) -> int:
     token = babble(tokens)
     return ord("e") if token == END else token
 
