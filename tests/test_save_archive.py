@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from npc_engine import save_archive
 from npc_engine.durable import read_file
 from npc_engine.errors import SnapshotError, UnknownSlot
+from npc_engine.journal import MAX_BYTES, begin
 from npc_engine.save_archive import export_slot, import_slot
 from npc_engine.snapshot import Snapshot, encode
 from npc_engine.store import Store
@@ -307,3 +308,25 @@ def test_import_is_all_or_nothing_on_a_full_disk(
     with Closed(root) as store, pytest.raises(SnapshotError, match="No space left"):
         import_slot(store, file, "new")
     assert [p.name for p in root.iterdir() if p.is_dir()] == ["tavern"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("eve.journal", begin("eve", "x")[0], "not whose it is"),
+        ("mara.journal", begin("Bob", "x")[0], "the journal of 'Bob'"),
+        ("mara.journal", b"begin", "no journal"),
+        ("mara.journal", bytes(MAX_BYTES + 1), "no journal"),
+    ],
+)
+def test_a_journal_is_of_somebody_in_it(
+    root: Path, tmp_path: Path, name: str, data: bytes, why: str
+) -> None:
+    file = tmp_path / "bad.npcsave"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("mara.npc", make("mara"))
+        archive.writestr(name, data)
+    before = tree(root)
+    with pytest.raises(SnapshotError, match=why):
+        import_slot(Store(root, KEY), file, "bad")
+    assert tree(root) == before
