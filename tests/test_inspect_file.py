@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,13 +145,14 @@ def test_names_of_strangers_do_not_steer_the_terminal(tmp_path: Path, run: Run) 
 def test_a_real_save_and_its_model(tiny_llama: Path, tmp_path: Path, run: Run) -> None:
     """What inspect says of a load is what a load does."""
     sources = {}
+    saves: dict[str, Any] = {"saves": str(tmp_path / "saves"), "save_kv": "yes"}
     for name, model in (("same", tiny_llama), ("other", tiny_llama.with_name("tiny-mamba.gguf"))):
-        engine = Engine.open(tiny_llama, window=256, slots=1, saves=str(tmp_path / "saves"))
+        engine = Engine.open(tiny_llama, window=256, slots=1, **saves)
         engine.spawn("mara", INNKEEPER)
         engine.say("mara", "Who was here?", max_tokens=8).wait()
         engine.save(name)
         engine.close()
-        again = Engine.open(model, window=256, slots=1, saves=str(tmp_path / "saves"))
+        again = Engine.open(model, window=256, slots=1, **saves)
         sources[name] = again.load(name).npcs[0].source
         again.close()
         record = json.loads(run(name, "--model", str(model), "--json")[1])[0]
