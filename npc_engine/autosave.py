@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from npc_engine.character import Character
 from npc_engine.journaling import Journaling
 from npc_engine.messages import Error, Reply
 from npc_engine.stage import Stage
@@ -61,6 +62,7 @@ class Autosave:
         self._retry_at = 0.0
         self._retry_s = RETRY_S
         self._is_saving = False
+        self._begun: dict[str, Character] = {}  # of the save under way
         self._has_kept = False
 
     def keep_before(self, store: _Store) -> None:
@@ -85,9 +87,10 @@ class Autosave:
         due = self._due()
         return None if due is None else max(0.0, due - self._clock())
 
-    def save_newcomers(self) -> None:
-        """Save at once those that are not in the slot yet: they may leave."""
+    def save_newcomers(self, leaving: str | None = None) -> None:
+        """Save at once those that are not in the slot yet, or of them the one who leaves."""
         names = self._newcomers() if self._seconds else []
+        names = [name for name in names if leaving in (None, name)]
         if names:
             self._save(names, lambda _reply: None)
 
@@ -115,6 +118,7 @@ class Autosave:
 
         def note(reply: Reply) -> None:
             self._is_saving = False
+            self._begun = {}
             if isinstance(reply, Error):
                 if not self.error:
                     log.warning("The autosave has failed, and is tried again. %s", reply.message)
@@ -125,8 +129,11 @@ class Autosave:
                 self._n_added, self._retry_s, self.error = n_added, RETRY_S, ""
 
         self._is_saving = True
+        self._begun = {name: self._stage.characters[name] for name in names}
         self._save(names, note)
 
     def _newcomers(self) -> list[str]:
+        """Who is neither in the slot nor about to be."""
         characters = self._stage.characters.items()
-        return [name for name, c in characters if not self._journaling.is_followed(AUTOSAVE, c)]
+        new = [(n, c) for n, c in characters if not self._journaling.is_followed(AUTOSAVE, c)]
+        return [name for name, character in new if self._begun.get(name) is not character]

@@ -33,7 +33,8 @@ class Job:
     """A `save` under way, of a client or of the engine itself.
 
     `names`: who is still to be copied. Of the others there are the bytes of a file, or what makes
-    them; what its journal goes on from, and its state; and who it was.
+    them; what its journal goes on from, and its state; and who it was. `backup`: whether the save
+    before it is kept. `kv`: whether KV caches may be worth their place in it.
     """
 
     answer: Callable[[Reply], None]
@@ -41,6 +42,8 @@ class Job:
     names: deque[str]
     began: float
     before: Callable[[], None] = lambda: None
+    backup: bool = True
+    kv: bool = True
     files: dict[str, Callable[[], list[bytes | memoryview]]] = field(default_factory=dict)
     states: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     who: dict[str, Witness] = field(default_factory=dict)
@@ -110,10 +113,11 @@ class Copying:
             key = self._key()
             character = self._stage.find(name)
             character.catch_up()  # what is taken back is not to be saved any more
-            character.npc.stop_reading_again()  # half of it would be saved
+            has_kv = job.kv and self._keeps_kv(character.npc.ledger.n_cells)
+            if has_kv:
+                character.npc.stop_reading_again()  # half of it would be saved
             state = self._freeze(character)
-            n_cells = character.npc.ledger.n_cells
-            payload = character.npc.sequence.payload() if self._keeps_kv(n_cells) else None
+            payload = character.npc.sequence.payload() if has_kv else None
         except Exception as error:
             self._jobs.popleft()
             if not isinstance(error, NpcError):

@@ -4,6 +4,7 @@ Owns the file `.lock`, which is empty and stays. It knows nothing of what is in 
 need no lock. Where the file system has none (some network disks), everybody may write, as ever.
 """
 
+import contextlib
 import errno
 import os
 import sys
@@ -50,13 +51,21 @@ class FolderLock:
                     "End that engine, or give this one a folder of its own: --saves DIR.",
                 )
             time.sleep(_PAUSE_S)
-        self._close = weakref.finalize(self, os.close, fd)
+        self._close = weakref.finalize(self, _let_go, fd, os.getpid())
 
     def release(self) -> None:
         """Let go of it, if it is ours."""
         if self._close is not None:
             self._close()
             self._close = None
+
+
+def _let_go(fd: int, pid: int) -> None:
+    try:
+        if pid == os.getpid():  # not for a fork of it, which has the file open, too
+            _unlock(fd)
+    finally:
+        os.close(fd)
 
 
 def _try(fd: int) -> bool:
@@ -76,3 +85,11 @@ def _lock(fd: int) -> None:
         import fcntl
 
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _unlock(fd: int) -> None:
+    if sys.platform != "win32":  # there nobody forks, and closing is enough
+        import fcntl
+
+        with contextlib.suppress(OSError):  # one that knows no locks
+            fcntl.flock(fd, fcntl.LOCK_UN)

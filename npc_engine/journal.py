@@ -78,7 +78,9 @@ class Replay:
             return f"The journal beside it is left out: {self.problem}."
         parts = []
         if self.n_records:
-            parts.append(f"{self.n_records} changes since the save are from its journal.")
+            n = self.n_records
+            of = "1 change since the save is" if n == 1 else f"{n} changes since the save are"
+            parts.append(f"{of} from its journal.")
         if self.n_torn:
             parts.append(f"Its journal ends in {self.n_torn} bytes that are no whole entry.")
         return " ".join(parts) or None
@@ -145,6 +147,14 @@ def _checked(before: bytes, part: bytes) -> tuple[bytes, bytes]:
 
 def _read_head(data: bytes, header: Mapping[str, Any]) -> tuple[int, bytes]:
     """Return where the records begin, and the check before them; raises ValueError."""
+    head, at, check = _read_header(data)
+    base = header.get("snapshot")
+    if base is None or (head.get("base"), head.get("npc")) != (base, header.get("npc")):
+        raise ValueError("it belongs to another save")
+    return at, check
+
+
+def _read_header(data: bytes) -> tuple[dict[str, Any], int, bytes]:
     if len(data) > MAX_BYTES:
         raise ValueError(f"it has {len(data)} bytes, and the limit is {MAX_BYTES}")
     if not data.startswith(MAGIC):
@@ -153,10 +163,7 @@ def _read_head(data: bytes, header: Mapping[str, Any]) -> tuple[int, bytes]:
     version = head.get("format")
     if not isinstance(version, list) or version[:1] != [FORMAT[0]]:
         raise ValueError(f"its format is {version!r:.100}, and this engine reads {FORMAT[0]}.x")
-    base = header.get("snapshot")
-    if base is None or (head.get("base"), head.get("npc")) != (base, header.get("npc")):
-        raise ValueError("it belongs to another save")
-    return at, check
+    return head, at, check
 
 
 def _read(data: bytes, at: int, max_cost: int, before: bytes) -> tuple[dict[str, Any], int, bytes]:

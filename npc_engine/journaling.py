@@ -8,7 +8,7 @@ journal, and a bad disk costs nobody a line.
 import logging
 import queue
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from npc_engine.character import Character
@@ -22,6 +22,7 @@ __all__ = ["Journaling"]
 
 log = logging.getLogger("npc_engine")
 
+MOST_AT_ONCE = 16  # are frozen in one step: that is to be no part of it that anybody notices
 FOLD_BYTES = 256 << 10  # a load takes a tenth of a second for it; a journal may have far more
 
 Outcome = int | NpcError | None
@@ -68,6 +69,20 @@ class Journaling:
                 self._let_go((slot, name))  # of another life
                 self._follows[slot, name] = Follow.of(slot, witness)
                 character.on_line = self._line_begins
+
+    def copied(self, slot: str, who: Mapping[str, Witness]) -> None:
+        """Note that what is submitted from now on goes behind these snapshots, whatever was before.
+
+        A save is copied over seconds: what came since goes into a journal that it replaces.
+        """
+        for name, (character, n_changes) in who.items():
+            follow = self._follows.get((slot, name))
+            if follow is not None and follow.character is character:
+                follow.seen = n_changes
+
+    def lost(self, slot: str, who: Mapping[str, Witness]) -> None:
+        """Note that these snapshots were not written: what they had goes into the journals."""
+        self.copied(slot, {name: (character, -1) for name, (character, _) in who.items()})
 
     def saved(self, slot: str, who: Mapping[str, Witness]) -> None:
         """Note that these characters' snapshots are safe on the disk."""
@@ -146,8 +161,8 @@ class Journaling:
 
     # -- when ----------------------------------------------------------------------------------
 
-    def step(self) -> None:
-        """Freeze whoever is due."""
+    def step(self, put_off: Collection[str] = ()) -> None:
+        """Freeze whoever is due. `put_off`: slots that somebody waits to read."""
         self._next = None
         if not self._follows and not self._left:
             return
@@ -155,25 +170,32 @@ class Journaling:
         for left in self._left.values():
             if not left.n_under_way:
                 self._submit_at(left, left.retry_at, now)
+        n = 0
         for key, follow in list(self._follows.items()):
+            if n == MOST_AT_ONCE:
+                self._next = now  # the others in the next step
+                break
             if not self._is_there(follow):
                 self._let_go(key)  # another has been loaded in its place
-            elif follow.has_changed and not follow.n_under_way and not follow.is_folding:
-                self._submit_at(follow, follow.due(now), now)
+            elif follow.slot in put_off or follow.n_under_way or follow.is_folding:
+                continue
+            elif follow.has_changed:
+                n += self._submit_at(follow, follow.due(now), now)
 
-    def _submit_at(self, follow: Follow, due: float, now: float) -> None:
+    def _submit_at(self, follow: Follow, due: float, now: float) -> bool:
         if now >= due:
             self._submit(follow)
-        else:
-            self._next = due if self._next is None else min(due, self._next)
+            return True
+        self._next = due if self._next is None else min(due, self._next)
+        return False
 
-    def flush(self, slot: str | None = None) -> None:
-        """Submit at once all that has changed, of all slots or of one."""
+    def flush(self) -> None:
+        """Submit at once all that has changed."""
         for follow in self._follows.values():
-            if follow.has_changed and slot in (None, follow.slot) and self._is_there(follow):
+            if follow.has_changed and self._is_there(follow):
                 self._submit(follow)
         for left in self._left.values():
-            if not left.n_under_way and slot in (None, left.slot):
+            if not left.n_under_way:
                 self._submit(left)
 
     def _is_there(self, follow: Follow) -> bool:

@@ -63,7 +63,10 @@ class Spawning:
 
     def despawn(self, client: bytes, request: m.Despawn) -> m.Reply:
         """Take a character off the stage."""
-        self._saving.leaving()  # a save that was asked for before has the character still
+        self._stage.find(request.npc)
+        self._saving.leaving(
+            request.npc
+        )  # a save that was asked for before has the character still
         reply = self._stage.despawn(client, request)
         self._saving.left(request.npc)
         return reply

@@ -28,7 +28,7 @@ What a machine that stops leaves, and what the next start or save makes of it:
     slot    .old    .tmp    it stopped                       then
     there   -       there   before the first rename          .tmp goes
     -       there   there   between the first two renames    .old is the slot again, .tmp goes
-    there   there   -       before .old was the backup       .old -> .bak
+    there   there   -       before .old was the backup       .old -> .bak (or before it was removed)
     there   -       -       after that; or amid the backups  (`backups`, rule 2)
     -       -       there   in the first save of a slot      .tmp goes
 
@@ -46,7 +46,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from npc_engine.backups import backup_name, is_backup, rotate
+from npc_engine.backups import backup_name, discard, is_backup, rotate
 from npc_engine.durable import (
     append_file,
     copy_file,
@@ -147,16 +147,18 @@ class Store:
         files: Mapping[str, File],
         *,
         merge: bool,
+        backup: bool = True,
         journals: Mapping[str, File] = _NONE,
     ) -> int:
         """Save characters (name -> file) as a slot, all or nothing; return the bytes written.
 
-        With `merge`, the other characters of the slot are kept. `journals`: what of them is newer
-        than their files. Raises SnapshotError (rule 3).
+        With `merge`, the other characters of the slot are kept. Without `backup` its backups stay
+        as they are, and the save before goes. `journals`: what of them is newer than their files.
+        Raises SnapshotError (rule 3).
         """
         named = {escape(npc) + SUFFIX: file for npc, file in files.items()}
         named |= {escape(npc) + JOURNAL: file for npc, file in journals.items()}
-        return self._write(slot, named, self.root / escape(slot) if merge else None)
+        return self._write(slot, named, self.root / escape(slot) if merge else None, backup)
 
     def place(self, slot: str, files: Mapping[str, File]) -> int:
         """Replace a slot by files of these names, which the caller has checked; as `write`."""
@@ -185,7 +187,9 @@ class Store:
         if not at:
             sync_folder(folder)
 
-    def _write(self, slot: str, files: Mapping[str, File], others: Path | None) -> int:
+    def _write(
+        self, slot: str, files: Mapping[str, File], others: Path | None, backup: bool = True
+    ) -> int:
         """Write a slot of these files, and of the rest of the folder `others`."""
         target = self.root / escape(slot)
         if is_backup(slot):
@@ -212,7 +216,10 @@ class Store:
         finally:
             shutil.rmtree(new, ignore_errors=True)
         with self._lock:
-            self._back_up(slot)
+            if backup:
+                self._back_up(slot)
+            else:
+                self._discard_old(slot)
         return n_bytes
 
     def _n_kept(self, slot: str) -> int:
@@ -255,6 +262,13 @@ class Store:
                 rotate(self.root, slot, old, self._n_kept(slot))
         except OSError as e:
             log.warning("%s", explain(e, f"The save before of {slot!r} is no backup yet"))
+
+    def _discard_old(self, slot: str) -> None:
+        """Remove what was the slot. What cannot be removed becomes a backup after all."""
+        old = replaced(self.root / escape(slot))
+        with contextlib.suppress(OSError):
+            if is_folder(old):
+                discard(old)
 
     def _recover(self) -> None:
         """Put back and clean up what a crash left; whatever cannot be mended now stays."""

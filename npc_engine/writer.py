@@ -8,7 +8,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 from npc_engine.errors import SnapshotError
@@ -26,7 +25,9 @@ _NONE: Files = {}
 class _Store(Protocol):
     """What is needed of `store.Store`."""
 
-    def write(self, slot: str, files: Files, *, merge: bool, journals: Files) -> int: ...
+    def write(
+        self, slot: str, files: Files, *, merge: bool, backup: bool, journals: Files
+    ) -> int: ...
 
 
 class WriterThread:
@@ -81,11 +82,12 @@ class Writer:
         *,
         merge: bool,
         tag: Any,
+        backup: bool = True,
         journals: Files = _NONE,
         before: Callable[[], None] = lambda: None,
         then: Callable[[], None] = lambda: None,
     ) -> None:
-        """Queue `store.write(slot, files, merge=merge, journals=journals)`.
+        """Queue `store.write` of this.
 
         What `files` and `journals` hold must not change.
         `before` and `then` are called on the thread: before that write, whose error is what it
@@ -97,8 +99,10 @@ class Writer:
             self._done.put((tag, closing))
             return
 
+        def write() -> int:
+            return self._store.write(slot, files, merge=merge, backup=backup, journals=journals)
+
         def job() -> None:
-            write = partial(self._store.write, slot, files, merge=merge, journals=journals)
             self._done.put((tag, self._write(slot, write, before, then)))
 
         self._thread.run(job)

@@ -355,3 +355,16 @@ def test_killed_at_any_time_it_has_every_turn_that_was_safe(
         assert f"<{safe}>" in heard
         assert fresh[name].npc.turn > safe
         fresh.talk(name, "Still you?")
+
+
+def test_it_writes_no_kv_caches(make_rig: MakeRig, tmp_path: Path) -> None:
+    """Every fold would write all of them again; the player's own saves have them."""
+    rig = spawned(make_rig(save_kv="yes"))
+    rig.talk("a", "News.")
+    written(rig)
+    rig.save("tavern")
+    n_bytes = {p.parent.name: p.stat().st_size for p in tmp_path.glob("*/a.npc")}
+    assert n_bytes["tavern"] > n_bytes[AUTOSAVE] + len(rig.fake.export(0))
+    crash(rig)
+    fresh = make_rig()
+    assert fresh.load(AUTOSAVE).npcs[0].source == "tokens"
