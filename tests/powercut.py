@@ -17,6 +17,7 @@ Exit status 1 if anything is lost. What must hold after each kill:
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import random
@@ -25,7 +26,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
@@ -65,7 +65,9 @@ class Score:
 class Chain:
     """Rounds on one folder, each going on from what the kill before it has left."""
 
-    def __init__(self, base: Path, root: Path, dice: random.Random, disk: str, without: str):
+    def __init__(
+        self, base: Path, root: Path, dice: random.Random, disk: str, without: str
+    ) -> None:
         self._base = base
         self._root = root
         self._dice = dice
@@ -80,10 +82,8 @@ class Chain:
         log = self._base / "log"
         log.write_bytes(b"")
         disk = Disk(self._root, random.Random(self._dice.random()))
-        end = self._kill(self._plan(how, log))
+        self._kill(self._plan(how, log))
         records = list(read_log(log))
-        if records:
-            end = min(end, records[-1].t)  # it had no processor for what came then
         before = deepcopy(self._book) if how == "power" else self._book
         for record in records:
             self._book.take(record)
@@ -95,7 +95,7 @@ class Chain:
         look = look_into(self._root, self._keep, loads=True)
         score.kills[how, self._disk] += 1
         score.n_mended += look.n_mended
-        self._judge(self._book, look, end, score, is_cut=False)
+        self._judge(self._book, look, score, is_cut=False)
         self._found = look.found
         self._book.begin(look.found)
 
@@ -116,8 +116,8 @@ class Chain:
             without=self._without,
         )
 
-    def _kill(self, plan: Plan) -> float:
-        """Let a round play, and kill it; return when."""
+    def _kill(self, plan: Plan) -> None:
+        """Let a round play, and kill it."""
 
         def play() -> bytes:
             run(plan)
@@ -128,16 +128,13 @@ class Chain:
         if plan.kill_at is None:
             seconds = self._dice.uniform(0, 0.5 if self._dice.random() < 0.93 else 2 * LATE_S)
         by_itself = ends_within(pid, seconds)
-        end = time.monotonic()
         status = kill(pid, out)
         if by_itself and status != -signal.SIGKILL:
             self._book.troubles.append(f"the engine ended with status {status}")
-        return end
 
     def _cut_earlier(self, disk: Disk, records: Sequence[Record], book: Book, score: Score) -> None:
         """Play the log; look at some of the states that a cut at an earlier call had left."""
-        n = len(records)
-        stops = {self._dice.randrange(n) for _ in range(N_CUTS)} if n else set()
+        stops = self._stops(records)
         for i, record in enumerate(records):
             if i in stops:
                 folder = self._base / "cut"
@@ -145,17 +142,26 @@ class Chain:
                 disk.cut(folder)
                 look = look_into(folder, self._keep, loads=False)
                 score.n_cuts += 1
-                self._judge(book, look, record.t, score, is_cut=True)
+                self._judge(book, look, score, is_cut=True)
             book.take(record)
             if hasattr(Disk, f"_{record.what}"):
                 disk.play(record.what, record.args)
 
-    def _judge(self, book: Book, look: Look, end: float, score: Score, is_cut: bool) -> None:
+    def _stops(self, records: Sequence[Record]) -> set[int]:
+        """Choose calls before which to cut: half of them anywhere, half soon after a swap."""
+        n = len(records)
+        if not n:
+            return set()
+        swaps = [i for i, r in enumerate(records) if r.what == "syncdir" and r.args == [""]] or [0]
+        near = {self._dice.choice(swaps) + self._dice.randint(1, 5) for _ in range(N_CUTS // 2)}
+        return near | {self._dice.randrange(n) for _ in range(N_CUTS - N_CUTS // 2)}
+
+    def _judge(self, book: Book, look: Look, score: Score, is_cut: bool) -> None:
         wrong = list(book.wrong(look))
         when = f"cut {score.n_cuts}" if is_cut else f"kill {sum(score.kills.values())}"
         score.n_looked += sum(map(len, look.found.values()))
         if self._disk == "sound":
-            lost = book.lost_turns(look, end)
+            lost = book.lost_turns(look)
             score.late = max([score.late, *lost])
             score.most_turns = max(score.most_turns, len(lost))
             wrong += [f"a turn of {t:.2f} s ago is lost" for t in lost if t > LATE_S]
@@ -169,10 +175,11 @@ def _empty(folder: Path) -> None:
     folder.mkdir(mode=0o700)
 
 
-def run_all(n_kills: int, seed: int, base: Path, small: Path | None, without: str) -> Score:
+def run_all(
+    n_kills: int, seed: int, base: Path, small: Path | None, without: str, score: Score
+) -> None:
     dice = random.Random(seed)
     disks = ["sound", "fails", *(["full"] if small else [])]
-    score = Score()
     chain = None
     for i in range(n_kills):
         if i % N_ROUNDS == 0:
@@ -181,11 +188,8 @@ def run_all(n_kills: int, seed: int, base: Path, small: Path | None, without: st
             chain = Chain(base, root, random.Random(dice.random()), disk, without)
         assert chain is not None
         chain.round(HOWS[i % len(HOWS)], score)
-        if sys.stderr.isatty():
-            sys.stderr.write(
-                f"\r{i + 1} of {n_kills} kills, {score.n_lost + score.n_lost_cuts} lost "
-            )
-    return score
+        if (i + 1) % N_ROUNDS == 0:
+            sys.stderr.write(f"{i + 1} of {n_kills} kills, {score.n_lost} lost\n")
 
 
 def report(score: Score) -> str:
@@ -217,7 +221,10 @@ def in_small_disk(argv: Sequence[str]) -> None:
             return
         env = {**os.environ, SMALL_DISK: folder}
         again = [*command, sys.executable, "-m", "tests.powercut", *argv]
-        raise SystemExit(subprocess.run(again, env=env).returncode)
+        with subprocess.Popen(again, env=env) as inner:
+            while True:
+                with contextlib.suppress(KeyboardInterrupt):  # it has had that, too
+                    raise SystemExit(inner.wait())
 
 
 def main(argv: Sequence[str]) -> int:
@@ -232,8 +239,9 @@ def main(argv: Sequence[str]) -> int:
     if small:
         mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(small)]
         subprocess.run(mount, check=True)
-    with tempfile.TemporaryDirectory() as base:
-        score = run_all(args.kills, args.seed, Path(base), small, args.without)
+    score = Score()
+    with tempfile.TemporaryDirectory() as base, contextlib.suppress(KeyboardInterrupt):
+        run_all(args.kills, args.seed, Path(base), small, args.without, score)
     where = "" if small else "No small disk can be mounted here: none was full.\n"
     sys.stdout.write(where + report(score) + "\n")
     return 1 if score.lost else 0

@@ -9,6 +9,8 @@ from npc_engine.backups import original_of
 from tests.crashfs import Record
 from tests.powercut_look import Found, Look
 
+MOST_PAUSE_S = 0.05  # it writes a record every few milliseconds
+
 
 @dataclass
 class Book:
@@ -22,41 +24,45 @@ class Book:
     replies: dict[int, bytes] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     last: int = 0
+    ran: float = 0.0  # seconds
+    _last_t: float = 0.0
 
     def take(self, record: Record) -> None:
+        self.ran += min(MOST_PAUSE_S, max(0.0, record.t - self._last_t))
+        self._last_t = record.t
         note = getattr(self, f"_{record.what}", None)
         if note is not None:
-            note(record.t, *record.args)
+            note(*record.args)
 
-    def _state(self, _t: float, npc: str, name: str, n: int) -> None:
+    def _state(self, npc: str, name: str, n: int) -> None:
         self.states[npc].add(name)
         self.last = max(self.last, n)
 
-    def _safe(self, _t: float, slot: str, far: dict[str, int]) -> None:
+    def _safe(self, slot: str, far: dict[str, int]) -> None:
         for npc, n in far.items():
             self.least[slot][npc] = max(n, self.least[slot].get(npc, 0))
         self.casts[slot].add(frozenset(self.least[slot]))  # no save leaves anybody out
 
-    def _rewrites(self, _t: float, slot: str, far: dict[str, int]) -> None:
+    def _rewrites(self, slot: str, far: dict[str, int]) -> None:
         """A save of those that are not journaled there: it may be older than they are."""
         least = self.least[slot]
         least.update({npc: min(n, least[npc]) for npc, n in far.items() if npc in least})
 
-    def _copied(self, t: float, slot: str, to: str) -> None:
-        self._safe(t, to, self.least[slot])
+    def _copied(self, slot: str, to: str) -> None:
+        self._safe(to, self.least[slot])
 
-    def _asked(self, _t: float, request: str, slot: str, far: dict[str, int]) -> None:
+    def _asked(self, request: str, slot: str, far: dict[str, int]) -> None:
         self.asked[request] = slot, far
 
-    def _saved(self, t: float, request: str) -> None:
-        self._safe(t, *self.asked[request])
+    def _saved(self, request: str) -> None:
+        self._safe(*self.asked[request])
 
-    def _ended(self, t: float, npc: str, n: int, reply: bytes) -> None:
-        self.ended.append((t, npc, n))
+    def _ended(self, npc: str, n: int, reply: bytes) -> None:
+        self.ended.append((self.ran, npc, n))
         self.replies[n] = reply
         self.last = max(self.last, n)
 
-    def _trouble(self, _t: float, text: str) -> None:
+    def _trouble(self, text: str) -> None:
         self.troubles.append(text)
 
     def begin(self, found: Found) -> None:
@@ -65,7 +71,7 @@ class Book:
         self.least.clear()
         for slot, there in found.items():
             if original_of(slot) is None:
-                self._safe(0.0, slot, {npc: n for npc, (_, n, _) in there.items()})
+                self._safe(slot, {npc: n for npc, (_, n, _) in there.items()})
 
     def wrong(self, look: Look) -> Iterable[str]:
         """Yield what is broken, or older than it must be."""
@@ -86,7 +92,10 @@ class Book:
                 if not after.startswith(self.replies.get(n, b"")):
                     yield f"{slot}/{npc} says {after!r} to <{n}>, and said {self.replies[n]!r}"
 
-    def lost_turns(self, look: Look, end: float) -> list[float]:
-        """Return of each turn that had ended, and is not in the autosave, how long ago it had."""
+    def lost_turns(self, look: Look) -> list[float]:
+        """Return of each turn that had ended, and is not in the autosave, how long ago it had.
+
+        In seconds in which the process ran: a pause between two records had no processor.
+        """
         there = look.found.get(AUTOSAVE, {})
-        return [end - t for t, npc, n in self.ended if npc not in there or there[npc][1] < n]
+        return [self.ran - t for t, npc, n in self.ended if npc not in there or there[npc][1] < n]

@@ -171,6 +171,6 @@ def test_nobody_of_a_real_engine_is_lost(tiny_llama: Path, tmp_path: Path) -> No
 
 @pytest.mark.model
 def test_three_hundred_kills() -> None:
-    status, told = powercut("--kills", "300", "--seed", str(random.randrange(1 << 30)), timeout=400)
+    status, told = powercut("--kills", "300", "--seed", str(random.randrange(1 << 30)), timeout=600)
     assert status == 0, told
     assert "0 lost of 300 kills, 0 of " in told
