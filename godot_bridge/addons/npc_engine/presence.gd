@@ -1,0 +1,158 @@
+extends RefCounted
+## Whether a character lives in the engine, and what waits until it does.
+##
+## It brings the character to life whenever the engine is ready, again after each reconnection.
+## [br]Rule 1: What is asked of a character that may come to life waits, in order.
+## [br]Rule 2: When there is no hope for that, it ends with the reason.
+
+## The character lives in the engine.
+signal spawned(answer: NPCAnswer)
+## The character could not be brought to life.
+signal failed(error: NPCError)
+
+const EngineNode := preload("npc_engine.gd")
+
+## Errors after which the next connection tries again.
+const _PASSING: PackedStringArray = ["connection_lost", "timeout", "stopped", "bad_reply"]
+
+## Whether it lives in the engine.
+var is_spawned := false
+## Why it does not; null while that may come.
+var error: NPCError
+## The name that the engine knows it by.
+var npc := ""
+
+var _engine: EngineNode
+var _keys := Callable()
+var _is_saved := true
+var _is_dismissed := false
+var _held: Array[NPCAnswer] = []
+var _n_tries := 0
+
+
+## Begins. `keys` returns the map of a spawn request, or null and leaves the reason in
+## [member error]; `on_scene` gets the records of scenes.
+func enter(engine: EngineNode, is_saved: bool, keys: Callable, on_scene: Callable) -> void:
+	_engine = engine
+	_keys = keys
+	_is_saved = is_saved
+	if not engine.add_character(npc, is_saved, on_scene):
+		var why := "Another node is the character '%s' already." % npc
+		fail(NPCError.make("npc_exists", why, "Give each NPCCharacter its own npc."))
+		return
+	engine.characters_wanted.connect(_try)
+	engine.engine_stopped.connect(_on_engine_stopped)
+	engine.engine_failed.connect(_on_engine_failed)
+	if engine.is_engine_ready():
+		_try()
+
+
+## Ends: the node has left the scene, the character stays in the engine.
+func exit() -> void:
+	if _engine != null and _engine.characters_wanted.is_connected(_try):
+		_engine.characters_wanted.disconnect(_try)
+		_engine.engine_stopped.disconnect(_on_engine_stopped)
+		_engine.engine_failed.disconnect(_on_engine_failed)
+		_engine.remove_character(npc)
+	_lose()
+	_fail_held(NPCError.make("stopped", "'%s' has left the scene." % npc, "Ask it before that."))
+	_engine = null
+
+
+## Asks the engine, or waits with that until the character lives there.
+func request(type: String, keys: Dictionary, answer: NPCAnswer) -> NPCAnswer:
+	answer.request = {"type": type}
+	answer.request.merge(keys)
+	if error != null:
+		answer.fail_later(error)
+	elif _engine == null:
+		var why := "'%s' is in no scene." % npc
+		answer.fail_later(NPCError.make("stopped", why, "Add the node to the tree."))
+	elif is_spawned or not _engine.is_hopeful():
+		_engine.request(type, keys, answer)
+	else:
+		_held.append(answer)
+	return answer
+
+
+## Brings it to life after [method dismiss], or when the reason for a failure is mended.
+func summon() -> void:
+	_is_dismissed = false
+	error = null
+	if _engine != null and _engine.is_engine_ready() and not is_spawned:
+		_try()
+
+
+## Takes it out of the engine, until [method summon].
+func dismiss() -> NPCAnswer:
+	_n_tries += 1
+	_is_dismissed = true
+	_lose()
+	_fail_held(error)
+	if _engine == null:
+		return await request("despawn", {"npc": npc}, NPCAnswer.new()).completed()
+	return await _engine.dismiss(npc)
+
+
+## Notes why it cannot come to life.
+func fail(why: NPCError) -> void:
+	error = why
+	push_warning("NPCEngine: '%s' is not there: %s" % [npc, why])
+	_fail_held(why)
+	failed.emit(why)
+
+
+func _try() -> void:
+	if _is_dismissed:
+		return
+	_lose()
+	_n_tries += 1
+	var mine := _n_tries
+	var keys: Variant = _keys.call()
+	if keys == null:
+		fail(error)
+		return
+	var answer: NPCAnswer = await _engine.bring(npc, keys, _is_saved)
+	if mine != _n_tries or _engine == null:
+		return
+	if answer.ok:
+		_be_spawned(answer)
+	elif not answer.error.code in _PASSING:
+		fail(answer.error)
+
+
+func _be_spawned(answer: NPCAnswer) -> void:
+	is_spawned = true
+	var notice := NPCAnswer.text_of(answer.reply, "notice")
+	if not notice.is_empty():
+		push_warning("NPCEngine: '%s': %s" % [npc, notice])
+	var waiting := _held
+	_held = []
+	for held: NPCAnswer in waiting:
+		_engine.request(held.request["type"], held.request, held)
+	spawned.emit(answer)
+
+
+func _lose() -> void:
+	is_spawned = false
+	error = null
+	if _is_dismissed:
+		var why := "'%s' was taken out of the engine." % npc
+		error = NPCError.make("unknown_npc", why, "Call spawn() first.")
+
+
+func _on_engine_stopped() -> void:
+	_lose()
+	if not _engine.is_hopeful():
+		_fail_held(_engine.error)
+
+
+func _on_engine_failed(_code: String, _message: String, _help: String) -> void:
+	_fail_held(_engine.error)
+
+
+func _fail_held(why: NPCError) -> void:
+	var waiting := _held
+	_held = []
+	for answer: NPCAnswer in waiting:
+		answer.finish({}, why)
