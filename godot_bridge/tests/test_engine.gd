@@ -25,6 +25,7 @@ func _watched(engine: EngineNode) -> EngineNode:
 func _failure(engine: EngineNode) -> String:
 	var waiting := engine.request("ping")
 	engine.start()
+	check(_failed.is_empty(), "no signal comes before those are connected who want it")
 	var queued := engine.request("ping")
 	await until(func() -> bool: return not _failed.is_empty(), "engine_failed")
 	await answered(waiting)
@@ -255,8 +256,8 @@ func test_no_orphan_after_rounds_of_start_and_stop() -> void:
 	var pids: PackedInt32Array = []
 	for i in N_ROUNDS:
 		engine.start()
-		if i % 4 == 3:
-			await get_tree().process_frame  # it is stopped before it is ready
+		if i % 4 == 3:  # it is stopped before it is ready
+			await until(func() -> bool: return engine.engine_pid > 0, "a process")
 		else:
 			await until(engine.is_engine_ready, "ready")
 		pids.append(engine.engine_pid)

@@ -1,8 +1,8 @@
 extends "res://tests/case.gd"
 ## What the addon takes of a frame while characters stream.
 ##
-## The clock runs on while another program has the processor: on a busy machine a round is repeated,
-## and the best one counts.
+## The clock runs on while another program has the processor. Frames in which that happened (Linux
+## tells it for each thread) do not count, and on a busy machine a round is repeated.
 
 const FakeServer := preload("res://tests/fake_program.gd")
 const RATE := 500
@@ -19,6 +19,7 @@ func before() -> void:
 	_engine = make_engine()
 	_engine.executable = FakeServer.make(fresh_folder(), setting("NPC_PYTHON"))
 	await started(_engine)
+	_engine.set_process(false)  # it is called by _frame, to be measured
 
 
 func after() -> void:
@@ -30,17 +31,43 @@ func after() -> void:
 func _measure(replies: Array[NPCReply]) -> void:
 	_took.clear()
 	var is_open := func(reply: NPCReply) -> bool: return not reply.is_finished
+	var n_frames := 0
 	while replies.any(is_open):
-		await get_tree().process_frame
-		_took.append(_engine.last_frame_usec)
-	var figures := [_took.size(), _percentile(50), _percentile(99), _percentile(100)]
-	print("      us in %d frames: median %d, p99 %d, most %d" % figures)
+		await _frame()
+		n_frames += 1
+	var figures := [_percentile(50), _percentile(99), _percentile(100)]
+	print(
+		"      us in %d of %d frames: " % [_took.size(), n_frames],
+		"median %d, p99 %d, most %d" % figures
+	)
+	check(
+		_took.size() > 100, "there are frames to be measured: %d of %d" % [_took.size(), n_frames]
+	)
 
 
 func _character(npc: String) -> NPCCharacter:
 	var character := make_character(_engine, npc, "Talks.", {"stream_text": true})
-	await until(func() -> bool: return character.is_spawned, "it is there")
+	while not character.is_spawned:
+		await _frame()
 	return character
+
+
+func _frame() -> void:
+	await get_tree().process_frame
+	var before := _n_switches()
+	_engine._process(0.0)
+	if _n_switches() == before:
+		_took.append(_engine.last_frame_usec)
+
+
+## How often another program was given the processor of this thread.
+static func _n_switches() -> String:
+	var status := FileAccess.open("/proc/thread-self/status", FileAccess.READ)
+	while status != null and not status.eof_reached():
+		var line := status.get_line()
+		if line.begins_with("nonvoluntary_ctxt_switches"):
+			return line
+	return ""
 
 
 func _percentile(percent: float) -> int:
@@ -61,7 +88,6 @@ func test_a_frame_while_500_tokens_a_second_stream() -> void:
 		var words := "%d for %d" % [RATE / 2, SECONDS]
 		await _measure([mara.say(words), bram.say(words)])
 		equal(n_texts[0], RATE * SECONDS, "every piece comes")
-		check(_took.size() > SECONDS * 30, "%d frames" % _took.size())
 		best = mini(best, _percentile(99))
 		if best < LIMIT_USEC:
 			return
@@ -75,7 +101,6 @@ func test_a_flood_keeps_to_the_budget() -> void:
 		var reply := character.say("100000 for 0.1")
 		await _measure([reply])
 		equal(reply.lines.size(), 2000, "every line comes")
-		check(_took.size() > 20, "in many frames: %d" % _took.size())
 		if _percentile(95) < LIMIT_USEC:
 			return
 	check(false, "p95 is over %d us in each round" % LIMIT_USEC)

@@ -266,6 +266,20 @@ func test_a_scene_left_and_entered_at_once() -> void:
 	check(mara.reply.ok, str(mara.reply.error))
 
 
+func test_replaced_in_one_frame_and_freed_before_it_lives() -> void:
+	var old := _mara()
+	var asked := old.say("Hello?")
+	old.queue_free()
+	var new := _mara()
+	await answered(asked)
+	equal(asked.error.code, "stopped", "what nobody waits for ends")
+	await answered(new.say("Hello?"))
+	check(new.reply.ok, str(new.reply.error))
+	var scene := _engine.scene("alone", ["mara", "nobody"])
+	await answered(scene)
+	equal(scene.error.code, "unknown_npc")
+
+
 func test_despawn_and_spawn() -> void:
 	var mara := _mara()
 	await answered(mara.say("Hello?"))

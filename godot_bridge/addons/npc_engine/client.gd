@@ -162,7 +162,13 @@ func _heed_stray(record: Dictionary) -> void:
 
 
 func _take_welcome(type: String, record: Dictionary) -> void:
-	if type == "welcome":
+	if type == "welcome" and NPCAnswer.int_of(record, "protocol") != PROTOCOL:
+		_zmtp.close()
+		var why := (
+			"The engine speaks protocol %s, this addon %d." % [record.get("protocol"), PROTOCOL]
+		)
+		_end(NPCError.make("protocol_version", why, "Use engine and addon of the same version."))
+	elif type == "welcome":
 		welcome = record
 		var limits := NPCAnswer.map_of(record, "limits")
 		_max_open = maxi(NPCAnswer.int_of(limits, "max_open_requests", 64), 2 * _KEPT_FREE)

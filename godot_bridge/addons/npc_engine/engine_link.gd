@@ -102,14 +102,16 @@ func _process(_delta: float) -> void:
 	last_frame_usec = Time.get_ticks_usec() - from
 
 
-## Starts an engine, or connects to the one at [member endpoint]. Nothing happens if that is done
-## already.
+## Starts an engine, or connects to the one at [member endpoint]. It does so in the next frame: then
+## those who connect to its signals in their [code]_ready[/code] miss none. Nothing happens if that
+## is done already.
 func start() -> void:
 	if Engine.is_editor_hint() or is_active():
 		return
 	_n_crashes = 0
 	_begin_outage()
-	_begin()
+	_retry_usec = 0
+	state = State.WAITING
 
 
 ## Disconnects, and ends the engine if the addon has started it. Open requests end with an error.

@@ -155,10 +155,11 @@ func dismiss(npc: String) -> NPCAnswer:
 	return await ask("despawn", {"npc": npc})
 
 
-## For [NPCCharacter]: `on_record` gets what it says in scenes. Returns false if there is another
-## node of that name.
+## For [NPCCharacter]: `on_record`, a method of the node, gets what it says in scenes. Returns false
+## if there is another node of that name, unless that is about to be freed.
 func add_character(npc: String, is_saved: bool, on_record: Callable) -> bool:
-	if _listeners.has(npc) and _listeners[npc].is_valid():
+	var other: Callable = _listeners.get(npc, Callable())
+	if other.is_valid() and not (other.get_object() as Node).is_queued_for_deletion():
 		return false
 	_listeners[npc] = on_record
 	_unsaved.erase(npc)
@@ -168,8 +169,9 @@ func add_character(npc: String, is_saved: bool, on_record: Callable) -> bool:
 
 
 ## For [NPCCharacter]: the node is gone, the character stays.
-func remove_character(npc: String) -> void:
-	_listeners.erase(npc)
+func remove_character(npc: String, on_record: Callable) -> void:
+	if _listeners.get(npc, Callable()) == on_record:
+		_listeners.erase(npc)
 
 
 func _spawn(keys: Dictionary, with_save: bool) -> NPCAnswer:

@@ -24,6 +24,7 @@ var npc := ""
 
 var _engine: EngineNode
 var _keys := Callable()
+var _on_scene := Callable()
 var _is_saved := true
 var _is_dismissed := false
 var _held: Array[NPCAnswer] = []
@@ -36,6 +37,7 @@ func enter(engine: EngineNode, is_saved: bool, keys: Callable, on_scene: Callabl
 	_engine = engine
 	_keys = keys
 	_is_saved = is_saved
+	_on_scene = on_scene
 	if not engine.add_character(npc, is_saved, on_scene):
 		var why := "Another node is the character '%s' already." % npc
 		fail(NPCError.make("npc_exists", why, "Give each NPCCharacter its own npc."))
@@ -53,7 +55,7 @@ func exit() -> void:
 		_engine.characters_wanted.disconnect(_try)
 		_engine.engine_stopped.disconnect(_on_engine_stopped)
 		_engine.engine_failed.disconnect(_on_engine_failed)
-		_engine.remove_character(npc)
+		_engine.remove_character(npc, _on_scene)
 	_lose()
 	_fail_held(NPCError.make("stopped", "'%s' has left the scene." % npc, "Ask it before that."))
 	_engine = null

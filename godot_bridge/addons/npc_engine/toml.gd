@@ -170,10 +170,17 @@ func _read_string() -> String:
 		elif quote == '"' and _text[_at] == "\\":
 			parts.append(_read_escape(is_long))
 		else:
-			parts.append(_text[_at])
-			_at += 1
+			parts.append(_read_letters(quote))
 	_at += close.length()
 	return "".join(parts)
+
+
+func _read_letters(quote: String) -> String:
+	var from := _at
+	_at += 1  # it may be a quote that closes nothing
+	while _at < _text.length() and not _text[_at] in "\\\n" and _text[_at] != quote:
+		_at += 1
+	return _text.substr(from, _at - from)
 
 
 ## Up to two quotes may stand right before the three that close.
