@@ -1,7 +1,7 @@
 """`npc-engine bench crowd`: many characters, one small machine.
 
 Owns the command and which parts are measured. `crowd_parts` measures them, `crowd_figures` says
-what they come to, `crowd_report` how it is shown.
+what they come to, `crowd_report` and `crowd_plot` how it is shown.
 """
 
 import argparse
@@ -15,8 +15,10 @@ from typing import Any
 from npc_engine import report
 from npc_engine.calibrate import choose_layout
 from npc_engine.crowd_figures import Measured
-from npc_engine.crowd_parts import PARTS, Setup
-from npc_engine.crowd_report import as_json, as_markdown, as_tables, figure, passed, verdicts
+from npc_engine.crowd_parts import PARTS
+from npc_engine.crowd_plot import figure, has_figure
+from npc_engine.crowd_report import as_json, as_markdown, as_tables, passed, verdicts
+from npc_engine.crowd_setup import Setup
 from npc_engine.errors import ConfigError, NpcError
 from npc_engine.llama_model import Model
 from npc_engine.loading import n_auto_threads
@@ -24,33 +26,39 @@ from npc_engine.selftest import extra_bufts_work
 
 __all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "many characters at once: speed, first tokens, fairness, and more of them than slots"
+SUMMARY = "many characters at once: speed, first tokens, fairness, parking; busy games; idling"
 ABOUT = """\
-Let many characters speak at once, each with a long past, and measure three things:
+Let many characters speak at once, or wait, and measure five things:
 
-  speakers  1, 2, 4, 8, 16 of them are asked at once. Tokens per second of all together, and the
-            time to the first, the median and the last first token. In turns with it go a bare loop
+  speakers  1, 2, 4, 8, 16 of them, each with a long past, are asked at once. Tokens per second of
+            all together; time to the best, median and worst first token. In turns go a bare loop
             of llama_decode and sampling on the same context, the same loop as llama.cpp is without
             flags (unified cache, f16, flash attention), and the engine serving one after the other
   fair      16 chatter without end: tokens of the one who said least, of the one who said most
   parking   200 characters over 8 slots: what it takes to park one and call in another, beside
             reading it again; memory by part
+  governor  --threads auto beside every fixed count, for 1 and 8 speakers: on the machine as it is,
+            then beside a busy game, which is 2 processes that spin. (--threads is not for this)
+  idle      a server of its own with 50 characters that nobody speaks to: its processor time in 30 s
 
 It passes when 8 speakers reach 95 % of the bare loop and twice llama.cpp's defaults, when the last
 first token of 8 comes within twice the median's time, when of 16 the one who said least has 90 % of
-the tokens of the one who said most, and when a character is called in within 20 ms. What is not
-measured is not judged. Exit status: 0 it passes, 1 it does not, 2 it cannot start. Interrupted, it
-keeps what was measured so far.
+the tokens of the one who said most, when a character is called in within 20 ms, when auto reaches
+90 % of the best fixed count, and 80 % beside a busy game, and when the idle server takes less than
+0.5 % of a core. What is not measured is not judged. Exit status: 0 it passes, 1 it does not, 2 it
+cannot start. Interrupted, it keeps what was measured so far.
 
-By default it takes 5-10 minutes with a model of 135 million parameters on one slow core, and ten
-times that with one of 1.5 billion: --rounds 2 --swaps 20 makes it short. On a machine that is busy
-with other things the ratios still mean something, and the times little.
+By default speakers, fair and parking take 5-10 minutes with a model of 135 million parameters on
+one slow core, and ten times that with one of 1.5 billion; governor 4 minutes on one core, and 100
+seconds more for each further core; idle one minute. --rounds 2 --swaps 20 makes it short. On a
+machine that is busy with other things the ratios still mean something, and the times little.
 """
 EXAMPLES = """\
 examples:
   npc-engine bench crowd --model q4.gguf
   npc-engine bench crowd --model q4.gguf --parts speakers --speakers 1,8 --rounds 2
   npc-engine bench crowd --model q4.gguf --parts parking --characters 50 --out parking.json
+  npc-engine bench crowd --model q4.gguf --parts governor --rounds 3 --busy 4
 """
 LIMITS = {
     "depth": (256, 1 << 20),
@@ -60,10 +68,12 @@ LIMITS = {
     "slots": (1, 64),
     "park_depth": (256, 1 << 20),
     "swaps": (1, 10_000),
+    "busy": (0, 256),
     "threads": (1, 256),
 }
 MOST_SPEAKERS = 64
-MOST_FAIR_S = 3600.0
+MOST_S = 3600.0
+SECONDS = ("fair_seconds", "turn_seconds", "idle_seconds")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +112,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--slots", metavar="N", type=int, default=8, help="that they share (default: 8)")
     add("--park-depth", metavar="N", type=int, default=1000, help="tokens of each (default: 1000)")
     add("--swaps", metavar="N", type=int, default=60, help="how many are called in (default: 60)")
+    add(
+        "--busy",
+        metavar="N",
+        type=int,
+        default=2,
+        help="processes that spin beside the governor, 0 for none (default: 2)",
+    )
+    add(
+        "--turn-seconds",
+        metavar="S",
+        type=float,
+        default=4.0,
+        help="of each count of threads in each round (default: 4)",
+    )
+    add(
+        "--idle-seconds",
+        metavar="S",
+        type=float,
+        default=30.0,
+        help="how long the idle server is watched; less is not judged (default: 30)",
+    )
     add("--threads", metavar="N", type=int, help="CPU threads (default: physical cores less one)")
     add(
         "--out",
@@ -167,11 +198,12 @@ def _check(args: argparse.Namespace) -> None:
         if value is not None and not least <= value <= most:
             flag = "--" + name.replace("_", "-")
             raise ConfigError(f"{flag} is {value}.", f"It must be from {least} to {most:,}.")
-    if not 0 < args.fair_seconds <= MOST_FAIR_S:
-        raise ConfigError(
-            f"--fair-seconds is {args.fair_seconds:g}.",
-            f"It must be above 0, and at most {MOST_FAIR_S:g}.",
-        )
+    for name in SECONDS:
+        if not 0 < (seconds := getattr(args, name)) <= MOST_S:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(
+                f"{flag} is {seconds:g}.", f"It must be above 0, and at most {MOST_S:g}."
+            )
     if not args.no_plot:
         report.need_plots()
 
@@ -191,6 +223,9 @@ def _setup(args: argparse.Namespace, model: Model, speakers: tuple[int, ...]) ->
         n_slots=args.slots,
         parked_depth=args.park_depth,
         n_swaps=args.swaps,
+        turn_s=args.turn_seconds,
+        n_busy=args.busy,
+        idle_s=args.idle_seconds,
     )
 
 
@@ -233,7 +268,7 @@ def _facts(args: argparse.Namespace, setup: Setup) -> dict[str, Any]:
 def _command(args: argparse.Namespace) -> str:
     """The command that was given, with the name of the model's file alone."""
     words = ["npc-engine", "bench", "crowd", "--model", Path(args.model).name]
-    for flag in ("parts", "speakers", "fair_seconds", *LIMITS):
+    for flag in ("parts", "speakers", *SECONDS, *LIMITS):
         if (value := getattr(args, flag)) is not None:
             value = f"{value:g}" if isinstance(value, float) else value
             words += ["--" + flag.replace("_", "-"), str(value)]
@@ -242,7 +277,7 @@ def _command(args: argparse.Namespace) -> str:
 
 def _write(args: argparse.Namespace, whole: dict[str, Any]) -> None:
     out, picture = Path(args.out), Path(args.out).with_suffix(".png")
-    has_plot = not args.no_plot and bool(whole["speakers"])
+    has_plot = not args.no_plot and has_figure(whole)
     report.write_json(out, whole)
     if sys.stdout is not None:
         sys.stdout.write(as_tables(whole) + "\n" + verdicts(whole))

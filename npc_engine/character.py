@@ -9,9 +9,9 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
-from npc_engine import overhearing, pins
+from npc_engine import overhearing, past, pins
 from npc_engine.config import N_RECENT, Sampling
-from npc_engine.errors import Internal, NpcError, RequestError, UnknownNpc
+from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
 from npc_engine.hearsay import Cue, Ears, Overheard, Unheard, Unsaid
 from npc_engine.inbox import Heard, Inbox, Waiting
 from npc_engine.ledger import Kind
@@ -23,6 +23,7 @@ from npc_engine.messages import (
     Ok,
     Pin,
     Reply,
+    Rewind,
     Say,
     Unpin,
     error_reply,
@@ -77,6 +78,7 @@ class Character:
         self._send = send
         self._clock = clock
         self._max_tokens = max_tokens
+        self._unread.look_again(clock())  # it may come from a save, with events that end
 
     @property
     def wants(self) -> bool:
@@ -131,7 +133,7 @@ class Character:
             self._refuse(waiting, Internal("The engine failed.", "Its log has the details."))
 
     def _refuse(self, waiting: Waiting, error: NpcError) -> None:
-        if isinstance(waiting.request, Say | Pin | Unpin):  # the others have no answer to come
+        if isinstance(waiting.request, Say | Pin | Unpin | Rewind):  # no other answer is due
             self._send(waiting.client, error_reply(error, waiting.request.id))
 
     def _serve(self, waiting: Waiting) -> None:
@@ -151,16 +153,29 @@ class Character:
         else:
             self._keep(waiting, request)
 
-    def _keep(self, waiting: Waiting, request: Pin | Unpin) -> None:
+    def _keep(self, waiting: Waiting, request: Pin | Unpin | Rewind) -> None:
         try:
             if isinstance(request, Pin):
                 reply: Reply = pins.pin(self.npc, request)
+            elif isinstance(request, Rewind):
+                reply = self._rewind(request)
             else:
                 pins.unpin(self.npc, request)
                 reply = Ok(id=request.id)
         except RequestError as error:  # nobody's fault but the game's: not for the log
             reply = error_reply(error, request.id)
         self._send(waiting.client, reply)
+
+    def _rewind(self, request: Rewind) -> Reply:
+        if self.ears is not None:  # the others go on from what it said, and so must it
+            raise Busy(
+                f"{self.npc.name!r} is in the scene {self.ears.name!r}.",
+                "Cancel the scene, or let it leave, before you rewind it.",
+            )
+        reply = past.rewind(self.npc, request)
+        self._said = None
+        self._unread.look_again(self._clock())
+        return reply
 
     def _begin(self, waiting: Waiting, request: Say) -> None:
         now = self._clock()
@@ -337,9 +352,10 @@ class Character:
             self._send_unsaid(waiting, why)
         if client is None:
             gone = UnknownNpc(
-                f"{self.npc.name!r} has left, or the engine ends.", "Pin it when it is there again."
+                f"{self.npc.name!r} has left, or the engine ends.",
+                "Ask again once it is back.",
             )
-            for waiting in self.inbox.all_of(Pin, Unpin):
+            for waiting in self.inbox.all_of(Pin, Unpin, Rewind):
                 self.inbox.remove(waiting)
                 self._refuse(waiting, gone)
 

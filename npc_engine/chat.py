@@ -13,7 +13,7 @@ from typing import Literal
 
 from npc_engine.card import Card
 from npc_engine.errors import BadMessage, ConnectionLost, NpcError, UnknownNpc
-from npc_engine.messages import NAME_PATTERN, Gesture, Line, NpcInfo, Text
+from npc_engine.messages import NAME_PATTERN, Gesture, Line, NpcInfo, Text, TranscriptEntry
 from npc_engine.sentences import LineSplitter
 from npc_engine.terminal import Screen
 from npc_engine.verbs import Verbs
@@ -124,6 +124,27 @@ class Talk:
             if one.notice:
                 self.screen.note(f"{one.npc}: {one.notice}")
 
+    def rewind(self, turns: str = "") -> None:
+        """Let the character forget its last turn, or so many."""
+        n_forgotten = self.engine.rewind(self.npc, _number(turns or "1")).n_forgotten
+        self.screen.note(f"{self._display_name()} has forgotten {_count(n_forgotten, 'turn')}.")
+
+    def transcript(self, last: str = "") -> None:
+        """Show the talk as the character remembers it, or its last turns."""
+        told = self.engine.transcript(self.npc, _number(last) if last else None)
+        if told.n_forgotten:
+            self.screen.note(f"Its window has lost {_count(told.n_forgotten, 'turn')}.")
+        self.screen.rows(
+            [
+                (f"{turn.turn}{'*' if turn.pinned else ''}", self._who_said(entry), _words(entry))
+                for turn in told.turns
+                for entry in turn.entries
+            ]
+        )
+
+    def _who_said(self, entry: TranscriptEntry) -> str:
+        return self._display_name() if entry.kind == "reply" else _flat(entry.speaker or "")
+
     def who(self, name: str = "") -> None:
         """List the characters, or turn to one of them."""
         present = self._present()
@@ -233,6 +254,8 @@ COMMANDS = {
     "/load": _Command("/load [SLOT]", "go back to how they were", Talk.load),
     "/event": _Command("/event TEXT", "let something happen", Talk.event, wants=True),
     "/who": _Command("/who [NAME]", "who is there, or turn to somebody", Talk.who),
+    "/rewind": _Command("/rewind [N]", "unsay the last turn, or the last N", Talk.rewind),
+    "/transcript": _Command("/transcript [N]", "what it remembers, as text", Talk.transcript),
     "/window": _Command("/window [NAME]", "what a character has in mind, drawn", Talk.window),
     "/help": _Command("/help", "this list", lambda talk, _rest: talk.help()),
     "/quit": _Command("/quit", "leave; so does /exit", lambda _talk, _rest: None),
@@ -245,6 +268,23 @@ def _after(unfinished: str, record: Line | Gesture) -> str:
     if isinstance(record, Gesture):
         rest = rest.lstrip("*_)]")  # the mark that closed it
     return rest.lstrip() if found else ""
+
+
+def _number(text: str) -> int:
+    """Return how many turns are meant; raises BadMessage."""
+    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
+        raise BadMessage(f"{text!r} is no number of turns.", "Use a whole number from 1 on.")
+    return int(text)
+
+
+def _words(entry: TranscriptEntry) -> str:
+    text = _flat(entry.text)
+    return f"~ {text} ~" if entry.kind == "event" else text
+
+
+def _flat(text: str) -> str:
+    """On one row, without what could steer a terminal: it may come from somebody else's save."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _count(n: int, what: str) -> str:

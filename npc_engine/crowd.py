@@ -12,15 +12,14 @@ from npc_engine import messages as m
 from npc_engine.character import Character
 from npc_engine.config import Settings
 from npc_engine.crowd_llama import Past, Timed
-from npc_engine.engine import Engine
 from npc_engine.errors import BackendError, ConfigError
 from npc_engine.llama_model import Layout, Model
-from npc_engine.loading import voice_of
+from npc_engine.loading import engine_over, n_auto_threads, voice_of
 from npc_engine.npc import Npc
 from npc_engine.talk_script import CARD, lines
 from npc_engine.voice import Voice
 
-__all__ = ["ROOM", "Crowd", "Endless", "Spoken"]
+__all__ = ["MOST_TOKENS", "ROOM", "Crowd", "Endless", "Spoken"]
 
 CLIENT = b"bench"
 ROOM = 256  # tokens of a window beyond the past: what is said and heard meanwhile
@@ -70,12 +69,13 @@ class Spoken:
 class Crowd:
     """Up to `n_slots` characters at once in the cache, each behind `depth` tokens of past.
 
+    `n_threads`: None lets the engine choose, as `--threads auto` does.
     Raises ConfigError for a depth that the model cannot do or that leaves no past, ModelError and
     BackendError where there is no room. Close it after use; the model stays.
     """
 
     def __init__(
-        self, model: Model, layout: Layout, n_slots: int, depth: int, n_threads: int
+        self, model: Model, layout: Layout, n_slots: int, depth: int, n_threads: int | None
     ) -> None:
         window = depth + ROOM
         if window > model.n_ctx_train:
@@ -86,14 +86,18 @@ class Crowd:
             )
         self.depth = depth
         self.llama = Timed(
-            model, n_slots=n_slots, n_cells=window, n_threads=n_threads, layout=layout
+            model,
+            n_slots=n_slots,
+            n_cells=window,
+            n_threads=n_threads or n_auto_threads(),
+            layout=layout,
         )
         try:
             settings = Settings(
                 window=window, slots=n_slots, threads=n_threads, max_tokens=MOST_TOKENS
             )
             voice = Voice(Endless(model), voice_of(model).pieces)
-            self.engine = Engine(self.llama, voice, settings)
+            self.engine = engine_over(self.llama, voice, settings)
             self.past = Past(self.llama, self._past())
         except BaseException:
             self.llama.close()

@@ -1,7 +1,9 @@
 """What `bench crowd` measures, what it comes to, and what must hold. Pure arithmetic.
 
 Owns the medians, the ratios and the verdicts. Ratios are taken in each round and their median
-counts: whatever else the machine did in a round, it did to both sides.
+counts: whatever else the machine did in a round, it did to both sides. Not so where auto is held
+against fixed counts of threads: there all rounds count as a whole, since a median would leave out
+what auto loses by trying.
 """
 
 import statistics
@@ -9,7 +11,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Measured", "Parking", "Round", "judge", "of_fairness", "of_parking", "of_speakers"]
+__all__ = [
+    "AUTO",
+    "N_IDLE",
+    "N_SHARED_PAST",
+    "Idle",
+    "Measured",
+    "Parking",
+    "Round",
+    "Sharing",
+    "judge",
+    "of_fairness",
+    "of_idle",
+    "of_parking",
+    "of_sharing",
+    "of_speakers",
+]
+
+AUTO = "auto"
+"""The way to choose threads that is held against fixed counts."""
+
+N_IDLE = 50
+"""Characters of an idle server."""
+
+N_SHARED_PAST = 256
+"""Tokens behind each speaker where threads are chosen: a short past, which every way reads."""
 
 N_JUDGED = 8  # speakers at which the engine is judged against the bare loops
 N_FAIR = 16  # and for fairness
@@ -18,6 +44,9 @@ LEAST_OF_DEFAULTS = 2.0
 MOST_WAIT = 2.0  # the last first token, against the median one
 LEAST_SHARE = 0.9  # the least tokens of a speaker, against the most
 MOST_CALL_IN_MS = 20.0
+LEAST_OF_BEST = {"quiet": 0.9, "busy": 0.8}  # auto, against the best fixed count of threads
+LEAST_IDLE_S = 30.0
+MOST_IDLE_SHARE = 0.005  # of one core
 
 
 @dataclass(frozen=True)
@@ -58,12 +87,40 @@ class Parking:
 
 
 @dataclass
+class Sharing:
+    """Threads chosen by auto and fixed counts of them, by turns, beside `n_busy` busy processes.
+
+    `rounds`: tokens and seconds of each way ("auto", "1", "2"...). `stats`: auto's engine, at last.
+    """
+
+    n_speakers: int
+    n_busy: int
+    rounds: list[Mapping[str, tuple[int, float]]] = field(default_factory=list)
+    stats: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A server that nobody spoke to for so many seconds, and its processor time in them.
+
+    `before_s`: the same from its start until it came to rest, which shows that it is counted.
+    """
+
+    n_characters: int
+    seconds: float
+    cpu_s: float
+    before_s: float
+
+
+@dataclass
 class Measured:
     """All that was measured: rounds by number of speakers, tokens of each in the fairness run."""
 
     rounds: dict[int, list[Round]] = field(default_factory=dict)
     tokens: list[int] = field(default_factory=list)
     parking: Parking | None = None
+    sharing: list[Sharing] = field(default_factory=list)
+    idle: Idle | None = None
     interrupted: bool = False
 
 
@@ -135,6 +192,39 @@ def of_parking(parking: Parking | None) -> dict[str, Any] | None:
     }
 
 
+def of_sharing(sharing: Sharing) -> dict[str, Any]:
+    """Return what auto comes to beside the best fixed count: tokens per second of all rounds."""
+    tps = {
+        way: sum(turns[way][0] for turns in sharing.rounds)
+        / max(sum(turns[way][1] for turns in sharing.rounds), 1e-9)
+        for way in sharing.rounds[0]
+    }
+    best = max((way for way in tps if way != AUTO), key=lambda way: tps[way])
+    stats = {key: sharing.stats.get(key) for key in ("n_threads", "n_thread_switches", "load")}
+    return {
+        "n_speakers": sharing.n_speakers,
+        "n_busy": sharing.n_busy,
+        "n_rounds": len(sharing.rounds),
+        "tps": tps,
+        "best": best,
+        "of_best": tps[AUTO] / max(tps[best], 1e-9),
+        **stats,
+    }
+
+
+def of_idle(idle: Idle | None) -> dict[str, Any] | None:
+    """Return what an idle server takes of one core; None when it was not watched."""
+    if idle is None or not idle.seconds:
+        return None
+    return {
+        "n_characters": idle.n_characters,
+        "seconds": idle.seconds,
+        "cpu_s": idle.cpu_s,
+        "before_s": idle.before_s,
+        "share": idle.cpu_s / idle.seconds,
+    }
+
+
 def _spread(values: Sequence[float]) -> dict[str, float] | None:
     if not values:
         return None
@@ -161,7 +251,22 @@ def judge(found: Mapping[str, Any]) -> dict[str, bool | None]:
         f"{N_JUDGED} speakers' first tokens": row and row["wait"] <= MOST_WAIT,
         f"{N_FAIR} speakers fair": fair["share"] >= LEAST_SHARE if fair and is_full else None,
         "call-in": parking and parking["ms"]["call_in"]["median"] < MOST_CALL_IN_MS,
+        **{f"auto, {when}": _auto(found, when) for when in LEAST_OF_BEST},
+        f"{N_IDLE} characters idle": _rests(found.get("idle")),
     }
+
+
+def _auto(found: Mapping[str, Any], when: str) -> bool | None:
+    """Whether auto keeps up with the best fixed count, for each number of speakers."""
+    rows = [row for row in found.get("governor") or () if bool(row["n_busy"]) == (when == "busy")]
+    return _least(min((row["of_best"] for row in rows), default=None), LEAST_OF_BEST[when])
+
+
+def _rests(idle: Mapping[str, Any] | None) -> bool | None:
+    """A short watch is not judged: a tick of the system's clock would be a large part of it."""
+    if idle is None or idle["seconds"] < LEAST_IDLE_S or idle["n_characters"] < N_IDLE:
+        return None
+    return bool(idle["share"] < MOST_IDLE_SHARE)
 
 
 def _least(value: float | None, least: float) -> bool | None:

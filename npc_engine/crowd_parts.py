@@ -1,7 +1,8 @@
 """The parts of `bench crowd`: many speak at once, is it fair, and more characters than slots.
 
-Owns the order in which things take turns in each. A part writes what it finds as it finds it, so
-that an interrupted run keeps it, and yields what it is doing: one more to go each time.
+Owns the order in which things take turns in each, and the list of all parts: `crowd_governor` and
+`crowd_idle` have one each. A part writes what it finds as it finds it, so that an interrupted run
+keeps it, and yields what it is doing: one more to go each time.
 """
 
 import random
@@ -16,16 +17,18 @@ import psutil
 from npc_engine.config import N_RECENT
 from npc_engine.crowd import ROOM, Crowd, Spoken
 from npc_engine.crowd_figures import Measured, Parking, Round
+from npc_engine.crowd_governor import governor, n_turns
+from npc_engine.crowd_idle import idle, n_looks
 from npc_engine.crowd_llama import Past, Timed
+from npc_engine.crowd_setup import RESERVE_BYTES, Part, Setup, check_room
 from npc_engine.errors import ModelError
-from npc_engine.llama_model import Layout, Model
+from npc_engine.llama_model import Layout
 
-__all__ = ["DEFAULTS", "PARTS", "Part", "Setup"]
+__all__ = ["DEFAULTS", "PARTS"]
 
 DEFAULTS = Layout("f16", "f16", flash_attn=True)
 """What llama.cpp takes when it is not told anything; with a unified cache."""
 
-RESERVE_BYTES = 1 << 30
 N_FAIR = 16
 N_CHATTER = 64  # tokens of a reply in the fairness part
 N_REREADS = 3
@@ -33,40 +36,10 @@ N_REPLY = 4  # tokens of a reply in the parking part: it is about what comes bef
 SEED = 7
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What is measured. `layout`: the best one here. Counts in tokens where nothing else is said.
-
-    `n_steps`: steps of each way in each round. `n_swaps`: characters called in.
-    """
-
-    model: Model
-    layout: Layout
-    n_threads: int
-    speakers: tuple[int, ...]
-    depth: int
-    n_steps: int
-    n_rounds: int
-    fair_s: float
-    n_characters: int
-    n_slots: int
-    parked_depth: int
-    n_swaps: int
-
-
-@dataclass(frozen=True)
-class Part:
-    """`n_units`: how often it yields. `measure` raises NpcError."""
-
-    about: str
-    n_units: Callable[[Setup], int]
-    measure: Callable[[Setup, Measured], Iterator[str]]
-
-
 def speakers(setup: Setup, found: Measured) -> Iterator[str]:
     """Let n characters speak at once: the engine, bare loops, and the engine one by one."""
     n_most = max(setup.speakers)
-    _check_room(setup, setup.layout, n_most, setup.depth + ROOM)
+    check_room(setup, setup.layout, n_most, setup.depth + ROOM)
     with ExitStack() as stack:
         crowd = Crowd(setup.model, setup.layout, n_most, setup.depth, setup.n_threads)
         stack.callback(crowd.close)
@@ -104,7 +77,7 @@ class _Bare:
 def _defaults(setup: Setup, n_slots: int, tokens: list[int]) -> _Bare | None:
     """The same context as llama.cpp makes it by itself; None where it cannot."""
     try:
-        _check_room(setup, DEFAULTS, n_slots, setup.depth + ROOM)
+        check_room(setup, DEFAULTS, n_slots, setup.depth + ROOM)
         llama = Timed(
             setup.model,
             n_slots=n_slots,
@@ -169,7 +142,7 @@ def _with(crowd: Crowd, n: int, measure: Callable[[], Spoken]) -> Spoken:
 
 def fair(setup: Setup, found: Measured) -> Iterator[str]:
     """Let 16 characters chatter without end, and count what each has said."""
-    _check_room(setup, setup.layout, N_FAIR, setup.depth + ROOM)
+    check_room(setup, setup.layout, N_FAIR, setup.depth + ROOM)
     with closing(Crowd(setup.model, setup.layout, N_FAIR, setup.depth, setup.n_threads)) as crowd:
         yield f"{N_FAIR} chatter for {setup.fair_s:g} s"
         crowd.gather(N_FAIR)
@@ -179,7 +152,7 @@ def fair(setup: Setup, found: Measured) -> Iterator[str]:
 
 def parking(setup: Setup, found: Measured) -> Iterator[str]:
     """Speak to one character after another who sits in no slot."""
-    _check_room(setup, setup.layout, setup.n_slots, setup.parked_depth + ROOM)
+    check_room(setup, setup.layout, setup.n_slots, setup.parked_depth + ROOM)
     with closing(
         Crowd(setup.model, setup.layout, setup.n_slots, setup.parked_depth, setup.n_threads)
     ) as crowd:
@@ -245,20 +218,11 @@ def _ram(crowd: Crowd) -> dict[str, int]:
     return parts | {"rss_bytes": psutil.Process().memory_info().rss}
 
 
-def _check_room(setup: Setup, layout: Layout, n_slots: int, n_cells: int) -> None:
-    """Refuse what would make the machine swap: then nothing measured means anything."""
-    need = setup.model.kv_bytes_per_token(layout) * n_slots * n_cells
-    free = psutil.virtual_memory().available
-    if need + RESERVE_BYTES > free:
-        raise ModelError(
-            f"{n_slots} slots x {n_cells} tokens need {need >> 20} MiB; {free >> 20} MiB are free.",
-            "Give fewer characters at once or a smaller depth, or close other programs.",
-        )
-
-
 PARTS: Mapping[str, Part] = {
     "speakers": Part("many speak at once", lambda s: s.n_rounds * len(s.speakers), speakers),
     "fair": Part("tokens of each of 16 speakers", lambda _s: 1, fair),
     "parking": Part("more characters than slots", lambda s: s.n_swaps, parking),
+    "governor": Part("threads, beside a busy game", n_turns, governor),
+    "idle": Part("a server that nobody speaks to", n_looks, idle),
 }
 """What can be measured, by name. Each has a context of its own, one after the other."""

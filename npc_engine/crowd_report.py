@@ -1,25 +1,29 @@
-"""The report of `bench crowd`: JSON, tables, Markdown and plot of the same numbers.
+"""The report of `bench crowd`: JSON, tables and Markdown of the same numbers.
 
-Owns how they are shown. It measures and judges nothing.
+Owns how they are told; `crowd_plot` draws them. It measures and judges nothing.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npc_engine import __version__, report
-from npc_engine.crowd_figures import Measured, judge, of_fairness, of_parking, of_speakers
+from npc_engine.crowd_figures import (
+    AUTO,
+    N_SHARED_PAST,
+    Measured,
+    judge,
+    of_fairness,
+    of_idle,
+    of_parking,
+    of_sharing,
+    of_speakers,
+)
 from npc_engine.machine import library
 from npc_engine.measurements import cpu_name
 
-__all__ = ["as_json", "as_markdown", "as_tables", "figure", "passed", "verdicts"]
+__all__ = ["as_json", "as_markdown", "as_tables", "passed", "verdicts"]
 
 MIB = 1 << 20
-WAYS = {
-    "engine": "NPC Engine",
-    "bare": "bare loop",
-    "defaults": "bare loop, llama.cpp's defaults",
-    "serial": "one by one",
-}
 SPEAKERS = (
     *("speakers", "step ms", "tok/s", "bare", "of bare", "defaults", "of defaults"),
     *("overhead ms", "Python ms", "served", "one by one"),
@@ -52,6 +56,8 @@ def as_json(facts: Mapping[str, Any], found: Measured) -> dict[str, Any]:
         "speakers": [of_speakers(n, rounds) for n, rounds in sorted(found.rounds.items())],
         "fair": of_fairness(found.tokens),
         "parking": of_parking(found.parking),
+        "governor": [of_sharing(sharing) for sharing in found.sharing],
+        "idle": of_idle(found.idle),
     }
     return whole | {"verdicts": judge(whole)}
 
@@ -82,17 +88,19 @@ def as_markdown(whole: Mapping[str, Any], picture: str) -> str:
         parts.append("\n".join([f"## {title}", "", table[0], marks, *table[1:]]))
         parts.append(_ABOUT[title])
     parts.append("**Verdicts.** " + verdicts(whole).strip() + ".")
-    if picture and whole["speakers"]:
-        parts.append(f"![Speed and waiting by number of speakers]({picture})")
+    if picture:
+        parts.append(f"![The same as a plot]({picture})")
     return "\n\n".join(parts) + "\n"
 
 
-_MANY, _WAITING, _FAIR, _PARKED, _RAM = (
+_MANY, _WAITING, _FAIR, _PARKED, _RAM, _SHARED, _IDLE = (
     "Many speak at once",
     "The first token, all asked at once",
     "Is it fair?",
     "More characters than slots",
     "Memory",
+    "Threads, beside a busy game",
+    "An idle server",
 )
 _ABOUT = {
     _MANY: "`step ms`, `tok/s`: a step of the engine in which everybody speaks. `bare`: tok/s of a "
@@ -106,6 +114,13 @@ _ABOUT = {
     _FAIR: "Tokens that each has said while all chattered, asked again as soon as they were done.",
     _PARKED: "In milliseconds.",
     _RAM: "`rss`: of the whole process.",
+    _SHARED: "Tokens per second by number of threads, all rounds together, behind "
+    f"{N_SHARED_PAST} tokens of past; the busy processes spin. `auto` chooses by itself; "
+    "`of best`: its speed against the best fixed count. `ends at`: the threads that it had chosen "
+    "at last; `switches`: how often it had changed in all.",
+    _IDLE: "Processor time of a server of its own, all its threads together, while nobody speaks. "
+    "`before`: the same from its start until it had read what there was to read. `CPU` is of one "
+    "core.",
 }
 
 Table = tuple[str, list[Sequence[str]]]
@@ -124,6 +139,10 @@ def _tables(whole: Mapping[str, Any]) -> list[Table]:
         tables.append((_PARKED, _parked(parking)))
         ram = [(_part(name), f"{n / MIB:,.0f}") for name, n in parking["ram"].items()]
         tables.append((_RAM, [("part", "MiB"), *ram]))
+    if rows := whole["governor"]:
+        tables.append((_SHARED, _shared(rows)))
+    if idle := whole["idle"]:
+        tables.append((_IDLE, _idle(idle)))
     return tables
 
 
@@ -166,6 +185,31 @@ def _parked(parking: Mapping[str, Any]) -> list[Sequence[str]]:
     return rows
 
 
+def _shared(rows: Sequence[Mapping[str, Any]]) -> list[Sequence[str]]:
+    ways = list(rows[0]["tps"])
+    head = ["speakers", "busy", *(w if w == AUTO else f"{w} thr." for w in ways)]
+    table: list[Sequence[str]] = [[*head, "of best", "ends at", "switches"]]
+    for row in rows:
+        tps = (f"{row['tps'][way]:.1f}" for way in ways)
+        counts = (str(row["n_threads"]), str(row["n_thread_switches"]))
+        busy = (str(row["n_speakers"]), str(row["n_busy"]))
+        table.append([*busy, *tps, f"{row['of_best']:.1%}", *counts])
+    return table
+
+
+def _idle(idle: Mapping[str, Any]) -> list[Sequence[str]]:
+    return [
+        ("characters", "CPU s before", "seconds", "CPU ms", "CPU"),
+        (
+            str(idle["n_characters"]),
+            f"{idle['before_s']:.1f}",
+            f"{idle['seconds']:.0f}",
+            f"{idle['cpu_s'] * 1000:.0f}",
+            f"{idle['share']:.2%}",
+        ),
+    ]
+
+
 def _part(name: str) -> str:
     return name.removesuffix("_bytes").replace("_", " ")
 
@@ -182,29 +226,3 @@ def _preface(whole: Mapping[str, Any]) -> str:
         f"{whole['cpu']} ({', '.join(whole['features'])}), {threads}. KV cache: {whole['layout']}; "
         f"each speaker has {whole['depth']} tokens of past."
     )
-
-
-def figure(whole: Mapping[str, Any]) -> Any:
-    """Return the plot: tokens per second and first tokens, by number of speakers."""
-    made, (speed, wait) = report.new_figure(2, f"A crowd: {whole['model']}")
-    rows = whole["speakers"]
-    counts = [row["n_speakers"] for row in rows]
-    for way in ("bare", "engine", "defaults"):
-        if rows and all(way in row["decode_tps"] for row in rows):
-            speed.plot(counts, [row["decode_tps"][way] for row in rows], "o-", label=WAYS[way])
-    for way in ("engine", "serial"):
-        served = [row["served_tps"][way] for row in rows]
-        speed.plot(counts, served, "o--", label=f"{WAYS[way]}, with what they read")
-    speed.set_ylabel("tokens per second, all together")
-    speed.set_ylim(bottom=0)
-    for way, which in (("engine", "median"), ("engine", "worst"), ("serial", "worst")):
-        label = f"{WAYS[way]}: {'the last' if which == 'worst' else which}"
-        wait.plot(counts, [row["first_ms"][way][which] for row in rows], "o-", label=label)
-    report.log_axis(wait, "first token, ms")
-    for ax in (speed, wait):
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(counts, map(str, counts))
-        if rows:
-            ax.legend(fontsize="small")
-    wait.set_xlabel("speakers, all asked at once")
-    return made

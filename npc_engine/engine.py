@@ -133,11 +133,13 @@ class Engine(Verbs):
             m.Leave: stage.scenes.leave,
             m.Pin: stage.keep,
             m.Unpin: stage.keep,
+            m.Rewind: stage.keep,
             m.Save: saving.save,
             m.Load: saving.load,
             m.Despawn: spawning.despawn,
             m.List: stage.list,
             m.Window: stage.show_window,
+            m.Transcript: stage.show_transcript,
             m.Stats: self._stats,
             m.Ping: lambda _client, request: m.Pong(id=request.id),
         }
@@ -189,7 +191,7 @@ class Engine(Verbs):
         claims = self.stage.claims()
         held = self._ambient.holds(claims, self._clock())
         runs = [] if held else self._schedule(claims)
-        self._resting = not runs and not tidied
+        self._resting = not (runs or tidied or _are_served(claims))
         if runs:
             self._run(runs)
         elif not held:
@@ -352,6 +354,11 @@ class Engine(Verbs):
             "uptime_s": self._clock() - self._started,
         }
         return m.StatsReply(id=request.id, stats=stats)
+
+
+def _are_served(claims: list[Claim]) -> bool:
+    """Whether all who sit got what they wanted without a batch: others may take their places."""
+    return bool(claims) and not any(claim.sequence.n_pending for claim in claims)
 
 
 def _n_attended(run: Run) -> int:

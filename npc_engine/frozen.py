@@ -3,10 +3,14 @@
 Owns which part of a character is saved, and the checks that a saved one must pass before it lives
 again. Tokens are authoritative: the KV cache is only taken over where it fits them exactly. With
 another vocabulary, everything is told anew from the texts. It knows no file and no checksum.
+
+Keys that only a newer minor version knows stay with the character and its segments, unread, and are
+saved again.
 """
 
 import logging
 from collections.abc import Sequence as Seq
+from itertools import chain, repeat
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +20,7 @@ from npc_engine.card import Card
 from npc_engine.config import Sampling
 from npc_engine.errors import CardError, ConfigError, SnapshotError
 from npc_engine.ledger import Kind, Ledger, Range, Segment
+from npc_engine.newer import keep_unknown, unknown
 from npc_engine.npc import Npc, most_pinned
 from npc_engine.pins import release
 from npc_engine.sequence import Cache, Sequence
@@ -31,10 +36,15 @@ MAX_POS = (1 << 31) - 1  # llama.h: llama_pos is an int32_t; a recurrent state c
 MAX_MARKUP = 64  # tokens that open a turn; byte vocabularies take many
 
 Importance = Annotated[float, Meta(ge=0, le=1)]  # as `event` takes it
+Left = Annotated[float, Meta(ge=0)] | None
+"""Seconds after which an event no longer matters; they do not pass while it is saved."""
 
 
-class SavedSegment(Struct, kw_only=True):
-    """One segment. `start` and `n_cached` say where its cells are in the payload."""
+class SavedSegment(Struct, kw_only=True, omit_defaults=True):
+    """One segment. `start` and `n_cached` say where its cells are in the payload.
+
+    Since 1.1: `speaker`, where that is known, and `expires_s` of an event in the open turn.
+    """
 
     kind: Kind
     tokens: list[int]
@@ -44,10 +54,12 @@ class SavedSegment(Struct, kw_only=True):
     importance: Importance
     start: int
     n_cached: int
+    speaker: str = ""
+    expires_s: Left = None
 
 
 class SavedNpc(Struct, kw_only=True):
-    """One character between two turns."""
+    """One character between two turns. `events_expire_s` (since 1.1) goes with `events`."""
 
     card: dict[str, Any]
     sampling: dict[str, Any]
@@ -59,17 +71,20 @@ class SavedNpc(Struct, kw_only=True):
     segments: list[SavedSegment]
     holes: list[tuple[int, int]]
     events: list[tuple[str, Importance]]
+    events_expire_s: list[Left] = []
     heard: list[str] = []
     look_interval: int = 0
     next_look: int = 0
 
 
-def freeze(npc: Npc, events: list[tuple[str, float]], heard: Seq[str] = ()) -> dict[str, Any]:
+def freeze(
+    npc: Npc, events: Seq[tuple[str, float, float | None]], heard: Seq[str] = (), *, now: float
+) -> dict[str, Any]:
     """Return a character's state, as at the end of its last turn; `Sequence.payload` goes with it.
 
-    `events`: (text, importance) of those that wait to be perceived; `heard`: lines of others that
-    wait, too. A line being spoken, and what the player said to cause it, is left out: it will be as
-    if not yet said.
+    `events`: (text, importance, seconds left) of those that wait to be perceived; `heard`: lines of
+    others that wait, too; `now`: the engine's clock. A line being spoken, and what the player said
+    to cause it, is left out: it will be as if not yet said.
     """
     stable = npc.settled()
     tail = Ledger(0, 0, segments=stable).next_pos
@@ -82,18 +97,21 @@ def freeze(npc: Npc, events: list[tuple[str, float]], heard: Seq[str] = ()) -> d
         joined=npc.ledger.joined,
         n_evicted=npc.ledger.n_evicted,
         n_renumbered=npc.ledger.n_renumbered,
-        segments=[_saved(s, is_open=s.turn == npc.turn) for s in stable],
+        segments=[_saved(s, now, is_open=s.turn == npc.turn) for s in stable],
         holes=holes,
-        events=events,
+        events=[(text, importance) for text, importance, _ in events],
+        events_expire_s=[left for _, _, left in events],
         heard=list(heard),
         look_interval=npc.drift.interval if npc.drift else 0,
         next_look=npc.drift.next_look if npc.drift else 0,
     )
     saved: dict[str, Any] = msgspec.to_builtins(state)
-    return saved
+    for segment, record in zip(stable, saved["segments"], strict=True):
+        record.update(segment.extra or {})
+    return {**npc.extra, **saved}
 
 
-def _saved(s: Segment, is_open: bool) -> SavedSegment:
+def _saved(s: Segment, now: float, is_open: bool) -> SavedSegment:
     return SavedSegment(
         # Words of others that it was answering: it has heard them, and not answered yet.
         kind=Kind.EVENT if is_open and s.kind is Kind.SAID else s.kind,
@@ -104,6 +122,8 @@ def _saved(s: Segment, is_open: bool) -> SavedSegment:
         importance=s.importance,
         start=s.start if s.n_cached else 0,
         n_cached=s.n_cached,
+        speaker=s.speaker,
+        expires_s=max(0.0, s.expires - now) if is_open and s.expires is not None else None,
     )
 
 
@@ -117,11 +137,13 @@ def thaw(
     n_pos: int,
     n_vocab: int,
     payload: bytes | None,
+    now: float,
 ) -> Npc:
     """Return the character of a saved state whose tokens are of this model's vocabulary.
 
     `window`: the engine's, which bounds the saved one. `payload`: the KV bytes, None to read all
-    tokens again. Raises SnapshotError when the state is no valid character.
+    tokens again. `now`: the engine's clock. Raises SnapshotError when the state is no valid
+    character.
     """
     saved = _parse(state)
     ledger = Ledger(
@@ -134,15 +156,16 @@ def thaw(
     for record in saved.segments:
         if record.tokens and not 0 <= min(record.tokens) <= max(record.tokens) < n_vocab:
             raise _invalid("a token that is not in the vocabulary")
-        ledger.append(_segment(record))
+        ledger.append(_segment(record, now))
     sequence = Sequence(ledger, cache)
     if payload is not None and _claim_cells(ledger, saved.segments):
         sequence.adopt(payload, [_range(hole) for hole in saved.holes])
     npc = Npc(name, _card(saved), voice, sequence, _sampling(saved), saved.turn)
     if npc.drift is not None and saved.look_interval:
         npc.drift.interval, npc.drift.next_look = saved.look_interval, saved.next_look
+    _keep_unknown(npc, state, npc.ledger.segments)
     _fit_pins(npc)
-    _hear_again(npc, saved)
+    _hear_again(npc, saved, now)
     return npc
 
 
@@ -154,6 +177,7 @@ def retell(
     *,
     window: int,
     n_pos: int,
+    now: float,
 ) -> Npc:
     """Return the character of a saved state for a model with another vocabulary, from the texts.
 
@@ -170,12 +194,24 @@ def retell(
         n_pos=n_pos,
     )
     npc.turn = max(1, min((s.turn for s in saved.segments if not s.pinned), default=1))
+    told: list[Segment | None] = []
     for record in saved.segments:
-        npc.relive(record.kind, record.text, record.turn, record.importance, record.pinned)
+        told.append(None)
+        if npc.relive(record.kind, record.text, record.turn, record.importance, record.pinned):
+            segment = npc.ledger.segments[-1]
+            segment.speaker, segment.expires = record.speaker, _end(record.expires_s, now)
+            told[-1] = segment
     npc.turn = saved.turn
+    _keep_unknown(npc, state, told)
     _fit_pins(npc)
-    _hear_again(npc, saved)
+    _hear_again(npc, saved, now)
     return npc
+
+
+def _keep_unknown(npc: Npc, state: dict[str, Any], segments: Seq[Segment | None]) -> None:
+    keys, of_segments = SavedNpc.__struct_fields__, SavedSegment.__struct_fields__
+    of_each = [unknown(record, of_segments) for record in state["segments"]]
+    keep_unknown(npc, unknown(state, keys), zip(segments, of_each, strict=True))
 
 
 def _fit_pins(npc: Npc) -> None:
@@ -193,14 +229,19 @@ def _fit_pins(npc: Npc) -> None:
         )
 
 
-def _hear_again(npc: Npc, saved: SavedNpc) -> None:
+def _end(left: Left, now: float) -> float | None:
+    return None if left is None else now + left
+
+
+def _hear_again(npc: Npc, saved: SavedNpc, now: float) -> None:
     # Only where it must: what is restored has to go on as it would have.
     if npc.ledger.n_tokens > npc.ledger.window or npc.ledger.needs_renumbering(0):
         npc.sequence.make_room(0, npc.turn)
     if npc.ledger.n_tokens > npc.ledger.window:
         raise _invalid(f"{npc.ledger.n_tokens} tokens for a window of {npc.ledger.window}")
-    for text, importance in saved.events:
-        npc.perceive(text, importance)
+    seconds = chain(saved.events_expire_s, repeat(None))  # before 1.1 there are none
+    for (text, importance), left in zip(saved.events, seconds, strict=False):
+        npc.perceive(text, importance, _end(left, now))
     for line in saved.heard:
         npc.add_heard(clean(line), 0)
 
@@ -254,9 +295,16 @@ def _invalid(why: str) -> SnapshotError:
     )
 
 
-def _segment(record: SavedSegment) -> Segment:
+def _segment(record: SavedSegment, now: float) -> Segment:
     return Segment(
-        record.kind, record.tokens, record.text, record.turn, record.pinned, record.importance
+        record.kind,
+        record.tokens,
+        record.text,
+        record.turn,
+        record.pinned,
+        record.importance,
+        _end(record.expires_s, now),
+        speaker=record.speaker,
     )
 
 

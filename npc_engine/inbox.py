@@ -11,12 +11,12 @@ from typing import Any
 from npc_engine import overhearing
 from npc_engine.errors import Busy
 from npc_engine.hearsay import Overheard, Unheard, Unsaid
-from npc_engine.messages import Event, Hear, Pin, Say, Unpin
-from npc_engine.unread import Unread, end_of
+from npc_engine.messages import Event, Hear, Pin, Rewind, Say, Unpin
+from npc_engine.unread import NEVER, Unread, end_of
 
 __all__ = ["Heard", "Inbox", "Waiting"]
 
-Heard = Say | Hear | Event | Pin | Unpin | Overheard | Unheard | Unsaid
+Heard = Say | Hear | Event | Pin | Unpin | Rewind | Overheard | Unheard | Unsaid
 """What a character takes in, in order."""
 
 
@@ -50,13 +50,14 @@ class Inbox:
         """Return what waits of some kinds, oldest first."""
         return [w for w in self._waiting if isinstance(w.request, kinds)]
 
-    def events(self, now: float) -> list[tuple[str, float]]:
-        """Return (text, importance) of the events that wait and have not expired."""
+    def events(self, now: float) -> list[tuple[str, float, float | None]]:
+        """Return (text, importance, seconds left) of the events that wait and have not expired."""
         events = ((w.request, w.received) for w in self._waiting)
+        ends = [(e, end_of(e, received)) for e, received in events if isinstance(e, Event)]
         return [
-            (event.text, event.importance)
-            for event, received in events
-            if isinstance(event, Event) and end_of(event, received) > now
+            (event.text, event.importance, None if end == NEVER else end - now)
+            for event, end in ends
+            if end > now
         ]
 
     def lines(self) -> list[str]:
@@ -68,7 +69,7 @@ class Inbox:
         request, kind = new.request, type(new.request)
         same = self.all_of(kind)
         n_same = sum(type(w.request) is kind for w in same)  # a scene's cue is nobody's line
-        if kind in (Say, Pin, Unpin) and n_same >= max_queue:
+        if kind in (Say, Pin, Unpin, Rewind) and n_same >= max_queue:
             raise Busy(
                 f"{n_same} requests of this kind wait for {self._npc!r} already.",
                 "Wait for an answer, or cancel a say, before you send more.",

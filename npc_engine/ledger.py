@@ -31,6 +31,7 @@ Rules
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import ceil
+from typing import Any
 
 __all__ = ["RENUMBER_AT", "Cells", "Kind", "Ledger", "Move", "Range", "Segment"]
 
@@ -66,7 +67,8 @@ class Kind(StrEnum):
 class Segment:
     """A run of tokens evicted or kept as one. `start` is its first position while n_cached > 0.
 
-    `utterance`: of which talk of others it is a part (see `overhearing`), 0 for none.
+    `utterance`: of which talk of others it is a part (see `overhearing`), 0 for none. `speaker`:
+    who said it, where that is known. `extra`: what a newer version saved with it.
     """
 
     kind: Kind
@@ -79,6 +81,8 @@ class Segment:
     start: int = 0
     n_cached: int = 0
     utterance: int = 0
+    speaker: str = ""
+    extra: dict[str, Any] | None = None
 
     @property
     def end(self) -> int:

@@ -326,6 +326,10 @@ class Llama:
         n = C.llama_state_seq_get_data(self._ctx, buf, size, slot)
         return bytes(memoryview(buf)[:n])
 
+    def export_size(self, slot: int) -> int:
+        """Return how many bytes `export` would; 0 while cells are still to be rotated."""
+        return 0 if self._shifted else int(C.llama_state_seq_get_size(self._ctx, slot))
+
     def settle(self, slot: int) -> bool:
         """Carry out what `shift` announced, by reading one token and taking it back.
 

@@ -26,7 +26,7 @@ from npc_engine.threads import Threads
 from npc_engine.voice import Voice
 from npc_engine.world import check_world, read_world
 
-__all__ = ["load_engine", "n_auto_threads", "window_of"]
+__all__ = ["engine_over", "load_engine", "n_auto_threads", "voice_of", "window_of"]
 
 log = logging.getLogger("npc_engine")
 
@@ -54,7 +54,7 @@ def load_engine(settings: Settings, progress: Callable[[float], None] | None = N
     )
     try:
         voice = voice_of(model, world)
-        engine = _engine(_context(model, settings), voice, settings)
+        engine = engine_over(_context(model, settings), voice, settings)
         check_world(voice, engine.stage.window)
         return engine
     except BaseException:
@@ -62,7 +62,8 @@ def load_engine(settings: Settings, progress: Callable[[float], None] | None = N
         raise
 
 
-def _engine(llama: Llama, voice: Voice, settings: Settings) -> Engine:
+def engine_over(llama: Llama, voice: Voice, settings: Settings) -> Engine:
+    """Return an engine over a context; without `settings.threads` it moves their number itself."""
     if settings.threads is not None:
         return Engine(llama, voice, settings)
     most = n_usable_cores() if _threads_sleep() else 1

@@ -42,6 +42,8 @@ __all__ = [
     "Pong",
     "Reply",
     "Request",
+    "Rewind",
+    "Rewound",
     "Save",
     "Saved",
     "Say",
@@ -53,6 +55,10 @@ __all__ = [
     "Stats",
     "StatsReply",
     "Text",
+    "Transcript",
+    "TranscriptEntry",
+    "TranscriptReply",
+    "TranscriptTurn",
     "Turn",
     "Unpin",
     "Welcome",
@@ -185,6 +191,14 @@ class Unpin(Request, tag="unpin"):
     turn: Annotated[int, Meta(ge=1)]
 
 
+class Rewind(Request, tag="rewind"):
+    """Let a character forget its last turns, or all behind one: one of `turns` and `to_turn`."""
+
+    npc: Name
+    turns: Annotated[int, Meta(ge=1)] | None = None
+    to_turn: Annotated[int, Meta(ge=0)] | None = None
+
+
 class Save(Request, tag="save"):
     """Save characters into a slot."""
 
@@ -213,6 +227,13 @@ class Window(Request, tag="window"):
     """Ask what a character's window holds."""
 
     npc: Name
+
+
+class Transcript(Request, tag="transcript"):
+    """Ask for a character's talk as text; `last`: that of so many turns, the newest."""
+
+    npc: Name
+    last: Annotated[int, Meta(ge=1)] | None = None
 
 
 class Stats(Request, tag="stats"):
@@ -338,6 +359,14 @@ class Pinned(Reply, tag="pinned"):
     n_left: int
 
 
+class Rewound(Reply, tag="rewound"):
+    """Answer of `rewind`: the last turn that it knows of, 0 for none, and how many it forgot."""
+
+    npc: str
+    turn: int
+    n_forgotten: int
+
+
 class Saved(Reply, tag="saved"):
     """Answer of `save`."""
 
@@ -420,6 +449,30 @@ class WindowReply(Reply, tag="window"):
     segments: list[WindowSegment]
 
 
+class TranscriptEntry(Struct, kw_only=True, omit_defaults=True):
+    """One thing that happened or was said. `speaker`: who said it, where that is known."""
+
+    kind: str
+    text: str
+    speaker: str | None = None
+
+
+class TranscriptTurn(Struct, kw_only=True):
+    """What a character knows of one turn."""
+
+    turn: int
+    pinned: bool
+    entries: list[TranscriptEntry]
+
+
+class TranscriptReply(Reply, tag="transcript"):
+    """Answer of `transcript`. `n_forgotten`: how many turns have left its window."""
+
+    npc: str
+    turns: list[TranscriptTurn]
+    n_forgotten: int
+
+
 class StatsReply(Reply, tag="stats"):
     """Answer of `stats`."""
 
@@ -454,11 +507,13 @@ _requests: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
     | Leave
     | Pin
     | Unpin
+    | Rewind
     | Save
     | Load
     | Despawn
     | List
     | Window
+    | Transcript
     | Stats
     | Ping
 )
@@ -473,10 +528,12 @@ _replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
     | Done
     | SceneDone
     | Pinned
+    | Rewound
     | Saved
     | Loaded
     | Npcs
     | WindowReply
+    | TranscriptReply
     | StatsReply
     | Pong
     | Error

@@ -10,7 +10,8 @@ follow each other is `open_turn`'s. It knows no batch, no socket and no file.
 
 from collections.abc import Collection
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from npc_engine.card import Card
 from npc_engine.config import Sampling
@@ -33,7 +34,11 @@ CUT_OFF = "\u2014"  # a reply that was interrupted ends with a dash, so the char
 
 @dataclass
 class Npc(OpenTurn):
-    """A character and its sequence. Texts that come in may hold anything."""
+    """A character and its sequence. Texts that come in may hold anything.
+
+    `n_rewinds`: how often it went back in the talk. `extra`, `extra_header`: what a newer version
+    saved with it (see `newer`).
+    """
 
     name: str
     card: Card
@@ -42,6 +47,9 @@ class Npc(OpenTurn):
     sampling: Sampling
     turn: int = 1
     drift: Drift | None = None
+    n_rewinds: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+    extra_header: dict[str, Any] = field(default_factory=dict)
     _draft: Segment | None = None
 
     def __post_init__(self) -> None:
@@ -226,6 +234,7 @@ class Npc(OpenTurn):
         tail = len(aside) + len(close) + len(extra)
         said = self._set_said(words, tail)
         said.utterance = answers if heard else 0
+        said.speaker = "" if among_others and not answers else label_of(speaker)[:-2]
         n_cached = self.ledger.n_cells
         self._draft = None
         if aside:
@@ -288,10 +297,13 @@ class Npc(OpenTurn):
 
     def relive(
         self, kind: Kind, text: str, turn: int, importance: float, pinned: bool = False
-    ) -> None:
-        """Add a segment of an earlier life from its text alone, in this model's tokens."""
+    ) -> bool:
+        """Add a segment of an earlier life from its text alone, in this model's tokens.
+
+        Returns whether it is the last one now: the persona, an opener and notes are not told so.
+        """
         if kind is Kind.PERSONA or kind is Kind.NOTE:
-            return
+            return False
         self.turn = turn
         if kind in (Kind.OPEN, Kind.EVENT, Kind.SAID):
             self._open(0)
@@ -304,6 +316,7 @@ class Npc(OpenTurn):
             self._add(kind, self.voice.words(text), text, importance)
         if pinned:
             self.ledger.pin(self._open_turn(), True)
+        return kind is not Kind.OPEN
 
     # -- what it says ----------------------------------------------------------------------
 
@@ -360,7 +373,7 @@ class Npc(OpenTurn):
         What else it heard since stays, in the turn that is open again. Nothing changes when one of
         those turns is pinned.
         """
-        if not turn:
+        if not turn or turn > self.turn:  # they are gone already: it was rewound since
             self.sequence.drop([s for s in self._open_turn() if s.utterance in gone])
             return
         since = [s for s in self.ledger.segments if s.turn >= turn and s.kind is not Kind.PERSONA]
@@ -377,6 +390,23 @@ class Npc(OpenTurn):
                 self._add_event(line, s.importance, s.expires).utterance = s.utterance
         if draft is not None:
             self._set_said(draft.text)
+
+    def rewind(self, first: int) -> None:
+        """Forget its turns from `first` on, pinned ones too, and all that it perceived since then.
+
+        It is as if they had never been: the next turn has the number `first` again.
+        """
+        self.stop_reading_again()
+        self._draft = None
+        since = [s for s in self.ledger.segments if s.turn >= first and s.kind is not Kind.PERSONA]
+        self.sequence.drop(since)
+        self.turn = first
+        self.n_rewinds += 1
+
+    @property
+    def half_typed(self) -> Segment | None:
+        """What the player has typed so far and not said."""
+        return self._draft
 
     def _cut_reply(self, n_bytes: int, interrupted: bool) -> None:
         reply = self.reply

@@ -71,6 +71,10 @@ class Parking:
         if is_loaded:
             self._most_waiting = max(self._most_waiting, self._n_bytes + self.n_writing_bytes)
 
+    def has_ample_room(self, n_bytes: int) -> bool:
+        """Whether so many more would leave half of the budget to what has to be parked."""
+        return (self._n_bytes + n_bytes) * 2 <= self.budget
+
     def trim(self, n_kept: int = 0) -> None:
         """Send copies to disk until the budget holds. `n_kept`: bytes that residents keep."""
         if self._writing:

@@ -13,11 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from npc_engine import __version__
 from npc_engine.character import Send
 from npc_engine.errors import Internal, NpcError, RequestError, SnapshotError, UnknownNpc
 from npc_engine.frozen import freeze, retell, thaw
 from npc_engine.installation import installation_key
 from npc_engine.messages import Load, Loaded, LoadedNpc, Reply, Save, Saved, error_reply
+from npc_engine.newer import keep_header
 from npc_engine.npc import Npc
 from npc_engine.payload import Payload
 from npc_engine.snapshot import Snapshot, encode
@@ -148,7 +150,8 @@ class Saving:
             character.catch_up()  # what is taken back is not to be saved any more
             inbox = character.inbox
             character.npc.stop_reading_again()  # half of it would be saved
-            state = freeze(character.npc, inbox.events(self._clock()), inbox.lines())
+            now = self._clock()
+            state = freeze(character.npc, inbox.events(now), inbox.lines(), now=now)
             payload = character.npc.sequence.payload()
         except Exception as error:
             self._copying.popleft()
@@ -159,7 +162,8 @@ class Saving:
             return
         # Checksums of a payload take longer than a step may, and a parked one may be on disk: the
         # writer's thread makes the bytes.
-        job.files[name] = partial(_encoded, self._header(name), state, payload, key)
+        header = {**character.npc.extra_header, **self._header(name)}
+        job.files[name] = partial(_encoded, header, state, payload, key)
         if not job.names:
             self._writing.append(self._copying.popleft())
             merge = job.request.npcs is not None
@@ -169,10 +173,12 @@ class Saving:
         about = self._about
         return {
             "npc": name,
+            "engine": __version__,
             "fingerprint": about["fingerprint"],
             "vocab": about["vocab"],
             "layout": about["layout"],
             "llama": about["llama"],
+            "loras": [],  # no engine has any yet
         }
 
     def _answer(self, job: _Job, result: int | SnapshotError) -> Reply:
@@ -246,9 +252,11 @@ class Saving:
         if isinstance(snapshot, RequestError):
             raise snapshot
         stage = self._stage
-        room: dict[str, int] = {"window": stage.window, "n_pos": stage.room.n_pos}
+        room = {"window": stage.window, "n_pos": stage.room.n_pos}
+        now = self._clock()
         if snapshot.header.get("vocab") != self._about["vocab"]:
-            npc = retell(name, snapshot.state, stage.voice, stage.room, **room)
+            npc = retell(name, snapshot.state, stage.voice, stage.room, **room, now=now)
+            keep_header(npc, snapshot.header)
             return npc, "tokens", "Saved with another model: told anew from its texts."
         why = self._misfit(snapshot)
         npc = thaw(
@@ -259,7 +267,9 @@ class Saving:
             **room,
             n_vocab=self._about["n_vocab"],
             payload=None if why else snapshot.payload,
+            now=now,
         )
+        keep_header(npc, snapshot.header)
         if why is None and npc.sequence.copy is None:
             why = "its KV cache does not match its ledger"
         notice = snapshot.notice or (why and f"Read again from its tokens: {why}.")
@@ -278,6 +288,8 @@ class Saving:
         ):
             if snapshot.header.get(key) != self._about[key]:
                 return what
+        if snapshot.header.get("loras"):
+            return "the model had adapters (LoRA), and this engine takes none"
         return None
 
 

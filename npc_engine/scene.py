@@ -60,7 +60,7 @@ class Scene:
         self._outcome: m.Done | m.Error | None = None  # its terminal record
         self._n_before = 0  # characters of the lines before it
         self._n_records = self._n_lines = 0
-        self._turns_at_end: dict[str, int] = {}
+        self._turns_at_end: dict[str, tuple[int, int]] = {}
 
     @property
     def name(self) -> str:
@@ -216,8 +216,9 @@ class Scene:
         self._send(self.client, reply)
 
     @property
-    def _turns_now(self) -> dict[str, int]:
-        return {name: member.npc.turn for name, member in self.members.items()}
+    def _turns_now(self) -> dict[str, tuple[int, int]]:
+        npcs = {name: member.npc for name, member in self.members.items()}
+        return {name: (npc.turn, npc.n_rewinds) for name, npc in npcs.items()}
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -51,6 +51,7 @@ class Claim:
     `called`: it is to have a slot for that, though nobody waits yet (see `seats`). `asleep`: it has
     pending tokens, but is not to be read until it is spoken to. `watched`: what it would say next
     is looked at also when nobody speaks to it (see `drift`). `listening`: rule 5.
+    `last_use`: when it last sat because it spoke or was called, as `seats` counts; 0 is never.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Claim:
     expected: int = 0
     called: bool = False
     listening: bool = False
+    last_use: int = 0
 
     @property
     def urgent(self) -> bool:

@@ -9,13 +9,20 @@ unified cache, where each step scans everybody's cells, parking eagerly would wi
 
 Rules
  1. Whoever speaks or is spoken to is seated, most urgent first. Idle reading takes a free slot or
-    waits.
+    waits, but for rule 5.
  2. For that the least recently used that nobody needs is parked; when all are needed, the least
     urgent, for somebody more urgent than it; among equals, for whose line came first. Who speaks
     goes out only for a higher priority. Whoever goes out goes on when a slot is free again.
  3. Whoever is about to be spoken to (`called`) is seated early, in the place of the least recently
-    used that nobody needs and that was not called or spoken to since. It then counts as used.
+    used that nobody needs and that was not called or spoken to since. It then counts as used. To
+    be seated for idle reading does not: of those never used, the last that came goes out first.
  4. Whoever is left standing ages (rule 4 of the scheduler), so that nobody waits for ever.
+ 5. When nobody is needed and all that sit have been read, one who has not read its persona takes
+    the place of the least recently used, one in each call of `seat`; but not of the one that was
+    called last, until that is spoken to. Only while what is parked stays within half of the budget:
+    reading ahead sends nothing to disk. It ends, since a persona is read once. What else a parked
+    character has heard is left until it is called: to copy windows out and in for the few tokens
+    of an event, for everybody who hears it, would cost the game more than it saves.
 """
 
 import itertools
@@ -65,8 +72,8 @@ class Seats:
         self._clock = clock
         self._free = list(range(n_slots - 1, -1, -1))
         self._sitting: dict[int, Claim] = {}
-        self._used: dict[int, int] = {}
-        self._uses = itertools.count()
+        self._taken: dict[int, int] = {}  # when each slot was, by the count of `last_use`
+        self._uses = itertools.count(1)
 
     def seat(self, claims: Iterable[Claim]) -> list[Claim]:
         """Seat whom the rules say; return all of the claims that sit."""
@@ -79,10 +86,13 @@ class Seats:
             if sequence.slot is None:
                 claim.n_skipped += claim.urgent
             elif claim.urgent or claim.called:
-                self._used[sequence.slot] = next(self._uses)
+                claim.last_use = next(self._uses)
                 claim.called = False
-        self._parking.trim(sum(c.sequence.n_parked_bytes for c in self._sitting.values()))
-        return [c for c in claims if c.sequence.slot is not None]
+        sitting = [c for c in claims if c.sequence.slot is not None]
+        if not any(c.sequence.n_pending for c in sitting):  # so nobody is needed, either
+            sitting += self._read_one_more(claims)
+        self._parking.trim(self._n_kept)
+        return sitting
 
     def admit(self, sequence: Sequence) -> None:
         """Take in a sequence that comes out of a save, its cells with it."""
@@ -99,7 +109,7 @@ class Seats:
     def _take(self, claim: Claim) -> None:
         slot = self._free.pop()
         self._sitting[slot] = claim
-        self._used[slot] = next(self._uses)
+        self._taken[slot] = next(self._uses)
         if claim.sequence.copy is None:
             claim.sequence.seat(slot)
             return
@@ -119,12 +129,38 @@ class Seats:
         if not claim.urgent:
             idle = [slot for slot in idle if self._sitting[slot].wanted < claim.wanted]
         if idle:
-            self._park(min(idle, key=self._used.__getitem__))
+            self._park(min(idle, key=self._use))
             return True
         behind = [s for s, c in self._sitting.items() if claim.urgent and _gives_way(c, claim)]
         if behind:
             self._park(max(behind, key=lambda slot: self._sitting[slot].rank))
         return bool(behind)
+
+    def _use(self, slot: int) -> tuple[int, int]:
+        """Sort key: whoever was used least recently goes out first (rule 3)."""
+        return self._sitting[slot].last_use, -self._taken[slot]
+
+    @property
+    def _n_kept(self) -> int:
+        """Bytes that residents keep beside their slots."""
+        return sum(c.sequence.n_parked_bytes for c in self._sitting.values())
+
+    def _read_one_more(self, claims: list[Claim]) -> list[Claim]:
+        """Seat the first who has not read its persona, if rule 5 allows it."""
+        unread = next((c for c in claims if c.sequence.slot is None and _is_unread(c)), None)
+        called_last = max((c.expected for c in self._sitting.values()), default=0)
+        spare = [
+            slot for slot, sitter in self._sitting.items() if not 0 < sitter.expected == called_last
+        ]
+        if unread is None or not spare:
+            return []
+        slot = min(spare, key=self._use)
+        n_bytes = self._sitting[slot].sequence.n_bytes_to_park
+        if n_bytes is None or not self._parking.has_ample_room(n_bytes + self._n_kept):
+            return []
+        self._park(slot)
+        self._take(unread)
+        return [unread]
 
     def _park(self, slot: int) -> None:
         sequence = self._sitting[slot].sequence
@@ -134,6 +170,11 @@ class Seats:
             self.parks.note(self._clock() - began)
             self._parking.keep(sequence.copy)
         self._give(slot)
+
+
+def _is_unread(claim: Claim) -> bool:
+    """Whether it has not read its persona."""
+    return claim.sequence.ledger.n_cells < claim.sequence.ledger.n_persona
 
 
 def _gives_way(sitter: Claim, claim: Claim) -> bool:

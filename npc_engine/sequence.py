@@ -50,6 +50,9 @@ class Cache(Protocol):
     def export(self, slot: int) -> bytes:
         """Return the slot's cells as bytes; none when they cannot be had."""
 
+    def export_size(self, slot: int) -> int:
+        """Return how many bytes `export` would; 0 when they cannot be had."""
+
     def restore(self, slot: int, payload: bytes) -> bool:
         """Fill an empty slot from bytes; False when they do not fit this cache."""
 
@@ -118,6 +121,13 @@ class Sequence:
         n = sum(len(state) for _, state in self._states)
         n += self.copy.n_bytes if self.copy is not None else 0
         return n + (len(self._aside.payload) if self._aside is not None else 0)
+
+    @property
+    def n_bytes_to_park(self) -> int | None:
+        """Bytes of its cells, which parking it would copy; None when they cannot be had now."""
+        if self.slot is None or not self.ledger.n_cells:
+            return 0
+        return self._cache.export_size(self.slot) or None
 
     @property
     def parked(self) -> bytes | None:

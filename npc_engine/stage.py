@@ -25,6 +25,7 @@ from npc_engine.errors import (
 from npc_engine.hearsay import Cue
 from npc_engine.npc import USER, Npc
 from npc_engine.parking import Parking, auto_budget
+from npc_engine.past import transcript
 from npc_engine.scenes import Scenes
 from npc_engine.scheduler import Claim
 from npc_engine.seats import Seats
@@ -205,8 +206,8 @@ class Stage:
         self.find(request.npc).attend(next(self._arrivals))
         return m.Ok(id=request.id)
 
-    def keep(self, client: bytes, request: m.Pin | m.Unpin) -> None:
-        """Queue a pin or its end; the answer comes when the character has finished its line."""
+    def keep(self, client: bytes, request: m.Pin | m.Unpin | m.Rewind) -> None:
+        """Queue what is to be kept or forgotten; the answer comes at the end of its line."""
         self._take(client, request)
 
     def event(self, client: bytes, request: m.Event) -> m.Reply:
@@ -216,7 +217,7 @@ class Stage:
             character.take(client, request, next(self._arrivals), self.settings.max_queue)
         return m.Ok(id=request.id, n_heard=len(names))
 
-    def _take(self, client: bytes, request: m.Say | m.Hear | m.Pin | m.Unpin) -> None:
+    def _take(self, client: bytes, request: m.Say | m.Hear | m.Pin | m.Unpin | m.Rewind) -> None:
         character = self.find(request.npc)
         character.take(client, request, next(self._arrivals), self.settings.max_queue)
 
@@ -261,6 +262,12 @@ class Stage:
     def show_window(self, _client: bytes, request: m.Window) -> m.Reply:
         """Return what a character's window holds."""
         return window_of(self.find(request.npc), request.id)
+
+    def show_transcript(self, _client: bytes, request: m.Transcript) -> m.Reply:
+        """Return a character's talk as text."""
+        character = self.find(request.npc)
+        character.catch_up()  # what was sent before this is in it
+        return transcript(character.npc, request, self.settings.max_message_bytes)
 
     def counts(self) -> dict[str, Any]:
         """Return queue lengths and sizes, for `stats`."""

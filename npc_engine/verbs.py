@@ -30,6 +30,8 @@ from npc_engine.messages import (
     Ping,
     Pinned,
     Pong,
+    Rewind,
+    Rewound,
     Save,
     Saved,
     Say,
@@ -38,6 +40,8 @@ from npc_engine.messages import (
     Spawned,
     Stats,
     StatsReply,
+    Transcript,
+    TranscriptReply,
     Unpin,
     Window,
     WindowReply,
@@ -217,6 +221,23 @@ class Verbs(Mailbox):
         """Let a pinned turn age like any other. Raises UnknownTarget when it is not pinned."""
         self._ask(Unpin(id=self._new_id(), npc=npc, turn=turn), Ok, timeout)
 
+    def rewind(
+        self,
+        npc: str,
+        turns: int | None = None,
+        *,
+        to_turn: int | None = None,
+        timeout: float = SAY_TIMEOUT_S,
+    ) -> Rewound:
+        """Let a character forget its last `turns`, or all behind `to_turn` (of a `Done`).
+
+        They never were, for it: what it perceived since and what was pinned of them is forgotten,
+        too. The answer comes when it has finished the line it is speaking. Raises UnknownTarget for
+        a turn that is not over.
+        """
+        request = Rewind(id=self._new_id(), npc=npc, turns=turns, to_turn=to_turn)
+        return self._ask(request, Rewound, timeout)
+
     def save(
         self, slot: str, npcs: Sequence[str] | None = None, *, timeout: float = FILE_TIMEOUT_S
     ) -> Saved:
@@ -242,6 +263,13 @@ class Verbs(Mailbox):
     def window(self, npc: str, *, timeout: float = TIMEOUT_S) -> WindowReply:
         """Return what a character's window holds: segments, cells, positions."""
         return self._ask(Window(id=self._new_id(), npc=npc), WindowReply, timeout)
+
+    def transcript(
+        self, npc: str, last: int | None = None, *, timeout: float = TIMEOUT_S
+    ) -> TranscriptReply:
+        """Return the talk as a character remembers it, as text; `last`: its newest turns only."""
+        request = Transcript(id=self._new_id(), npc=npc, last=last)
+        return self._ask(request, TranscriptReply, timeout)
 
     def stats(self, *, timeout: float = TIMEOUT_S) -> dict[str, Any]:
         """Return the engine's counters."""

@@ -181,6 +181,9 @@ class FakeLlama:
     def export(self, slot: int) -> bytes:
         return json.dumps([self.layout, sorted(self.slots[slot].items())]).encode()
 
+    def export_size(self, slot: int) -> int:
+        return len(self.export(slot))
+
     def restore(self, slot: int, payload: bytes) -> bool:
         assert not self.slots[slot], "a slot that is not empty"
         layout, cells = json.loads(payload)

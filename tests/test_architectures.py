@@ -142,6 +142,10 @@ class Walk:
         if self.ended:
             self.send(m.Cancel(id=self.id(), target=self.ended[-1], heard=1))
 
+    def rewind(self) -> None:
+        npc, turns = self.random.choice("abc"), self.random.randint(1, 4)
+        self.send(m.Rewind(id=self.id(), npc=npc, turns=turns))
+
     def save(self) -> None:
         self.send(m.Save(id=self.id(), slot="s", npcs=self.random.choice([None, ["a"]])))
 
@@ -153,7 +157,7 @@ class Walk:
             self.send(m.Spawn(id=self.id(), npc=name, card=card))
         self.send(m.Save(id=self.id(), slot="s"))
         moves = [self.say] * 9 + [self.event, self.hear, self.cut_late] * 2
-        moves += [self.cancel] * 3 + [self.save, self.load]
+        moves += [self.cancel] * 3 + [self.save, self.load, self.rewind]
         while len(self.said) < n_turns:
             self.random.choice(moves)()
             for _ in range(self.random.choice([0, 1, 4, 20])):
@@ -215,6 +219,27 @@ def _read_afresh(model: Model, tokens: list[int]) -> Any:
     return logits
 
 
+def test_a_persona_that_was_read_ahead_is_as_if_read_just_now(model: Model, tmp_path: Path) -> None:
+    """Five characters over two slots, of whom nobody was spoken to."""
+    engine, backend = make_engine(model, tmp_path, n_slots=N_SLOTS, window=WINDOW)
+    try:
+        for i, name in enumerate("abcde"):
+            card = {"name": f"N{i}", "description": f"{i} sheep on a hill, {WORDS[i] * 9}."}
+            engine.spawn(name, card, sampling=GREEDY)
+        while engine.patience() is not None:
+            engine.step()
+        stats = engine.stats()
+        assert (stats["n_pending_tokens"], stats["n_parked"]) == (0, 3)
+        for name in "ace":
+            n_before = engine.stats()["n_prefilled"]
+            known = engine.stage.characters[name].npc.ledger.n_cells
+            tokens, logits = _next_distribution(engine, backend, name)
+            assert kl(logits, _read_afresh(model, tokens)) < MOST_KL
+            assert engine.stats()["n_prefilled"] - n_before == len(tokens) - known
+    finally:
+        engine.close()
+
+
 @pytest.mark.parametrize("parked", [False, True])
 def test_a_reply_that_is_cut_late_leaves_what_a_fresh_reading_makes(
     model: Model, tmp_path: Path, parked: bool
@@ -232,6 +257,31 @@ def test_a_reply_that_is_cut_late_leaves_what_a_fresh_reading_makes(
         assert (sequence.parked is not None) == parked
         speech.cancel(heard=2)
         tokens, logits = _next_distribution(engine, backend, "a")
+    assert kl(_read_afresh(model, tokens), logits) < MOST_KL
+
+
+@pytest.mark.parametrize("parked", [False, True])
+def test_what_is_rewound_leaves_what_a_fresh_reading_makes(
+    model: Model, tmp_path: Path, parked: bool
+) -> None:
+    """Two turns are more than a recurrent state has copies of, and it may be read from afresh."""
+    engine, backend = make_engine(model, tmp_path, n_slots=N_SLOTS, window=WINDOW)
+    with engine:
+        for name, card in CAST.items():
+            engine.spawn(name, card, sampling=GREEDY)
+        for line in ("Good evening.", "I hate you.", "Where is the gold?"):
+            engine.say("a", line, max_tokens=12).wait()
+        for name in "bc" if parked else "":
+            engine.say(name, "Hm.", max_tokens=1).wait()
+        sequence = engine.stage.characters["a"].npc.sequence
+        assert (sequence.parked is not None) == parked
+        rewound = engine.rewind("a", 2)
+        assert (rewound.turn, rewound.n_forgotten) == (1, 2)
+        backend.heard.clear()  # the turn has the number, and so the seed, of one that is gone
+        tokens, logits = _next_distribution(engine, backend, "a")
+    words = b"".join(map(model.piece, tokens)).decode("utf-8", "replace")
+    assert "Good evening." in words
+    assert "hate" not in words
     assert kl(_read_afresh(model, tokens), logits) < MOST_KL
 
 

@@ -123,6 +123,26 @@ class FakeEngine(Verbs):
         segments = [segment("persona", 0, 100), said]
         return [structs.replace(window(segments, n_window=WINDOWS[r.npc]), id=r.id, npc=r.npc)]
 
+    def _on_rewind(self, r: m.Rewind) -> list[m.Reply]:
+        return [m.Rewound(id=r.id, npc=r.npc, turn=3, n_forgotten=min(r.turns or 0, 2))]
+
+    def _on_transcript(self, r: m.Transcript) -> list[m.Reply]:
+        fact = m.TranscriptTurn(
+            turn=1,
+            pinned=True,
+            entries=[m.TranscriptEntry(kind="event", text="You owe Tom a sword.")],
+        )
+        talk = m.TranscriptTurn(
+            turn=12,
+            pinned=False,
+            entries=[
+                m.TranscriptEntry(kind="said", text="Good\n\x1b[2Jevening.", speaker="Pla\x1byer"),
+                m.TranscriptEntry(kind="reply", text="[bold]Two coppers."),
+            ],
+        )
+        turns = [fact, talk][-(r.last or 0) :]
+        return [m.TranscriptReply(id=r.id, npc=r.npc, turns=turns, n_forgotten=10)]
+
     def _on_stats(self, r: m.Stats) -> list[m.Reply]:
         self.n_unread = max(0, self.n_unread - 150)
         return [m.StatsReply(id=r.id, stats={"n_pending_tokens": self.n_unread})]
@@ -255,6 +275,27 @@ def test_a_save_tells_where_it_is() -> None:
     it.saves = Path("demo-saves")
     it.run("mara")
     assert f"It is in {Path('demo-saves', 'inn')}" in out.getvalue()
+
+
+def test_rewind_and_transcript() -> None:
+    engine = FakeEngine()
+    shown = play(engine, "/rewind", "/rewind 7", "/transcript", "/transcript 1")
+    assert [r.turns for r in engine.asked(m.Rewind) if isinstance(r, m.Rewind)] == [1, 7]
+    assert "Mara has forgotten 1 turn." in shown
+    assert "Mara has forgotten 2 turns." in shown
+    assert "Its window has lost 10 turns." in shown
+    assert shown.count("1*           ~ You owe Tom a sword. ~") == 1
+    assert shown.count("12  Pla yer  Good [2Jevening.") == 2
+    assert shown.count("12  Mara     [bold]Two coppers.") == 2
+
+
+@pytest.mark.parametrize("n", ["0", "two", "-1", "1.5", "\u00b2", "9" * 30])
+def test_what_is_no_number_of_turns(n: str) -> None:
+    engine = FakeEngine()
+    shown = play(engine, f"/rewind {n}", f"/transcript {n}")
+    assert shown.count(f"{n!r} is no number of turns.") == 2
+    assert not engine.asked(m.Rewind)
+    assert not engine.asked(m.Transcript)
 
 
 def test_the_window_is_drawn() -> None:

@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 
 from npc_engine.crowd_figures import (
+    Idle,
     Parking,
     Round,
+    Sharing,
     judge,
     of_fairness,
+    of_idle,
     of_parking,
+    of_sharing,
     of_speakers,
 )
 
@@ -73,13 +77,59 @@ def test_parking() -> None:
     assert found["ram"] == {"parked_bytes": 5}
 
 
-def report_of(engine: float = 10.0, wait: float = 30.0, least: int = 90, in_ms: float = 5.0) -> Any:
+def sharing_of(auto: int, n_busy: int = 0, n_speakers: int = 1) -> Sharing:
+    """Fixed counts reach 100 tokens in a second with one thread, and 40 with two."""
+    turns = {"auto": (auto, 1.0), "1": (100, 1.0), "2": (40, 1.0)}
+    return Sharing(n_speakers, n_busy, [turns], {"n_threads": 1, "load": 0.5, "kv_bytes": 9})
+
+
+def test_auto_against_the_best_fixed_count() -> None:
+    sharing = sharing_of(auto=190)
+    sharing.rounds.append({"auto": (0, 1.0), "1": (60, 1.0), "2": (40, 0.0)})
+    found = of_sharing(sharing)
+    # All rounds as a whole: what auto lost in the second one counts.
+    assert found["tps"] == {"auto": 95.0, "1": 80.0, "2": 80.0}
+    assert found["best"] == "1"
+    assert found["of_best"] == pytest.approx(95 / 80)
+    assert (found["n_speakers"], found["n_busy"], found["n_rounds"]) == (1, 0, 2)
+    assert (found["n_threads"], found["n_thread_switches"], found["load"]) == (1, None, 0.5)
+    assert "kv_bytes" not in found
+
+
+def test_the_best_count_need_not_be_the_first() -> None:
+    turns = {"auto": (90, 1.0), "1": (100, 2.0), "2": (100, 1.0)}
+    assert of_sharing(Sharing(8, 2, [turns]))["best"] == "2"
+
+
+def test_an_idle_server() -> None:
+    assert of_idle(None) is None
+    found = of_idle(Idle(50, 40.0, 0.1, 7.0))
+    assert found is not None
+    assert found["share"] == pytest.approx(0.0025)
+    assert (found["cpu_s"], found["before_s"]) == (0.1, 7.0)
+
+
+def report_of(
+    engine: float = 10.0,
+    wait: float = 30.0,
+    least: int = 90,
+    in_ms: float = 5.0,
+    quiet: int = 90,
+    busy: int = 80,
+    idle_cpu_s: float = 0.149,
+) -> Any:
     one = round_of(engine, 9.5, first_ms={"engine": [10.0, 15.0, wait], "serial": [1.0]})
     parking = of_parking(Parking(200, 200, 8, 1000, call_in=[in_ms]))
     return {
         "speakers": [of_speakers(8, [one])],
         "fair": of_fairness([least, *15 * [100]]),
         "parking": parking,
+        "governor": [
+            of_sharing(sharing_of(auto=100, n_busy=0)),
+            of_sharing(sharing_of(auto=quiet, n_busy=0, n_speakers=8)),
+            of_sharing(sharing_of(auto=busy, n_busy=2)),
+        ],
+        "idle": of_idle(Idle(50, 30.0, idle_cpu_s, 9.0)),
     }
 
 
@@ -95,6 +145,9 @@ def test_what_passes() -> None:
         ({"wait": 31.0}, "8 speakers' first tokens"),
         ({"least": 89}, "16 speakers fair"),
         ({"in_ms": 20.0}, "call-in"),
+        ({"quiet": 89}, "auto, quiet"),
+        ({"busy": 79}, "auto, busy"),
+        ({"idle_cpu_s": 0.15}, "50 characters idle"),
     ],
 )
 def test_what_fails(keys: dict[str, Any], failed: str) -> None:
@@ -103,7 +156,11 @@ def test_what_fails(keys: dict[str, Any], failed: str) -> None:
 
 def test_what_was_not_measured_is_not_judged() -> None:
     verdicts = judge({"speakers": [], "fair": None, "parking": None})
-    assert len(verdicts) == 5
+    assert len(verdicts) == 8
     assert set(verdicts.values()) == {None}
     few = judge({"speakers": [of_speakers(4, [round_of(99.0)])], "fair": of_fairness([1, 9])})
     assert set(few.values()) == {None}, "judged at 8 speakers, and fairness at 16"
+    quiet = judge({"governor": [of_sharing(sharing_of(auto=100))]})
+    assert (quiet["auto, quiet"], quiet["auto, busy"]) == (True, None)
+    for short in (Idle(50, 29.0, 0.0, 9.0), Idle(49, 30.0, 0.0, 9.0)):
+        assert judge({"idle": of_idle(short)})["50 characters idle"] is None

@@ -1,4 +1,4 @@
-"""The report in its four forms, from numbers that are made up."""
+"""The report in its four forms, from numbers that are made up; `crowd_plot` is one of them."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from npc_engine import report
-from npc_engine.crowd_figures import Measured, Parking, Round
-from npc_engine.crowd_report import as_json, as_markdown, as_tables, figure, passed, verdicts
+from npc_engine.crowd_figures import Idle, Measured, Parking, Round, Sharing
+from npc_engine.crowd_plot import figure, has_figure
+from npc_engine.crowd_report import as_json, as_markdown, as_tables, passed, verdicts
 
+SPEED, WAIT = "tokens per second, all together", "first token, ms"
 FACTS = {
     "command": "npc-engine bench crowd --model q4.gguf",
     "model": "q4",
@@ -26,7 +28,13 @@ def measured(slow: float = 10.0, defaults: bool = True) -> Measured:
         rounds[n] = [Round(step_ms, 0.25, first, {"engine": 700.0, "serial": 90.0})]
     ram = {"model_bytes": 98 << 20, "kv_bytes": 190 << 20, "rss_bytes": 1 << 30}
     parking = Parking(200, 200, 8, 1000, [7.0], [4.0], [12.0], [4000.0], [99.0], [80.0], ram)
-    return Measured(rounds, [100] * 15 + [96], parking)
+    return Measured(rounds, [100] * 15 + [96], parking, shared(), Idle(50, 30.0, 0.03, 4.0))
+
+
+def shared() -> list[Sharing]:
+    turns = {"auto": (960, 8.0), "1": (800, 8.0), "2": (1000, 8.0)}
+    stats = {"n_threads": 2, "n_thread_switches": 3, "load": 0.1}
+    return [Sharing(n, n_busy, [turns], stats) for n_busy in (0, 2) for n in (1, 8)]
 
 
 def test_json_has_numbers_and_verdicts() -> None:
@@ -35,6 +43,9 @@ def test_json_has_numbers_and_verdicts() -> None:
     assert [row["n_speakers"] for row in whole["speakers"]] == [1, 8]
     assert whole["fair"]["share"] == pytest.approx(0.96)
     assert whole["parking"]["of_reread"] == pytest.approx(1000)
+    assert [row["n_busy"] for row in whole["governor"]] == [0, 0, 2, 2]
+    assert {row["best"] for row in whole["governor"]} == {"2"}
+    assert whole["idle"]["share"] == pytest.approx(0.001)
     assert set(whole["verdicts"].values()) == {True}
     assert passed(whole)
 
@@ -49,6 +60,9 @@ def test_tables_and_markdown_tell_the_same() -> None:
     assert "| call in: copy in | 4.0 | 4.0 | 4.0 | 1 |" in page
     assert "| to read again takes, of calling in | 1000 x |" in page
     assert "| kv | 190 |" in page
+    assert "| speakers | busy | auto | 1 thr. | 2 thr. | of best | ends at | switches |" in page
+    assert "| 8 | 2 | 120.0 | 100.0 | 125.0 | 96.0% | 2 | 3 |" in page
+    assert "| 50 | 4.0 | 30 | 30 | 0.10% |" in page
     assert page.startswith("# A crowd: q4\n")
     assert page.rstrip().endswith("(crowd.png)")
     assert "png" not in as_markdown(whole, "")
@@ -76,12 +90,34 @@ def test_failures_and_interruptions_do_not_pass() -> None:
 def test_of_nothing_there_is_still_a_report() -> None:
     whole: dict[str, Any] = as_json(FACTS, Measured())
     assert as_tables(whole) == ""
-    assert "not measured" in as_markdown(whole, "x.png")
-    assert "x.png" not in as_markdown(whole, "x.png")
+    assert "not measured" in as_markdown(whole, "")
+    assert not has_figure(whole)
 
 
-def test_the_plot(tmp_path: Path) -> None:
-    for found in (measured(), measured(defaults=False)):
-        picture = tmp_path / "crowd.png"
-        report.save_figure(figure(as_json(FACTS, found)), picture)
-        assert picture.read_bytes().startswith(b"\x89PNG")
+@pytest.mark.parametrize(
+    ("found", "panels"),
+    [
+        (measured(), [SPEED, WAIT, SPEED]),
+        (measured(defaults=False), [SPEED, WAIT, SPEED]),
+        (Measured(rounds=measured().rounds), [SPEED, WAIT]),
+        (Measured(sharing=shared()[:1]), [SPEED]),
+    ],
+)
+def test_the_plot(tmp_path: Path, found: Measured, panels: list[str]) -> None:
+    whole = as_json(FACTS, found)
+    assert has_figure(whole)
+    made, picture = figure(whole), tmp_path / "crowd.png"
+    assert [ax.get_ylabel() for ax in made.axes] == panels
+    report.save_figure(made, picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_auto_is_a_level_in_the_colour_of_its_line() -> None:
+    ax = figure(as_json(FACTS, Measured(sharing=shared()))).axes[0]
+    lines = [line for line in ax.get_lines() if len(line.get_xdata())]
+    fixed, auto = lines[::2], lines[1::2]
+    assert [list(line.get_ydata()) for line in fixed] == [[100.0, 125.0]] * 4
+    assert [list(line.get_ydata()) for line in auto] == [[120.0, 120.0]] * 4
+    assert [line.get_color() for line in fixed] == [line.get_color() for line in auto]
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names[:3] == ["1 speaker, quiet", "8 speakers, quiet", "1 speaker, 2 busy processes"]

@@ -423,7 +423,7 @@ def test_idle_reading_ends_and_then_the_loop_rests(make_rig: MakeRig) -> None:
 
 
 def test_the_loop_rests_though_some_find_no_slot(make_rig: MakeRig) -> None:
-    rig = make_rig(fake=TimedLlama(n_slots=2))
+    rig = make_rig(fake=TimedLlama(n_slots=2), park_ram=0)
     for name in "abcde":
         rig.spawn(name)
     rig.rest()

@@ -118,8 +118,50 @@ def test_restored_is_continued_token_for_token(tiny: Model, tmp_path: Path) -> N
     assert restored.said == {seed: continued.said[seed] for seed in last}
 
 
+def test_restored_is_continued_at_a_temperature_token_for_token(
+    tiny: Model, tmp_path: Path
+) -> None:
+    """A sampler's state is its seed and its turn: nothing else of it has to be saved."""
+
+    def save_midway(engine: Engine) -> None:
+        engine.spawn("mara", INNKEEPER, sampling={"temperature": 1.5, "top_k": 0, "seed": 11})
+        _say_and_save(engine)
+
+    continued = _run(tiny, tmp_path, save_midway)
+    restored = _run(tiny, tmp_path, _load_and_end)
+    (last,) = restored.said
+    assert restored.said[last] == continued.said[last]
+    greedy = {seed: [int(row.argmax()) for row in rows] for seed, rows in continued.heard.items()}
+    assert continued.said[last] != greedy[last], "chance must have had a say"
+
+
+def test_rewound_is_never_said_token_for_token(tiny: Model, tmp_path: Path) -> None:
+    def straight(engine: Engine) -> None:
+        engine.spawn("mara", INNKEEPER, sampling={"temperature": 1.0})
+        _talk(engine)
+
+    def rewound(engine: Engine) -> None:
+        engine.spawn("mara", INNKEEPER, sampling={"temperature": 1.0})
+        _talk(engine, [LINES[0], "I hate you.", "Where is the gold?"])
+        engine.event("A dog barks in the yard.")
+        assert engine.rewind("mara", 2).turn == 1
+        backend.said.clear()
+        _talk(engine, LINES[1:])
+
+    first = _run(tiny, tmp_path, straight)
+    engine, backend = make_engine(tiny, tmp_path, step_ms=WHOLE)
+    with engine:
+        rewound(engine)
+    assert len(backend.said) == 2
+    assert backend.said == {seed: first.said[seed] for seed in backend.said}
+
+
 def _save_midway(engine: Engine) -> None:
     _spawn(engine)
+    _say_and_save(engine)
+
+
+def _say_and_save(engine: Engine) -> None:
     _talk(engine, LINES[:2])
     engine.event("A dog barks in the yard.")
     engine.save("midway")

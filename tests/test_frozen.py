@@ -19,6 +19,7 @@ from tests.rig import Rig, TimedLlama, check_character
 
 WINDOW = 300
 NAME = "mara"
+NOW = 1000.0
 
 
 @functools.cache
@@ -32,16 +33,16 @@ def saved() -> tuple[dict[str, Any], bytes]:
     rig.event("A dog barks.")
     rig.rest()
     assert rig[NAME].npc.ledger.n_evicted > 0
-    state, payload = frozen(rig[NAME].npc, [("Rain falls.", 0.5)])
+    state, payload = frozen(rig[NAME].npc, [("Rain falls.", 0.5, None)])
     assert payload is not None
     rig.close()
     return state, bytes_of(payload)
 
 
 def frozen(
-    npc: Npc, events: list[tuple[str, float]] | None = None
+    npc: Npc, events: list[tuple[str, float, float | None]] | None = None
 ) -> tuple[dict[str, Any], Payload | None]:
-    return freeze(npc, events or []), npc.sequence.payload()
+    return freeze(npc, events or [], now=NOW), npc.sequence.payload()
 
 
 def bytes_of(payload: Payload | None) -> bytes:
@@ -53,12 +54,12 @@ def bytes_of(payload: Payload | None) -> bytes:
 def thawed(state: dict[str, Any], fake: FakeLlama, payload: bytes | None = None) -> Npc:
     return thaw(
         NAME, state, fake.voice(), fake, window=WINDOW, n_pos=fake.n_pos, n_vocab=259,
-        payload=payload,
+        payload=payload, now=NOW,
     )  # fmt: skip
 
 
 def retold(state: dict[str, Any], fake: FakeLlama) -> Npc:
-    return retell(NAME, state, fake.voice(), fake, window=WINDOW, n_pos=fake.n_pos)
+    return retell(NAME, state, fake.voice(), fake, window=WINDOW, n_pos=fake.n_pos, now=NOW)
 
 
 def live(npc: Npc, tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def live(npc: Npc, tmp_path: Path) -> None:
     for text in ("Hello.", "A long story. " * 40, ""):
         rig.event("A bell.")
         rig.talk(NAME, text, max_tokens=60)
-    state = freeze(npc, [])
+    state = freeze(npc, [], now=rig.now)
     thawed(state, fake)
     rig.close()
 
@@ -79,10 +80,10 @@ def live(npc: Npc, tmp_path: Path) -> None:
 def test_what_is_thawed_is_what_was_frozen(tmp_path: Path) -> None:
     state, payload = copy.deepcopy(saved())
     fake = FakeLlama(n_cells=WINDOW)
-    npc = thawed({**state, "events": []}, fake, payload)
+    npc = thawed({**state, "events": [], "events_expire_s": []}, fake, payload)
     again, same = frozen(npc)
     assert bytes_of(same) == payload
-    assert {**again, "holes": []} == {**state, "holes": [], "events": []}
+    assert {**again, "holes": []} == {**state, "holes": [], "events": [], "events_expire_s": []}
     npc.sequence.seat(0)
     ledger = npc.ledger
     cells = {s.start + i: s.tokens[i] for s in ledger.segments for i in range(s.n_cached)}
@@ -158,6 +159,8 @@ def test_retold_it_has_the_same_texts(tmp_path: Path) -> None:
         ({"sampling": {"magic": 1}}, "magic"),
         ({"turn": 2}, "turn"),
         ({"events": [("Rain.", -1000.0)]}, "events"),
+        ({"events_expire_s": [-1.0]}, "events_expire_s"),
+        ({"events_expire_s": [math.nan]}, "events_expire_s"),
         ({"window": 64}, "window"),
         ({"window": 80}, "window"),
     ],
@@ -195,6 +198,9 @@ def segment(**change: Any) -> dict[str, Any]:
         (-1, {"kind": "reply", "tokens": []}),
         (-1, {"turn": 1}),
         (-1, {"importance": -1000.0}),
+        (-1, {"expires_s": -1.0}),
+        (-1, {"expires_s": math.nan}),
+        (-1, {"speaker": None}),
         (3, {"importance": math.nan}),
         (1, {"turn": 99}),
     ],

@@ -65,5 +65,5 @@ def test_events_that_are_not_over_are_told(inbox: Inbox) -> None:
         m.Event(id="1", npcs="*", text="Rain.", expires_s=5.0, importance=0.75),
         m.Event(id="2", npcs="*", text="Snow."),
     )
-    assert inbox.events(14.0) == [("Rain.", 0.75), ("Snow.", 0.5)]
-    assert inbox.events(15.0) == [("Snow.", 0.5)]
+    assert inbox.events(14.0) == [("Rain.", 0.75, 1.0), ("Snow.", 0.5, None)]
+    assert inbox.events(15.0) == [("Snow.", 0.5, None)]

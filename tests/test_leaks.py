@@ -114,6 +114,8 @@ class Crowd(Walk):
                 else:
                     self.has_room = not self.has_room
             self.n_damaged += 1
+        else:
+            self.has_room = True  # or it might stay full to the end, with nothing to damage
 
 
 def _parts(copy: Payload | None) -> Iterable[bytes]:

@@ -182,6 +182,7 @@ def test_an_export_comes_back_as_it_was(any_llama: Llama) -> None:
     assert n < 64
     read(any_llama, 0, 0, tokens[:-1])
     payload = any_llama.export(0)
+    assert any_llama.export_size(0) == len(payload)
     expected = read(any_llama, 0, n - 1, tokens[-1:])
     assert any_llama.restore(1, payload)
     assert any_llama.positions(1)[1] == n - 2

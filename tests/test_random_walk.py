@@ -54,6 +54,7 @@ class Walk:
             (self.spawn, 8), (self.say, 30), (self.event, 15), (self.hear, 10), (self.cancel, 10),
             (self.save, 2), (self.load, 2), (self.despawn, 2), (self.drop, 1), (self.fail, 1),
             (self.look, 5), (self.pin, 4), (self.unpin, 3), (self.attend, 5),
+            (self.rewind, 2), (self.transcript, 2),
         ]  # fmt: skip
 
     def run(self, n: int) -> None:
@@ -192,6 +193,14 @@ class Walk:
     def unpin(self) -> None:
         self.send(m.Unpin(id=self.rig.id(), npc=self.name, turn=self.random.randint(1, 30)))
 
+    def rewind(self) -> None:
+        n = self.random.randint(1, 6)
+        how = {"turns": n} if self.random.random() < 0.7 else {"to_turn": n}
+        self.send(m.Rewind(id=self.rig.id(), npc=self.name, **how))
+
+    def transcript(self) -> None:
+        self.send(m.Transcript(id=self.rig.id(), npc=self.name))
+
     def drop(self) -> None:
         why: Any = self.random.choice(["cancelled", "slow_client"])
         self.rig.engine.drop(self.random.choice(CLIENTS), why)
@@ -220,6 +229,8 @@ def test_nobody_knows_what_it_was_not_told(
     assert any(s.n_parked_bytes for s in _sequences(walk)), "nobody was ever parked"
     assert walk.fake.closed
     assert counts["Pinned"] > 10
+    assert counts["Rewound"] > 10
+    assert counts["TranscriptReply"] > 10
     assert walk.rig.engine.stage.beginnings.n_restored > 500, "nothing was shared"
     assert (walk.n_reread > 0) == (kind == "recurrent")
 

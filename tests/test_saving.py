@@ -412,6 +412,51 @@ def test_an_event_that_expires_while_it_waits_is_not_saved(make_rig: MakeRig) ->
     assert "A bell." in fresh.heard("a")
 
 
+def test_an_event_has_the_seconds_left_that_it_had_when_it_was_saved(make_rig: MakeRig) -> None:
+    """Those it has perceived and those that wait; the time between save and load does not count."""
+    rig = make_rig(fake=TimedLlama(mind=scripted("Words. ", end=False)))
+    rig.spawn("a")
+    rig.event("Smoke rises.", expires_s=60.0)
+    rig.event("Rain falls.")
+    rig.rest()
+    say = rig.say("a", max_tokens=30)
+    rig.steps(4)
+    assert rig["a"].speaking
+    rig.event("A dog barks.", expires_s=30.0)
+    rig.event("A bell tolls.")
+    rig.now += 10.0
+    rig.save("slot")
+    rig.until(say)
+    for seconds, there in ((19.5, "Smoke dog Rain bell"), (20.5, "Smoke Rain bell"),
+                           (49.5, "Smoke Rain bell"), (50.5, "Rain bell")):  # fmt: skip
+        rig.now += 1000.0
+        rig.load("slot")
+        rig.now += seconds
+        rig.talk("a", max_tokens=3)
+        heard = rig.heard("a")
+        assert [w for w in ("Smoke", "dog", "Rain", "bell") if w in heard] == sorted(
+            there.split(), key=["Smoke", "dog", "Rain", "bell"].index
+        ), seconds
+
+
+def test_seconds_that_are_left_pass_from_one_save_to_the_next(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    rig.spawn("a")
+    rig.event("Smoke rises.", expires_s=60.0)
+    for _ in range(3):
+        rig.now += 15.0
+        rig.save("slot")
+        rig.load("slot")
+    rig.now += 14.0
+    rig.rest()
+    rig.save("slot")
+    rig.load("slot")
+    assert "Smoke" in rig.heard("a")
+    rig.now += 2.0
+    rig.talk("a", max_tokens=3)
+    assert "Smoke" not in rig.heard("a")
+
+
 def test_load_replaces_a_character_that_speaks(make_rig: MakeRig) -> None:
     rig = make_rig(fake=TimedLlama(mind=scripted("I shall be cut off.")))
     rig.spawn("a", card=CARD)

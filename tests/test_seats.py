@@ -16,9 +16,11 @@ from tests.fake_llama import FakeLlama
 PLAYER, NEAR, AMBIENT, IDLE = Priority
 
 
-def claim(cache: FakeLlama, priority: Priority, order: int = 0, n: int = 5) -> Claim:
+def claim(
+    cache: FakeLlama, priority: Priority, order: int = 0, n: int = 5, kind: Kind = Kind.SAID
+) -> Claim:
     sequence = Sequence(Ledger(10_000, 10_000), cache)
-    sequence.append(Segment(Kind.SAID, [65] * n))
+    sequence.append(Segment(kind, [65] * n))
     return Claim(f"{priority.name}-{order}", sequence, priority, order)
 
 
@@ -159,6 +161,187 @@ def test_two_who_are_called_do_not_swap_places() -> None:
     assert seats.seat([early]) == [], "somebody was spoken to since"
 
 
+# -- personas beyond the slots (rule 5) --------------------------------------------------------
+
+
+def unread(cache: FakeLlama, n: int = 1) -> list[Claim]:
+    """Characters who were never spoken to, in the order of spawn."""
+    return [claim(cache, IDLE, kind=Kind.PERSONA) for _ in range(n)]
+
+
+def rest(cache: FakeLlama, seats: Seats, claims: list[Claim], limit: int = 200) -> list[Claim]:
+    """Step until nobody sits who wants to read; return who was read, in that order."""
+    order: list[Claim] = []
+    for _ in range(limit):
+        sitting = seats.seat([c for c in claims if c.sequence.n_pending or c.called])
+        if not any(c.sequence.n_pending for c in sitting):
+            return order
+        order += [c for c in sitting if c not in order]
+        for c in sitting:
+            read(cache, c, 3)
+    raise AssertionError("idle reading does not end")
+
+
+def sits(claims: list[Claim]) -> str:
+    """R for resident, p for parked, - for never read."""
+    sequences = [c.sequence for c in claims]
+    return "".join("R" if s.slot is not None else "p" if s.copy else "-" for s in sequences)
+
+
+def test_every_persona_is_read_once_and_who_came_first_stays() -> None:
+    cache = FakeLlama(n_slots=3)
+    seats = Seats(3)
+    claims = unread(cache, 8)
+    assert rest(cache, seats, claims) == claims
+    assert sits(claims) == "RRppppp" + "R"
+    assert not any(c.sequence.n_pending for c in claims)
+    assert (seats.parks.n, seats.call_ins.n) == (5, 0)
+    assert rest(cache, seats, claims) == []
+    assert (seats.parks.n, seats.call_ins.n) == (5, 0), "and then it rests"
+
+
+def test_reading_ahead_is_no_use_of_a_slot() -> None:
+    """Whoever was spoken to is the last to go out for a player, whatever was read since."""
+    cache = FakeLlama(n_slots=3)
+    seats = Seats(3)
+    first, second, *claims = [claim(cache, NEAR, i) for i in (1, 2)] + unread(cache, 5)
+    for c in (first, second):
+        seats.seat([c])
+        read(cache, c)
+        c.priority = IDLE
+    rest(cache, seats, claims)
+    assert sits([first, second, *claims]) == "RR" + "ppppR"
+    claims[0].priority, claims[0].order = PLAYER, 3
+    claims[0].sequence.ledger.append_token(66)
+    assert seats.seat([claims[0]]) == [claims[0]]
+    assert sits([first, second, *claims]) == "RR" + "Rpppp", "the newly read one went out"
+    read(cache, claims[0])
+    claims[0].priority = IDLE
+    rest(cache, seats, unread(cache))
+    assert sits([first, second, claims[0]]) == "pRR", "used least recently"
+
+
+def test_the_order_of_use_outlives_parking() -> None:
+    cache = FakeLlama(n_slots=2)
+    seats = Seats(2)
+    spoken, other = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
+    never = unread(cache)[0]
+    for c in (spoken, other):
+        seats.seat([c])
+        read(cache, c)
+        c.priority = IDLE
+    rest(cache, seats, [never])
+    assert sits([spoken, other, never]) == "pRR"
+    seats.leave(other.sequence)
+    spoken.sequence.ledger.append_token(66)  # an event, which is read in the free slot
+    assert rest(cache, seats, [spoken]) == [spoken]
+    player = claim(cache, PLAYER, 3)
+    seats.seat([player])
+    assert sits([spoken, never]) == "Rp"
+
+
+def test_one_at_a_time_and_only_when_all_that_sit_are_read() -> None:
+    cache = FakeLlama(n_slots=2)
+    seats = Seats(2)
+    claims = unread(cache, 6)
+    assert seats.seat(claims) == claims[:2]
+    for c in claims[:2]:
+        read(cache, c, 3)
+        assert seats.seat(claims) == claims[:2], "they have something left to read"
+    for c in claims[:2]:
+        read(cache, c)
+    assert seats.seat(claims[2:]) == [claims[2]], "a step does one move"
+    assert seats.seat(claims[2:]) == [claims[2]]
+
+
+def test_nobody_reads_ahead_while_somebody_is_needed() -> None:
+    cache = FakeLlama(n_slots=2)
+    seats = Seats(2)
+    resident, speaker = unread(cache)[0], claim(cache, AMBIENT, 1)
+    rest(cache, seats, [resident])
+    idle = unread(cache)[0]
+    for _ in range(3):
+        assert seats.seat([speaker, idle]) == [speaker]
+        read(cache, speaker)
+        speaker.sequence.ledger.append_token(66)
+    assert sits([resident, speaker, idle]) == "RR-"
+    read(cache, speaker)
+    assert seats.seat([idle]) == [idle]
+
+
+def test_who_was_called_last_keeps_its_slot_until_it_is_spoken_to() -> None:
+    cache = FakeLlama(n_slots=1)
+    seats = Seats(1)
+    attended, idle = called(unread(cache)[0], 1), unread(cache)[0]
+    assert rest(cache, seats, [attended, idle]) == [attended]
+    assert sits([attended, idle]) == "R-"
+    attended.expected, attended.order = 0, 2  # spoken to, and it has answered
+    assert rest(cache, seats, [idle]) == [idle]
+
+
+def test_one_who_was_called_before_that_does_not() -> None:
+    cache = FakeLlama(n_slots=2)
+    seats = Seats(2)
+    early, late = called(unread(cache)[0], 1), called(unread(cache)[0], 2)
+    claims = [early, late, *unread(cache, 3)]
+    assert rest(cache, seats, claims) == [late, early, *claims[2:]]
+    assert sits(claims) == "pR" + "ppR"
+
+
+def test_what_was_half_read_when_somebody_spoke_is_read_on() -> None:
+    cache = FakeLlama(n_slots=1)
+    seats = Seats(1)
+    half = unread(cache)[0]
+    seats.seat([half])
+    read(cache, half, 3)
+    player = claim(cache, PLAYER, 1)
+    seats.seat([half, player])
+    read(cache, player)
+    player.priority = IDLE
+    assert sits([half, player]) == "pR"
+    assert rest(cache, seats, [half]) == [half]
+    assert half.sequence.ledger.n_cells == 5
+
+
+def test_an_event_for_who_is_parked_waits_until_it_is_called() -> None:
+    cache = FakeLlama(n_slots=2)
+    seats = Seats(2)
+    claims = unread(cache, 4)
+    rest(cache, seats, claims)
+    for c in claims:
+        c.sequence.append(Segment(Kind.SAID, [66] * 4))
+    assert rest(cache, seats, claims) == [claims[0], claims[3]]
+    assert sits(claims) == "RppR"
+    assert rest(cache, seats, [called(claims[1], 1), *claims[2:]]) == [claims[1]]
+
+
+def test_reading_ahead_leaves_half_of_the_budget() -> None:
+    cache = FakeLlama(n_slots=2)
+    claims = unread(cache, 12)
+    one = len(cache.export(0)) + len("[0, 65], " * 5) - 2
+    for budget, n_parked in ((0, 0), (2 * one - 1, 0), (2 * one, 1), (7 * one, 3)):
+        parking = Parking(budget)
+        seats = Seats(2, parking)
+        rest(cache, seats, claims)
+        assert sits(claims).count("p") == n_parked
+        assert sum(c.sequence.n_parked_bytes for c in claims) == n_parked * one
+        assert rest(cache, seats, claims) == [], "and stops there"
+        for c in claims:
+            seats.leave(c.sequence)
+        parking.close()
+
+
+def test_what_cannot_be_copied_out_stays() -> None:
+    class Stubborn(FakeLlama):
+        def export_size(self, slot: int) -> int:
+            return 0
+
+    cache = Stubborn(n_slots=2)
+    claims = unread(cache, 4)
+    rest(cache, Seats(2), claims)
+    assert sits(claims) == "RR--"
+
+
 def test_moves_are_timed() -> None:
     cache = FakeLlama(n_slots=1)
     now = itertools.count()
@@ -222,7 +405,8 @@ class SeatsMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.claims) < 8)
     @rule(priority=st.sampled_from(Priority))
     def come(self, priority: Priority) -> None:
-        self.claims.append(claim(self.cache, priority, next(self.orders)))
+        order = next(self.orders)
+        self.claims.append(claim(self.cache, priority, order, kind=Kind.PERSONA))
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
@@ -254,6 +438,18 @@ class SeatsMachine(RuleBasedStateMachine):
                 assert any(goes_first(s, c) for s in sitting), "parked for nobody"
         for c in sitting:
             read(self.cache, c, 3)
+
+    @rule()
+    def rest(self) -> None:
+        """With nobody speaking all personas are read; then nobody moves any more."""
+        wishes = [c for c in self.claims if c.sequence.n_pending]
+        for c in wishes:
+            c.priority = IDLE
+        rest(self.cache, self.seats, self.claims)
+        assert not any(c.sequence.ledger.n_cells < 5 for c in self.claims)
+        n_moves = self.seats.parks.n + self.seats.call_ins.n
+        assert rest(self.cache, self.seats, self.claims) == []
+        assert self.seats.parks.n + self.seats.call_ins.n == n_moves
 
     @invariant()
     def slots_are_lent_once_and_none_is_lost(self) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,12 +125,12 @@ def states(rig: Rig) -> str:
 
 def test_the_least_recently_used_is_parked(rig: Rig) -> None:
     rig.rest()
-    assert states(rig) == "RR--"
+    assert states(rig) == "RppR", "all are read, and who came first stays"
     rig.talk("a")
     rig.talk("c")
-    assert states(rig) == "RpR-"
+    assert states(rig) == "RpRp"
     rig.talk("b")
-    assert states(rig) == "pRR-"
+    assert states(rig) == "pRRp"
     rig.talk("d")
     assert states(rig) == "pRpR"
     stats = rig.ask(m.Stats(id="s")).stats
@@ -137,12 +138,104 @@ def test_the_least_recently_used_is_parked(rig: Rig) -> None:
     assert stats["n_resident"] == 2
 
 
-def test_idle_reading_parks_nobody(rig: Rig) -> None:
+def test_events_call_nobody_in(rig: Rig) -> None:
     rig.rest()
+    n_moves = rig.ask(m.Stats(id="s")).stats["n_parks"]
     rig.event("A bell.", ["c", "d"])
     rig.rest()
-    assert states(rig) == "RR--"
+    assert states(rig) == "RppR"
+    assert rig.ask(m.Stats(id="s")).stats["n_parks"] == n_moves
+    assert (rig["c"].npc.sequence.n_pending > 0, rig["d"].npc.sequence.n_pending) == (True, 0)
     assert "A bell." in rig.heard("c")
+
+
+# -- personas beyond the slots -----------------------------------------------------------------
+
+
+def crowded(folder: Path, n: int = 20, keeps_states: bool = False, **settings: Any) -> Rig:
+    """So many characters over three slots, who have little in common."""
+    fake = TimedLlama(n_slots=3, keeps_states=keeps_states, mind=scripted("Hm."))
+    rig = Rig(folder, fake=fake, **settings)
+    for i in range(n):
+        text = f"{i} is their number, and {i * i} is how many sheep they have."
+        rig.spawn(f"n{i}", card={"name": f"N{i}", "system_prompt": text, "first_mes": "Oh."})
+    return rig
+
+
+def n_decoded(rig: Rig) -> int:
+    return sum(len(tokens) for batch in rig.fake.batches for _, _, tokens, _ in batch)
+
+
+def unread(rig: Rig) -> list[str]:
+    return [name for name, c in rig.engine.stage.characters.items() if c.npc.sequence.n_pending]
+
+
+@pytest.mark.parametrize("keeps_states", [False, True])
+def test_all_personas_are_read_before_anybody_speaks(tmp_path: Path, keeps_states: bool) -> None:
+    rig = crowded(tmp_path, keeps_states=keeps_states)
+    rig.rest()
+    assert unread(rig) == []
+    assert n_decoded(rig) == sum(len(rig.tokens(f"n{i}")) for i in range(20)), "each token once"
+    rig.step()
+    assert rig.engine.patience() is None, "it has come to rest"
+    for name in ("n19", "n10", "n0"):  # the last read, one that is parked, the likeliest
+        known = rig[name].npc.ledger.n_cells
+        stats = rig.talk(name, "Hello.").stats
+        assert stats.n_cached == known
+        assert stats.n_prompt - known < len("Player comes: Hello.") + 30
+        rig.rest()
+    rig.close()
+
+
+def test_reading_ahead_goes_on_where_a_player_came_in_between(tmp_path: Path) -> None:
+    rig = crowded(tmp_path)
+    rig.steps(2)
+    rig.talk("n7")
+    assert unread(rig)
+    rig.rest()
+    assert unread(rig) == []
+    assert rig["n7"].npc.sequence.slot is not None, "who was spoken to stays"
+    rig.close()
+
+
+def test_equal_personas_are_all_put_into_slots_in_turn(tmp_path: Path) -> None:
+    """What is read already is copied, with no batch in between: no reason to rest early."""
+    rig = Rig(tmp_path, fake=TimedLlama(n_slots=2, mind=scripted("Hm.")))
+    for i in range(6):
+        rig.spawn(f"n{i}", card={"name": "Guard", "system_prompt": "You guard the gate. " * 3})
+    rig.rest()
+    assert unread(rig) == []
+    assert n_decoded(rig) == len(rig.tokens("n0"))
+    rig.close()
+
+
+def test_reading_ahead_sends_nothing_to_disk(tmp_path: Path) -> None:
+    rig = crowded(tmp_path, park_ram=0)
+    rig.rest()
+    assert len(unread(rig)) == 17
+    rig.engine.stage.parking.budget = 8_000
+    rig.step()
+    rig.rest()
+    stats = rig.ask(m.Stats(id="s")).stats
+    assert 2_000 < stats["parked_bytes"] <= 4_000
+    assert stats["parked_disk_bytes"] == 0
+    n_left = len(unread(rig))
+    assert 0 < n_left < 17
+    gone = next(n for n, c in rig.engine.stage.characters.items() if c.npc.sequence.copy)
+    rig.ask(m.Despawn(id="d", npc=gone))
+    rig.rest()
+    assert len(unread(rig)) == n_left - 1, "there is room again"
+    rig.close()
+
+
+def test_who_fails_to_be_read_does_not_come_again(tmp_path: Path) -> None:
+    rig = crowded(tmp_path)
+    rig.fake.n_failures = 3
+    rig.rest()
+    failed = unread(rig)
+    assert failed and all(rig[name].claim.asleep for name in failed)
+    assert rig.talk(failed[0]).reason == "stop"
+    rig.close()
 
 
 def test_what_is_parked_comes_back_unread(rig: Rig) -> None:
@@ -191,7 +284,7 @@ def test_speakers_of_equal_rank_do_not_push_each_other_out(rig: Rig) -> None:
     assert {n for n in "abcd" if rig[n].npc.sequence.slot is not None} == {"a", "b"}
     for _ in range(20):
         rig.step()
-        assert states(rig) == "RR--"
+        assert states(rig) == "RRpp"
     for target in ids:
         rig.until(target)
 
@@ -211,7 +304,7 @@ def test_attend_calls_in_early(rig: Rig) -> None:
     assert states(rig) == "ppRR"
     rig.event("A bell.", ["a"])
     rig.rest()
-    assert rig["a"].npc.sequence.n_pending > 0, "idle reading parks nobody"
+    assert rig["a"].npc.sequence.n_pending > 0, "an event calls nobody in"
     attend(rig, "a")
     rig.rest()
     assert states(rig) == "RppR", "c was used least recently"

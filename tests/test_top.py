@@ -34,6 +34,9 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
         for i in range(30):
             client.spawn(f"npc{i}", {"name": f"Villager {i}", "description": "Mends nets."})
         client.say("npc7", "Good evening.", max_tokens=5).wait()
+        deadline = time.monotonic() + WAIT_S
+        while client.stats()["n_pending_tokens"]:  # personas are read in idle time
+            assert time.monotonic() < deadline
     yield served
     served.stop()
 

@@ -123,6 +123,16 @@ VALID: dict[str, dict[str, Any]] = {
     "request-pin-turn": {"type": "pin", "id": "6", "npc": "mara", "turn": 12},
     "request-pin-nil": {"type": "pin", "id": "6", "npc": "mara", "turn": 300, "text": None},
     "request-unpin": {"type": "unpin", "id": "6", "npc": "mara", "turn": 70000},
+    "request-rewind": {"type": "rewind", "id": "17", "npc": "mara", "turns": 2},
+    "request-rewind-neither": {"type": "rewind", "id": "17", "npc": "mara"},
+    "request-rewind-to-turn": {"type": "rewind", "id": "17", "npc": "mara", "to_turn": 0},
+    "request-rewind-nil": {
+        "type": "rewind",
+        "id": "17",
+        "npc": "mara",
+        "turns": None,
+        "to_turn": 70000,
+    },
     "request-cancel": {"type": "cancel", "id": "6", "target": "3"},
     "request-cancel-full": {"type": "cancel", "id": "6", "target": "3", "heard": 17},
     "request-scene": {"type": "scene", "id": "14", "scene": "inn", "npcs": ["mara", "bo"]},
@@ -147,6 +157,8 @@ VALID: dict[str, dict[str, Any]] = {
     "request-despawn": {"type": "despawn", "id": "9", "npc": "mara"},
     "request-list": {"type": "list", "id": "10"},
     "request-window": {"type": "window", "id": "13", "npc": "mara"},
+    "request-transcript": {"type": "transcript", "id": "18", "npc": "mara"},
+    "request-transcript-full": {"type": "transcript", "id": "18", "npc": "mara", "last": 2},
     "request-stats": {"type": "stats", "id": "11"},
     "request-ping": {"type": "ping", "id": "12"},
     "request-ping-long-id": {"type": "ping", "id": "é" * 64},
@@ -247,6 +259,13 @@ VALID: dict[str, dict[str, Any]] = {
         "n_pinned": 290,
         "n_left": 400,
     },
+    "reply-rewound": {
+        "type": "rewound",
+        "id": "17",
+        "npc": "mara",
+        "turn": 10,
+        "n_forgotten": 2,
+    },
     "reply-saved": {
         "type": "saved",
         "id": "7",
@@ -341,6 +360,44 @@ VALID: dict[str, dict[str, Any]] = {
             _segment("event", 9, 852, 22, 19, text="*A bell.*", importance=0.25),
             _segment("said", 9, None, 8, 0, text="Who is"),
         ],
+    },
+    "reply-transcript": {
+        "type": "transcript",
+        "id": "18",
+        "npc": "mara",
+        "turns": [
+            {
+                "turn": 4,
+                "pinned": True,
+                "entries": [
+                    {"kind": "event", "text": "You owe Tom a sword."},
+                    {"kind": "reply", "text": "*takes it to heart*"},
+                ],
+            },
+            {
+                "turn": 300,
+                "pinned": False,
+                "entries": [
+                    {"kind": "event", "text": "The bell tolls."},
+                    {"kind": "heard", "text": "Who rings so late?", "speaker": "Bo"},
+                    {"kind": "said", "text": UNICODE, "speaker": "Player"},
+                    {"kind": "reply", "text": "*nods* Come in."},
+                ],
+            },
+            {
+                "turn": 301,
+                "pinned": False,
+                "entries": [{"kind": "said", "text": "Tom: Hello."}],
+            },
+        ],
+        "n_forgotten": 297,
+    },
+    "reply-transcript-empty": {
+        "type": "transcript",
+        "id": "18",
+        "npc": "mara",
+        "turns": [],
+        "n_forgotten": 0,
     },
     "reply-stats": {
         "type": "stats",
@@ -493,6 +550,12 @@ INVALID: dict[str, tuple[bytes, str | None]] = {
         _pack({"type": "cancel", "id": "6", "target": "3", "heard": -1}),
         "6",
     ),
+    "rewind-turns-0": (_pack({"type": "rewind", "id": "17", "npc": "a", "turns": 0}), "17"),
+    "rewind-to-turn-negative": (
+        _pack({"type": "rewind", "id": "17", "npc": "a", "to_turn": -1}),
+        "17",
+    ),
+    "transcript-last-0": (_pack({"type": "transcript", "id": "18", "npc": "a", "last": 0}), "18"),
     "save-slot-path": (_pack({"type": "save", "id": "7", "slot": "../slot"}), "7"),
     "load-npcs-text": (_pack({"type": "load", "id": "8", "slot": "s", "npcs": "mara"}), "8"),
 }
