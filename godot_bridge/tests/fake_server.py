@@ -24,8 +24,8 @@ def main() -> None:
     socket = zmq.Context().socket(zmq.ROUTER)
     socket.linger = 0
     socket.sndhwm = 0
-    socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 500)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 1000 if "--impatient" in sys.argv else 30_000)
     socket.bind(bind)
     if "--token-stdin" in sys.argv:
         sys.stdin.readline()

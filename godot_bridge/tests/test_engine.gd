@@ -9,6 +9,7 @@ const TOKEN := "a token of the tests"
 var _failed: Array[PackedStringArray] = []
 var _n_stopped := 0
 var _n_ready := 0
+var _use_thread := false
 
 
 func _watched(engine: EngineNode) -> EngineNode:
@@ -57,6 +58,7 @@ func _serve(port: int, more: PackedStringArray = []) -> int:
 func _client_of(port: int) -> EngineNode:
 	var engine := _watched(make_engine())
 	engine.endpoint = "tcp://127.0.0.1:%d" % port
+	engine.use_thread = _use_thread
 	return engine
 
 
@@ -215,6 +217,11 @@ func test_killed_in_mid_line_and_started_again() -> void:
 	check(meanwhile.ok, "what was said meanwhile waits for it: %s" % meanwhile.error)
 
 
+func test_the_same_with_a_thread() -> void:
+	_use_thread = true
+	await test_running_server_killed_in_mid_line_and_back()
+
+
 func test_running_server_killed_in_mid_line_and_back() -> void:
 	var port := free_port()
 	var arguments := PackedStringArray(["--max-tokens", "4096"])
@@ -291,6 +298,22 @@ func test_a_game_that_blocks_keeps_its_connection() -> void:
 	check(reply.ok, str(reply.error))
 	equal(reply.lines.size(), 40, "no line is lost")
 	equal(_n_stopped, 0)
+
+
+func test_a_thread_keeps_what_a_busy_game_would_lose() -> void:
+	for use_thread: bool in [false, true]:
+		_n_stopped = 0
+		var engine := _watched(make_engine())
+		engine.use_thread = use_thread
+		engine.executable = _fake_program("--impatient")
+		await started(engine)
+		await pass_seconds(0.6)
+		OS.delay_msec(2500)
+		await pass_seconds(0.2)
+		equal(_n_stopped, 0 if use_thread else 1)
+		await until(engine.is_engine_ready, "ready, again")
+		check((await settled(engine.ping)).ok, "it is served")
+		engine.free()
 
 
 func test_an_engine_that_hangs() -> void:

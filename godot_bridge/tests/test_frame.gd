@@ -15,8 +15,13 @@ var _took: PackedInt32Array = []
 
 
 func before() -> void:
+	await _start(false)
+
+
+func _start(use_thread: bool) -> void:
 	Engine.max_fps = 60
 	_engine = make_engine()
+	_engine.use_thread = use_thread
 	_engine.executable = FakeServer.make(fresh_folder(), setting("NPC_PYTHON"))
 	await started(_engine)
 	_engine.set_process(false)  # it is called by _frame, to be measured
@@ -74,6 +79,12 @@ func _percentile(percent: float) -> int:
 	var sorted := _took.duplicate()
 	sorted.sort()
 	return sorted[int((sorted.size() - 1) * percent / 100.0)]
+
+
+func test_a_frame_with_a_thread() -> void:
+	_engine.free()
+	await _start(true)
+	await test_a_frame_while_500_tokens_a_second_stream()
 
 
 func test_a_frame_while_500_tokens_a_second_stream() -> void:

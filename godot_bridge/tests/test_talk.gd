@@ -136,6 +136,23 @@ func test_pin_and_unpin() -> void:
 	equal(again.error.code, "unknown_target")
 
 
+func test_transcript_and_rewind() -> void:
+	var mara := _mara()
+	for words: String in ["The number is nine.", "The colour is blue.", "The beast is a horse."]:
+		await answered(mara.say(words, [], "Tom"))
+	var talk: NPCAnswer = await settled(mara.transcript.bind(2))
+	check(talk.ok and talk.reply["turns"].size() == 2, str(talk.reply))
+	var said: Dictionary = talk.reply["turns"][0]["entries"][0]
+	equal([said["kind"], said["speaker"], said["text"]], ["said", "Tom", "The colour is blue."])
+	var back: NPCAnswer = await settled(mara.rewind)
+	check(back.ok and back.reply["n_forgotten"] == 1, str(back.error))
+	var further: NPCAnswer = await settled(mara.rewind_to.bind(1))
+	equal([further.error, further.reply.get("turn")], [null, 1])
+	var rest: NPCAnswer = await settled(mara.transcript)
+	equal(rest.reply["turns"].size(), 1)
+	check(str(rest.reply["turns"]).contains("nine"), str(rest.reply))
+
+
 func test_two_characters_at_once() -> void:
 	var mara := _mara()
 	var bram := _bram()

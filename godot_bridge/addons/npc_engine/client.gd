@@ -15,6 +15,7 @@ enum State { CLOSED, OPENING, READY }
 
 const Msgpack := preload("msgpack.gd")
 const Zmtp := preload("zmtp.gd")
+const ZmtpThread := preload("zmtp_thread.gd")
 
 ## The version of the protocol that this addon speaks.
 const PROTOCOL := 1
@@ -29,6 +30,8 @@ var greeting_s := 10.0
 var silence_s := 15.0
 ## Seconds that it has to give one.
 var ping_s := 30.0
+## Whether the next connection is served by a thread of its own.
+var use_thread := false
 ## Whether the engine has greeted this client.
 var state := State.CLOSED
 ## Why the connection is closed; null while it is not.
@@ -36,7 +39,7 @@ var error: NPCError
 ## What the engine said of itself: its model, its limits, the characters that are there.
 var welcome := {}
 
-var _zmtp := Zmtp.new()
+var _zmtp: Zmtp = Zmtp.new()
 var _msgpack := Msgpack.new()
 var _endpoint := ""
 var _token := ""
@@ -61,6 +64,7 @@ func open(endpoint: String, token: String, client_name: String) -> void:
 	_asked_for_sign = false
 	_last_usec = Time.get_ticks_usec()
 	state = State.OPENING
+	_zmtp = ZmtpThread.new() if use_thread else Zmtp.new()
 	_zmtp.open(endpoint)
 	if not _zmtp.error.is_empty():
 		_end(NPCError.make("bad_endpoint", _zmtp.error, "Mend npc_engine/endpoint."))
@@ -70,7 +74,6 @@ func open(endpoint: String, token: String, client_name: String) -> void:
 func close(why: NPCError) -> void:
 	if state == State.CLOSED:
 		return
-	_zmtp.close()
 	_end(why)
 
 
@@ -163,7 +166,6 @@ func _heed_stray(record: Dictionary) -> void:
 
 func _take_welcome(type: String, record: Dictionary) -> void:
 	if type == "welcome" and NPCAnswer.int_of(record, "protocol") != PROTOCOL:
-		_zmtp.close()
 		var why := (
 			"The engine speaks protocol %s, this addon %d." % [record.get("protocol"), PROTOCOL]
 		)
@@ -175,7 +177,6 @@ func _take_welcome(type: String, record: Dictionary) -> void:
 		_max_bytes = NPCAnswer.int_of(limits, "max_message_bytes", 1 << 20)
 		state = State.READY
 	elif type == "error":
-		_zmtp.close()
 		_end(_error_of(record))
 	else:
 		_distrust("'%s' in answer to hello" % type)
@@ -183,7 +184,6 @@ func _take_welcome(type: String, record: Dictionary) -> void:
 
 ## What sends one bad frame may have meant the answer that somebody waits for.
 func _distrust(what: String) -> void:
-	_zmtp.close()
 	var why := "The engine at %s sent %s." % [_endpoint, what]
 	_end(NPCError.make("bad_reply", why, "Use engine and addon of the same version."))
 
@@ -222,11 +222,11 @@ func _check() -> void:
 
 
 func _give_up(why: String) -> void:
-	_zmtp.close()
 	_end(NPCError.make("timeout", why, "Look into its log; it may be overloaded."))
 
 
 func _end(why: NPCError) -> void:
+	_zmtp.close()
 	state = State.CLOSED
 	error = why
 	var ended := _open.values()

@@ -46,6 +46,9 @@ var saves: String = Settings.read("saves")
 var endpoint: String = Settings.read("endpoint")
 ## What the engine at [member endpoint] wants to be shown.
 var token: String = Settings.read("token")
+## Whether a thread of its own serves the connection: then it is kept while a frame takes longer
+## than the half minute that the engine waits.
+var use_thread: bool = Settings.read("use_thread")
 ## Milliseconds of each frame that the addon may take.
 var frame_budget_ms: float = Settings.read("frame_budget_ms")
 ## Seconds that the engine gets to load its model.
@@ -182,6 +185,7 @@ func _start_sidecar() -> NPCError:
 func _connect_to(where: String, shown: String) -> void:
 	state = State.CONNECTING
 	var game: String = ProjectSettings.get_setting("application/config/name", "")
+	_client.use_thread = use_thread
 	_client.open(where, shown, ("godot " + game).strip_edges())
 
 

@@ -178,15 +178,23 @@ func unpin(turn: int) -> NPCAnswer:
 	return await _ask("unpin", {"turn": turn})
 
 
-## What was said to it and by it: [code]turns[/code] in the [member NPCAnswer.reply], the last
-## [param last] of them, 0 for all that it knows; [code]n_forgotten[/code] are gone.
+## The talk as it remembers it: in the [member NPCAnswer.reply] [code]turns[/code], a list of maps
+## with [code]turn[/code], [code]pinned[/code] and [code]entries[/code] ([code]kind[/code],
+## [code]text[/code], [code]speaker[/code]), and [code]n_forgotten[/code]. [param last]: only so
+## many turns, the newest; 0: all of them.
 func transcript(last := 0) -> NPCAnswer:
 	return await _ask("transcript", {"last": last} if last > 0 else {})
 
 
-## Takes the last turns back: they were never said.
+## Lets it forget its last turns, and all that came since: for the character they never were. Call
+## [method interrupt] first if it speaks and is not to end its line.
 func rewind(turns := 1) -> NPCAnswer:
 	return await _ask("rewind", {"turns": turns})
+
+
+## Lets it forget all turns after this one, a [member NPCReply.turn]; 0: all of them.
+func rewind_to(turn: int) -> NPCAnswer:
+	return await _ask("rewind", {"to_turn": turn})
 
 
 ## What it holds in its window at this moment, for developers: [code]window[/code] of the protocol.

@@ -89,5 +89,6 @@ static func _table() -> Array[Array]:
 		["saves", "user://npc_saves", PROPERTY_HINT_NONE, ""],
 		["endpoint", "", PROPERTY_HINT_PLACEHOLDER_TEXT, "tcp://127.0.0.1:5757"],
 		["token", "", PROPERTY_HINT_PASSWORD, ""],
+		["use_thread", false, PROPERTY_HINT_NONE, ""],
 		["frame_budget_ms", 1.0, PROPERTY_HINT_RANGE, "0.1,8,0.1"],
 	]
