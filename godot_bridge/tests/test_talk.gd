@@ -316,9 +316,11 @@ func test_freed_in_mid_line() -> void:
 	await until(func() -> bool: return mara.is_spawned and not reply.lines.is_empty(), "it speaks")
 	mara.hear("and")
 	mara.pin("This is asked by nobody who waits.")
+	var n_lines := reply.lines.size()
 	mara.free()
 	await answered(reply)
-	equal(reply.reason, "cancelled")
+	equal([reply.error.code, reply.lines.size()], ["stopped", n_lines])
+	check((await settled(_engine.ping)).ok, "the engine goes on")
 
 
 func test_before_it_lives_requests_keep_their_order() -> void:

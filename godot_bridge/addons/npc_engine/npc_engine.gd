@@ -129,23 +129,17 @@ func new_game() -> void:
 
 
 ## For [NPCCharacter]: brings a character to life unless this game has done so already. What a
-## former run of the game has left in a running engine is replaced.
+## former run of the game has left in a running engine is replaced. The answer may be finished.
 func bring(npc: String, keys: Dictionary, with_save: bool) -> NPCAnswer:
 	if _coming.has(npc):
-		return await _coming[npc].completed()
+		return _coming[npc]
 	var coming := NPCAnswer.new()
 	if _present.has(npc) and _ours.has(npc):
 		coming.finish({"type": "spawned", "npc": npc, "restored": true})
 		return coming
-	if _present.has(npc):
-		request("despawn", {"npc": npc})
 	_coming[npc] = coming
-	var answer := await _spawn(keys.merged({"npc": npc}), with_save)
-	_coming.erase(npc)
-	if answer.ok:
-		_note_spawned(npc)
-	coming.finish(answer.reply, answer.error)
-	return answer
+	_bring(npc, keys.merged({"npc": npc}), with_save)
+	return coming
 
 
 ## For [NPCCharacter]: takes a character out of the engine.
@@ -172,6 +166,17 @@ func add_character(npc: String, is_saved: bool, on_record: Callable) -> bool:
 func remove_character(npc: String, on_record: Callable) -> void:
 	if _listeners.get(npc, Callable()) == on_record:
 		_listeners.erase(npc)
+
+
+func _bring(npc: String, keys: Dictionary, with_save: bool) -> void:
+	if _present.has(npc):
+		request("despawn", {"npc": npc})
+	var answer := await _spawn(keys, with_save)
+	if answer.ok:
+		_note_spawned(npc)
+	var coming := _coming[npc]
+	_coming.erase(npc)
+	coming.finish(answer.reply, answer.error)
 
 
 func _spawn(keys: Dictionary, with_save: bool) -> NPCAnswer:

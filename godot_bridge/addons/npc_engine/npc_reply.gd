@@ -48,6 +48,8 @@ var _is_started := false
 
 
 func take_record(record: Dictionary) -> void:
+	if is_finished:
+		return
 	if not _is_started:
 		_is_started = true
 		started.emit()

@@ -4,6 +4,7 @@ extends RefCounted
 ## It brings the character to life whenever the engine is ready, again after each reconnection.
 ## [br]Rule 1: What is asked of a character that may come to life waits, in order.
 ## [br]Rule 2: When there is no hope for that, it ends with the reason.
+## [br]Rule 3: What is open when the node leaves ends then: nobody waits for a node that is gone.
 
 ## The character lives in the engine.
 signal spawned(answer: NPCAnswer)
@@ -28,7 +29,8 @@ var _on_scene := Callable()
 var _is_saved := true
 var _is_dismissed := false
 var _held: Array[NPCAnswer] = []
-var _n_tries := 0
+var _open: Array[NPCAnswer] = []
+var _awaited: NPCAnswer
 
 
 ## Begins. `keys` returns the map of a spawn request, or null and leaves the reason in
@@ -57,14 +59,20 @@ func exit() -> void:
 		_engine.engine_failed.disconnect(_on_engine_failed)
 		_engine.remove_character(npc, _on_scene)
 	_lose()
-	_fail_held(NPCError.make("stopped", "'%s' has left the scene." % npc, "Ask it before that."))
+	_held.clear()
+	_awaited = null
 	_engine = null
+	var why := NPCError.make("stopped", "'%s' has left the scene." % npc, "Ask it before that.")
+	for answer: NPCAnswer in _open.duplicate():
+		answer.finish({}, why)
 
 
 ## Asks the engine, or waits with that until the character lives there.
 func request(type: String, keys: Dictionary, answer: NPCAnswer) -> NPCAnswer:
 	answer.request = {"type": type}
 	answer.request.merge(keys)
+	_open.append(answer)
+	answer.finished.connect(_open.erase, CONNECT_ONE_SHOT)
 	if error != null:
 		answer.fail_later(error)
 	elif _engine == null:
@@ -87,7 +95,7 @@ func summon() -> void:
 
 ## Takes it out of the engine, until [method summon].
 func dismiss() -> NPCAnswer:
-	_n_tries += 1
+	_awaited = null
 	_is_dismissed = true
 	_lose()
 	_fail_held(error)
@@ -108,15 +116,22 @@ func _try() -> void:
 	if _is_dismissed:
 		return
 	_lose()
-	_n_tries += 1
-	var mine := _n_tries
 	var keys: Variant = _keys.call()
 	if keys == null:
 		fail(error)
 		return
-	var answer: NPCAnswer = await _engine.bring(npc, keys, _is_saved)
-	if mine != _n_tries or _engine == null:
+	var answer := _engine.bring(npc, keys, _is_saved)
+	_awaited = answer
+	if answer.is_finished:
+		_heed_answer(answer)
+	elif not answer.finished.is_connected(_heed_answer):  # the node was here a moment ago
+		answer.finished.connect(_heed_answer)
+
+
+func _heed_answer(answer: NPCAnswer) -> void:
+	if answer != _awaited:
 		return
+	_awaited = null
 	if answer.ok:
 		_be_spawned(answer)
 	elif not answer.error.code in _PASSING:
