@@ -26,6 +26,7 @@ func after() -> void:
 		if lives(pid):
 			OS.kill(pid)
 	_pids.clear()
+	_note_pids()
 
 
 func check(holds: bool, what: String) -> void:
@@ -114,11 +115,8 @@ func make_character(
 
 
 func fresh_folder() -> String:
-	var parent := OS.get_environment("TMPDIR")
-	if parent.is_empty():
-		parent = OS.get_temp_dir()
 	var title := "npc_test_%d_%d" % [OS.get_process_id(), Time.get_ticks_usec()]
-	var folder := parent.path_join(title)
+	var folder := setting("TMPDIR").path_join(title)
 	DirAccess.make_dir_recursive_absolute(folder)
 	return folder
 
@@ -127,7 +125,15 @@ func spawn_process(path: String, arguments: PackedStringArray) -> int:
 	var pid := OS.create_process(path, arguments)
 	check(pid > 0, "%s starts" % path)
 	_pids.append(pid)
+	_note_pids()
 	return pid
+
+
+## For tools/test_godot.sh, which ends what is left if this process is killed.
+func _note_pids() -> void:
+	var file := FileAccess.open(setting("TMPDIR").path_join("pids"), FileAccess.WRITE)
+	for pid in _pids:
+		file.store_line(str(pid))
 
 
 ## Whether a process runs, whoever's child it is (Linux). A zombie does not.

@@ -107,6 +107,13 @@ func test_a_program_that_is_no_engine() -> void:
 	equal(await _failure(engine), "engine_exited")
 
 
+func test_a_file_that_cannot_be_run() -> void:
+	var engine := _watched(make_engine())
+	engine.executable = ProjectSettings.globalize_path("res://project.godot")
+	equal(await _failure(engine), "engine_exited")
+	check(_failed[0][2].contains("npc_engine/executable"), str(_failed[0]))
+
+
 func test_port_taken() -> void:
 	var server := TCPServer.new()
 	server.listen(0, "127.0.0.1")

@@ -61,7 +61,7 @@ func failure(limit_s: float) -> NPCError:
 	if state == State.ENDED:
 		var status := OS.get_process_exit_code(pid)
 		var why := "The engine ended with status %d before it was ready. " % status
-		var help := "Run npc-engine doctor with the same model."
+		var help := "Check npc_engine/executable, and run npc-engine doctor with the same model."
 		return NPCError.make("engine_exited", why + last_words(), help)
 	if state == State.STARTING and Time.get_ticks_usec() - _since_usec > limit_s * 1e6:
 		var why := "The engine is not ready after %d s. " % int(limit_s)
