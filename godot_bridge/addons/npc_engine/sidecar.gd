@@ -62,11 +62,11 @@ func failure(limit_s: float) -> NPCError:
 		var status := OS.get_process_exit_code(pid)
 		var why := "The engine ended with status %d before it was ready. " % status
 		var help := "Check npc_engine/executable, and run npc-engine doctor with the same model."
-		return NPCError.make("engine_exited", why + last_words(), help)
+		return NPCError.make("engine_exited", (why + last_words()).strip_edges(), help)
 	if state == State.STARTING and Time.get_ticks_usec() - _since_usec > limit_s * 1e6:
 		var why := "The engine is not ready after %d s. " % int(limit_s)
 		var help := "Raise NPCEngine.start_timeout_s on slow machines."
-		return NPCError.make("timeout", why + last_words(), help)
+		return NPCError.make("timeout", (why + last_words()).strip_edges(), help)
 	return null
 
 
