@@ -95,6 +95,10 @@ func test_two_nodes_of_one_name() -> void:
 	equal(second.reply.error.code, "npc_exists")
 	await answered(first.say("Hello?"))
 	check(first.reply.ok, str(first.reply.error))
+	first.free()
+	second.spawn()
+	await answered(second.say("And now?"))
+	check(second.reply.ok and second.reply.turn == 2, "it has taken over: %s" % second.reply.error)
 
 
 func test_a_scene_left_and_entered_at_once() -> void:
@@ -127,6 +131,25 @@ func test_despawn_and_spawn() -> void:
 	await answered(mara.say("Still there?"))
 	equal(mara.reply.error.code, "unknown_npc")
 	mara.spawn()
+	await answered(mara.say("And now?"))
+	equal([mara.reply.error, mara.reply.turn], [null, 1])
+
+
+func test_despawned_on_its_way() -> void:
+	var mara := _mara()
+	mara.despawn()
+	mara.spawn()
+	await answered(mara.say("Hello?"))
+	equal([mara.reply.error, mara.reply.turn], [null, 1])
+	mara.despawn()
+	await answered(mara.say("Still there?"))
+	equal(mara.reply.error.code, "unknown_npc")
+	mara.spawn()
+	await settled(mara.despawn)
+	var listed: NPCAnswer = await settled(_engine.list_characters)
+	equal(listed.reply["npcs"], [], "it is gone")
+	mara.spawn()
+	_engine.new_game()
 	await answered(mara.say("And now?"))
 	equal([mara.reply.error, mara.reply.turn], [null, 1])
 

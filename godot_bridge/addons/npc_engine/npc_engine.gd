@@ -120,10 +120,9 @@ func ping() -> NPCAnswer:
 ## Forgets all characters and the slot they would come back from; those in the scene begin anew.
 func new_game() -> void:
 	restore_slot = ""
-	for npc: String in _present.keys():
+	for npc: String in _present.keys() + _coming.keys():
 		request("despawn", {"npc": npc})
-	_present.clear()
-	_ours.clear()
+		_forget(npc)
 	if is_engine_ready():
 		characters_wanted.emit()
 
@@ -138,15 +137,16 @@ func bring(npc: String, keys: Dictionary, with_save: bool) -> NPCAnswer:
 		coming.finish({"type": "spawned", "npc": npc, "restored": true})
 		return coming
 	_coming[npc] = coming
-	_bring(npc, keys.merged({"npc": npc}), with_save)
+	_bring(coming, keys.merged({"npc": npc}), with_save)
 	return coming
 
 
 ## For [NPCCharacter]: takes a character out of the engine.
 func dismiss(npc: String) -> NPCAnswer:
-	_present.erase(npc)
-	_ours.erase(npc)
-	return await ask("despawn", {"npc": npc})
+	_forget(npc)
+	var answer := await ask("despawn", {"npc": npc})
+	_forget(npc)  # it may have been on its way
+	return answer
 
 
 ## For [NPCCharacter]: `on_record`, a method of the node, gets what it says in scenes. Returns false
@@ -168,14 +168,15 @@ func remove_character(npc: String, on_record: Callable) -> void:
 		_listeners.erase(npc)
 
 
-func _bring(npc: String, keys: Dictionary, with_save: bool) -> void:
+func _bring(coming: NPCAnswer, keys: Dictionary, with_save: bool) -> void:
+	var npc: String = keys["npc"]
 	if _present.has(npc):
 		request("despawn", {"npc": npc})
 	var answer := await _spawn(keys, with_save)
 	if answer.ok:
 		_note_spawned(npc)
-	var coming := _coming[npc]
-	_coming.erase(npc)
+	if _coming.get(npc) == coming:
+		_coming.erase(npc)
 	coming.finish(answer.reply, answer.error)
 
 
@@ -196,6 +197,12 @@ func _note_present() -> void:
 		if npc is String:
 			_present[npc] = true
 	characters_wanted.emit()
+
+
+func _forget(npc: String) -> void:
+	_present.erase(npc)
+	_ours.erase(npc)
+	_coming.erase(npc)
 
 
 func _note_spawned(npc: String) -> void:

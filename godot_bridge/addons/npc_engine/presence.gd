@@ -40,15 +40,7 @@ func enter(engine: EngineNode, is_saved: bool, keys: Callable, on_scene: Callabl
 	_keys = keys
 	_is_saved = is_saved
 	_on_scene = on_scene
-	if not engine.add_character(npc, is_saved, on_scene):
-		var why := "Another node is the character '%s' already." % npc
-		fail(NPCError.make("npc_exists", why, "Give each NPCCharacter its own npc."))
-		return
-	engine.characters_wanted.connect(_try)
-	engine.engine_stopped.connect(_on_engine_stopped)
-	engine.engine_failed.connect(_on_engine_failed)
-	if engine.is_engine_ready():
-		_try()
+	_join()
 
 
 ## Ends: the node has left the scene, the character stays in the engine.
@@ -89,7 +81,11 @@ func request(type: String, keys: Dictionary, answer: NPCAnswer) -> NPCAnswer:
 func summon() -> void:
 	_is_dismissed = false
 	error = null
-	if _engine != null and _engine.is_engine_ready() and not is_spawned:
+	if _engine == null or is_spawned:
+		return
+	if not _engine.characters_wanted.is_connected(_try):
+		_join()
+	elif _engine.is_engine_ready():
 		_try()
 
 
@@ -110,6 +106,18 @@ func fail(why: NPCError) -> void:
 	push_warning("NPCEngine: '%s' is not there: %s" % [npc, why])
 	_fail_held(why)
 	failed.emit(why)
+
+
+func _join() -> void:
+	if not _engine.add_character(npc, _is_saved, _on_scene):
+		var why := "Another node is the character '%s' already." % npc
+		fail(NPCError.make("npc_exists", why, "Give each NPCCharacter its own npc."))
+		return
+	_engine.characters_wanted.connect(_try)
+	_engine.engine_stopped.connect(_on_engine_stopped)
+	_engine.engine_failed.connect(_on_engine_failed)
+	if _engine.is_engine_ready():
+		_try()
 
 
 func _try() -> void:
