@@ -1,3 +1,4 @@
+@tool
 extends RefCounted
 ## Card files: JSON, TOML, and the PNG picture with a card in it (Character Card V2 and V3).
 ##

@@ -1,3 +1,4 @@
+@tool
 extends RefCounted
 ## One connection to an engine: the greeting, and whose answer is whose.
 ##

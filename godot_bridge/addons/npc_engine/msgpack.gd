@@ -1,4 +1,5 @@
 # gdlint: disable=max-returns
+@tool
 extends RefCounted
 ## MessagePack: values to bytes and back (https://github.com/msgpack/msgpack/blob/master/spec.md).
 ##

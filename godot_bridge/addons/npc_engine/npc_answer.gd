@@ -1,3 +1,4 @@
+@tool
 class_name NPCAnswer
 extends RefCounted
 ## The engine's answer to one request. It always comes: as a reply, or as an [member error].

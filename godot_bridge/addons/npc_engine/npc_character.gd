@@ -1,3 +1,4 @@
+@tool
 @icon("icon.svg")
 class_name NPCCharacter
 extends Node
@@ -36,17 +37,27 @@ enum Priority { PLAYER, NEAR, AMBIENT }
 const CardFile := preload("card_file.gd")
 const EngineNode := preload("npc_engine.gd")
 const Presence := preload("presence.gd")
+const Warnings := preload("warnings.gd")
 
 const _PRIORITIES: PackedStringArray = ["player", "near", "ambient"]
 
 ## What the engine calls it: 1-64 of [code]A-Z a-z 0-9 _ . -[/code], no dot first. Empty: the name
 ## of the node.
-@export var npc := ""
+@export var npc := "":
+	set(value):
+		npc = value
+		update_configuration_warnings()
 ## A character card: JSON or PNG (Character Card V2 and V3) or TOML. Add [code]*.json, *.toml[/code]
 ## to the export's non-resource files, or it is missing from the exported game.
-@export_file("*.json", "*.png", "*.toml") var card_file := ""
+@export_file("*.json", "*.png", "*.toml") var card_file := "":
+	set(value):
+		card_file = value
+		update_configuration_warnings()
 ## Who it is, in a few sentences: in the place of a card, or added to its description.
-@export_multiline var persona := ""
+@export_multiline var persona := "":
+	set(value):
+		persona = value
+		update_configuration_warnings()
 ## How it is called in talk. Empty: the card's name, or the name of the node.
 @export var display_name := ""
 
@@ -92,20 +103,36 @@ func _init() -> void:
 
 
 func _enter_tree() -> void:
-	_presence.npc = npc if not npc.is_empty() else _sanitized(name)
+	if Engine.is_editor_hint():
+		ProjectSettings.settings_changed.connect(update_configuration_warnings)
+		return
+	_presence.npc = engine_name()
 	if engine == null:
 		engine = get_node_or_null("/root/NPCEngine") as EngineNode
 	if engine == null:
 		var help := "Enable the plugin under Project Settings > Plugins."
 		_presence.fail(NPCError.make("no_engine", "The autoload NPCEngine is missing.", help))
 	else:
-		_presence.enter(engine, save_with_game, _spawn_keys, _heed_scene)
+		_presence.enter(engine, save_with_game, spawn_keys, _heed_scene)
 
 
 func _exit_tree() -> void:
+	if Engine.is_editor_hint():
+		ProjectSettings.settings_changed.disconnect(update_configuration_warnings)
+		return
 	if reply != null and not reply.is_finished and is_spawned:
 		engine.request("cancel", {"target": reply.id})
 	_presence.exit()
+
+
+## Whoever comes back to the editor may have put the missing file in its place.
+func _notification(what: int) -> void:
+	if what == NOTIFICATION_APPLICATION_FOCUS_IN and Engine.is_editor_hint():
+		update_configuration_warnings()
+
+
+func _get_configuration_warnings() -> PackedStringArray:
+	return Warnings.of_character(npc, card_file, persona) + Warnings.of_project()
 
 
 ## Says something to the character; it answers by its signals and in the [NPCReply].
@@ -232,7 +259,13 @@ func card() -> Variant:
 	return fields
 
 
-func _spawn_keys() -> Variant:
+## For the addon: what the engine knows it by.
+func engine_name() -> String:
+	return npc if not npc.is_empty() else _sanitized(name)
+
+
+## For the addon: the keys of a spawn request, or null and [member spawn_error] says why.
+func spawn_keys() -> Variant:
 	var fields: Variant = card()
 	if fields == null:
 		return null

@@ -1,3 +1,4 @@
+@tool
 class_name NPCError
 extends RefCounted
 ## What went wrong, and what to do about it: for logs and developers, not for players.

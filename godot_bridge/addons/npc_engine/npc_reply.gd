@@ -1,3 +1,4 @@
+@tool
 class_name NPCReply
 extends NPCAnswer
 ## What a character says in answer to [method NPCCharacter.say], while it comes and when it is over.

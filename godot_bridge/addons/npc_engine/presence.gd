@@ -1,3 +1,4 @@
+@tool
 extends RefCounted
 ## Whether a character lives in the engine, and what waits until it does.
 ##

@@ -1,3 +1,4 @@
+@tool
 extends RefCounted
 ## What stands under Project Settings > NPC Engine, and where its paths lead.
 

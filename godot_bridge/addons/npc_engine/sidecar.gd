@@ -1,3 +1,4 @@
+@tool
 extends RefCounted
 ## The engine as a child process: starts it, waits until it is ready, ends it.
 ##
@@ -44,16 +45,25 @@ var _since_usec := 0
 ## Starts the engine. `executable` and `model` are looked for as [Settings] says; `arguments` follow
 ## what the addon gives. Returns what is wrong, or null.
 func start(executable: String, model: String, arguments: PackedStringArray) -> NPCError:
-	var program := Settings.find_executable(executable)
-	if program.is_empty():
+	var missing := lacks(executable, model)
+	if not missing.is_empty():
+		return missing[0]
+	return _start(Settings.find_executable(executable), Settings.find_file(model), arguments)
+
+
+## Returns what would have to be there before an engine can start: an error for each.
+static func lacks(executable: String, model: String) -> Array[NPCError]:
+	var found: Array[NPCError] = []
+	if Settings.find_executable(executable).is_empty():
 		var which := executable if not executable.is_empty() else "npc-engine"
+		var why := "There is no program '%s'." % which
 		var help := "Install it, or set npc_engine/executable to where it is."
-		return NPCError.make("executable_not_found", "There is no program '%s'." % which, help)
-	var file := Settings.find_file(model)
-	if file.is_empty():
+		found.append(NPCError.make("executable_not_found", why, help))
+	if Settings.find_file(model).is_empty():
+		var why := "There is no model '%s'." % model if not model.is_empty() else "No model is set."
 		var help := "Set npc_engine/model to a GGUF file, or npc_engine/endpoint."
-		return NPCError.make("model_not_found", "There is no model '%s'." % model, help)
-	return _start(program, file, arguments)
+		found.append(NPCError.make("model_not_found", why, help))
+	return found
 
 
 ## Returns why the engine is not ready, or null if it is, or still may be after `limit_s` seconds.

@@ -1,3 +1,4 @@
+@tool
 extends RefCounted
 ## TOML (https://toml.io), as far as cards need it: texts of all four kinds, numbers, booleans,
 ## arrays, inline tables, [code][tables][/code] and [code][[arrays of tables]][/code], dotted keys.

@@ -1,3 +1,4 @@
+@tool
 extends RefCounted
 ## Whether bytes are text: asked before Godot reads them, since it fills the log with complaints.
 

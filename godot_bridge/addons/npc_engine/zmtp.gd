@@ -1,3 +1,4 @@
+@tool
 extends RefCounted
 ## One ZeroMQ connection: ZMTP 3.1, mechanism NULL, a DEALER, over [StreamPeerTCP].
 ##

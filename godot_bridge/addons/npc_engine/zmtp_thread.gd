@@ -1,3 +1,4 @@
+@tool
 extends "zmtp.gd"
 ## The same connection on a thread of its own: it is kept while the game is busy for long, and takes
 ## less of a frame.
