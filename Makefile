@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tiny test test-fast test-godot demo lint lint-godot format bench clean
+.PHONY: help setup tiny test test-fast test-godot demo lint lint-godot docs-godot godot-zip format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,13 @@ lint-godot: build/gdtoolkit/bin/gdlint ## Check style of the Godot addon
 build/gdtoolkit/bin/gdlint:
 	"$(PYTHON)" -m venv build/gdtoolkit
 	build/gdtoolkit/bin/pip install --quiet --disable-pip-version-check "gdtoolkit>=4.5,<5"
+
+docs-godot: ## Write docs/godot.md from the comments in the Godot addon
+	@tools/godot_docs.py
+
+godot-zip: ## Pack the Godot addon as it is committed, for a game or the Asset Library
+	@mkdir -p dist
+	git archive --format=zip --output=dist/npc-engine-godot.zip HEAD:godot_bridge
 
 format: setup ## Put the code into the project's format
 	$(BIN)/ruff check --fix

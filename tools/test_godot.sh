@@ -28,6 +28,9 @@ timeout -k 5 300 "$godot" --headless --path godot_bridge --script res://tests/ru
     tee "$work/tests.log"
 # The last word has to be the runner's: Godot exits with 0 when a script ends it early.
 grep -qE '^[0-9]+ tests, 0 failures$' "$work/tests.log"
+if (($# == 0)); then
+    "$NPC_PYTHON" tools/godot_docs.py --check
+fi
 if grep -E 'leaked at exit|still in use at exit' "$work/tests.log"; then
     echo "Something is not freed: run with --verbose." >&2
     exit 1
