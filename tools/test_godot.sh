@@ -24,7 +24,7 @@ if grep -E '^(SCRIPT )?ERROR' "$work/import.log"; then
     cat "$work/import.log"
     exit 1
 fi
-timeout -k 5 300 "$godot" --headless --path godot_bridge --script res://tests/run.gd -- "$@" 2>&1 |
+timeout -k 5 480 "$godot" --headless --path godot_bridge --script res://tests/run.gd -- "$@" 2>&1 |
     tee "$work/tests.log"
 # The last word has to be the runner's: Godot exits with 0 when a script ends it early.
 grep -qE '^[0-9]+ tests, 0 failures$' "$work/tests.log"

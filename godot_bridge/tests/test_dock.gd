@@ -76,7 +76,7 @@ func test_a_talk() -> void:
 	equal(_words(), "", "nothing is said")
 	_type("50 for 0.2")
 	equal(_dock._entry.text, "")
-	equal(_dock._status.text, "It speaks ...")
+	equal(_dock._status.text, "It answers ...")
 	await until(func() -> bool: return _words().contains("tokens a second"), "it has answered")
 	check(_words().begins_with("You: 50 for 0.2\nMara: %s %s" % [WORDS, WORDS]), _words())
 	equal(_words().count("Mara:"), 1, "one reply is one paragraph")

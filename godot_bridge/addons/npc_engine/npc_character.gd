@@ -104,7 +104,8 @@ func _init() -> void:
 
 func _enter_tree() -> void:
 	if Engine.is_editor_hint():
-		ProjectSettings.settings_changed.connect(update_configuration_warnings)
+		if not ProjectSettings.settings_changed.is_connected(update_configuration_warnings):
+			ProjectSettings.settings_changed.connect(update_configuration_warnings)
 		return
 	_presence.npc = engine_name()
 	if engine == null:
@@ -118,7 +119,8 @@ func _enter_tree() -> void:
 
 func _exit_tree() -> void:
 	if Engine.is_editor_hint():
-		ProjectSettings.settings_changed.disconnect(update_configuration_warnings)
+		if ProjectSettings.settings_changed.is_connected(update_configuration_warnings):
+			ProjectSettings.settings_changed.disconnect(update_configuration_warnings)
 		return
 	if reply != null and not reply.is_finished and is_spawned:
 		engine.request("cancel", {"target": reply.id})

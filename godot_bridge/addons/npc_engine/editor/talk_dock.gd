@@ -169,7 +169,9 @@ func _on_reply_finished(reply: NPCReply) -> void:
 	_is_line_open = false
 	var figures := "(%.1f s to the first word, %d tokens a second)"
 	var ttft_s := float(reply.stats.get("ttft_ms", 0.0)) / 1000.0
+	_talk.push_color(Color(_talk.get_theme_color("default_color"), 0.6))
 	_tell(figures % [ttft_s, roundi(reply.stats.get("decode_tps", 0.0))])
+	_talk.pop()
 
 
 func _on_failed(error: NPCError) -> void:

@@ -114,7 +114,7 @@ func status() -> String:
 			return "Connecting ..."
 		State.SPAWNING:
 			return "The engine reads who it is ..."
-	return "It speaks ..." if is_speaking() else ""
+	return "It answers ..." if is_speaking() else ""
 
 
 ## Does what can be done in `usec` microseconds.
