@@ -4,7 +4,7 @@ extends EditorPlugin
 ## Talk, talks. What it has seen goes into the file NPC_NOTE, then the editor ends.
 
 const DOCK := "res://addons/npc_engine/editor/talk_dock.gd"
-const WAIT_S := 40.0
+const WAIT_S := 25.0
 
 var _seen := {}
 
@@ -40,7 +40,8 @@ func _try() -> void:
 
 func _talk(dock: Control, node: Node) -> void:
 	EditorInterface.edit_node(node)
-	await _until("button of %s" % node.name, func() -> bool: return _button() != null)
+	if not await _until("button of %s" % node.name, func() -> bool: return _button() != null):
+		return
 	_button().pressed.emit()
 	var can_talk := func() -> bool: return dock._entry.editable and dock._who == node.name
 	await _until("%s is there" % node.name, can_talk)
@@ -69,10 +70,11 @@ func _button() -> Button:
 	return null
 
 
-func _until(what: String, condition: Callable) -> void:
+func _until(what: String, condition: Callable) -> bool:
 	var end := Time.get_ticks_msec() + int(WAIT_S * 1000)
 	while not condition.call():
 		if Time.get_ticks_msec() > end:
 			_seen["never"] = _seen.get("never", []) + [what]
-			return
+			return false
 		await get_tree().process_frame
+	return true
