@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tiny test test-fast demo lint format bench clean
+.PHONY: help setup tiny test test-fast test-godot demo lint lint-godot docs-godot godot-zip format bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Make .venv, build llama.cpp for this CPU, fetch the model (seconds when done before)
 	@command -v "$(PYTHON)" >/dev/null || { echo "No $(PYTHON) here: install Python 3.11 or newer (apt install python3 python3-venv)." >&2; exit 1; }
@@ -22,6 +22,9 @@ test: tiny ## Run every test, offline
 test-fast: setup ## Run the tests that need neither a model nor patience, on all cores
 	$(BIN)/python -m pytest -q -n auto -m "not model and not slow"
 
+test-godot: tiny ## Run the tests of the Godot addon (fetches a Godot unless GODOT names one)
+	@tools/test_godot.sh
+
 demo: setup ## Talk with a character
 	@$(BIN)/npc-engine demo
 
@@ -29,6 +32,21 @@ lint: setup ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+lint-godot: build/gdtoolkit/bin/gdlint ## Check style of the Godot addon
+	build/gdtoolkit/bin/gdlint godot_bridge
+	build/gdtoolkit/bin/gdformat --check godot_bridge
+
+build/gdtoolkit/bin/gdlint:
+	"$(PYTHON)" -m venv build/gdtoolkit
+	build/gdtoolkit/bin/pip install --quiet --disable-pip-version-check "gdtoolkit>=4.5,<5"
+
+docs-godot: ## Write docs/godot.md from the comments in the Godot addon
+	@tools/godot_docs.py
+
+godot-zip: ## Pack the Godot addon as it is committed, for a game or the Asset Library
+	@mkdir -p dist
+	git archive --format=zip --output=dist/npc-engine-godot.zip HEAD:godot_bridge
 
 format: setup ## Put the code into the project's format
 	$(BIN)/ruff check --fix
