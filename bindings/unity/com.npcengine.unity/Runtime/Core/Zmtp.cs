@@ -86,7 +86,7 @@ namespace NpcEngine
 
         internal static NpcException Bad(string message) =>
             new NpcException(
-                NpcErrorCode.ConnectionLost, message, "Is it an NPC Engine? Use the endpoint of its READY line.");
+                NpcErrorCode.BadMessage, message, "Is it an NPC Engine? Use the endpoint of its READY line.");
 
         private static byte[] Named(string name, byte[] rest, int n)
         {
