@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tiny test test-fast demo lint format bench clean
+.PHONY: help setup tiny test test-fast test-unity demo lint format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,10 @@ test: tiny ## Run every test, offline
 
 test-fast: setup ## Run the tests that need no model
 	$(BIN)/python -m pytest -m "not model"
+
+test-unity: tiny ## Test the C# client under Mono (unpacked into build/, from Debian)
+	@tools/mono.sh build/mono
+	@tools/test_unity.sh
 
 demo: setup ## Talk with a character
 	@$(BIN)/npc-engine demo

@@ -7,6 +7,7 @@ namespace NpcEngine
     internal sealed class TextCache
     {
         private const int MaxBytes = 64;
+        private const uint Places = 8;
 
         private readonly string[] _texts = new string[256];
 
@@ -26,11 +27,26 @@ namespace NpcEngine
                 }
                 hash = (hash ^ bytes[i]) * 16777619;
             }
-            uint place = (hash ^ (hash >> 16)) % (uint)_texts.Length;
-            if (!Matches(_texts[place], bytes, start, n))
+            return At(hash ^ (hash >> 16), bytes, start, n);
+        }
+
+        /// <summary>Looks in a few places, so that two keys that fall together do not drive each other out.</summary>
+        private string At(uint hash, byte[] bytes, int start, int n)
+        {
+            uint place = 0;
+            for (uint i = 0; i < Places; i++)
             {
-                _texts[place] = System.Text.Encoding.ASCII.GetString(bytes, start, n);
+                place = (hash + i) % (uint)_texts.Length;
+                if (Matches(_texts[place], bytes, start, n))
+                {
+                    return _texts[place];
+                }
+                if (_texts[place] == null)
+                {
+                    break;
+                }
             }
+            _texts[place] = System.Text.Encoding.ASCII.GetString(bytes, start, n);
             return _texts[place];
         }
 

@@ -82,6 +82,31 @@ namespace NpcEngine.Tests
         }
 
         [Test]
+        public void AnEngineThatDoesNotReadNeverHoldsTheGameUp()
+        {
+            using (var stub = new StubEngine())
+            using (NpcClient client = ClientTests.Connected(stub))
+            {
+                string text = new string('x', 100000);
+                NpcCharacter mara = client.Character("mara");
+                double worst = 0;
+                Task last = null;
+                for (int i = 0; i < 300; i++)
+                {
+                    var watch = Stopwatch.StartNew();
+                    last = mara.HearAsync(text);
+                    worst = Math.Max(worst, watch.Elapsed.TotalMilliseconds);
+                }
+                Assert.AreEqual(NpcErrorCode.Busy, Await.Error(last, 1).Code);
+                Console.WriteLine("longest HearAsync of 100 KB to an engine that does not read: {0:F1} ms", worst);
+                Assert.Less(worst, 500);
+                var closing = Stopwatch.StartNew();
+                client.Dispose();
+                Assert.Less(closing.Elapsed.TotalSeconds, 2);
+            }
+        }
+
+        [Test]
         public void AReceivedLineCostsLittle()
         {
             byte[] frame = Line("17", 3);

@@ -15,10 +15,16 @@ namespace NpcEngine.Tests
 
         internal static string Sources => Named("NPC_CORE_SOURCES");
 
+        /// <summary>The console sample: Mono and the path.</summary>
+        internal static string Console => Named("NPC_CONSOLE");
+
+        /// <summary>The engine's program and its first arguments.</summary>
+        internal static string Program => Named("NPC_ENGINE");
+
         /// <summary>The settings of a real engine, small and without measuring anything.</summary>
         internal static EngineProcessSettings Engine(string saves, string model = null, params string[] more)
         {
-            string[] words = Named("NPC_ENGINE").Split(' ');
+            string[] words = Program.Split(' ');
             var first = new string[words.Length - 1];
             Array.Copy(words, 1, first, 0, first.Length);
             var arguments = new[] { "--kv-type", "f16", "--flash-attn", "off", "--threads", "1", "--window", "512" };
