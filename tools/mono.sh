@@ -7,7 +7,7 @@ usage() { echo "mono.sh: $1" >&2; echo "$2" >&2; exit 1; }
 D=$(realpath -m "$1")
 [ -e "$D/complete" ] && exit 0
 for need in apt-get dpkg-deb; do
-	command -v "$need" >/dev/null || usage "no $need here." "Install Mono 6 with mcs and NUnit 2.6, and set MONO, MCS and NUNIT (see bindings/README.md)."
+	command -v "$need" >/dev/null || usage "no $need here." "Install Mono 6 and NUnit 2.6 otherwise, and name a folder with mono, mcs, nunit-console and nunit.framework.dll: MONO_DIR=... tools/test_unity.sh"
 done
 rm -rf "$D"
 mkdir -p "$D/apt/lists/partial" "$D/apt/cache/archives/partial" "$D/debs" "$D/root"
@@ -28,6 +28,7 @@ done
 rm -rf "$D/debs" "$D/apt"
 unset APT_CONFIG
 cp "$D"/root/usr/lib/cli/nunit*/*.dll "$D/root/usr/lib/nunit/"
+ln -s root/usr/lib/nunit/nunit.framework.dll "$D/nunit.framework.dll"
 
 # Started by its full path, Mono finds the rest of itself beside it.
 cat > "$D/mono" <<'S'

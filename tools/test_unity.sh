@@ -3,7 +3,7 @@
 # Mono against a real engine. `make test-unity` puts Mono there first (tools/mono.sh).
 #
 #   NPC_ENGINE   the engine, with its first arguments (default: .venv/bin/npc-engine)
-#   MONO_DIR     where mono, mcs and nunit-console are (default: build/mono)
+#   MONO_DIR     where mono, mcs, nunit-console and nunit.framework.dll are (default: build/mono)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +22,7 @@ compile() { "$mono/mcs" -debug -langversion:7.2 -warnaserror "$@"; }
 # -doc makes a public member without documentation an error.
 compile -target:library -doc:$out/NpcEngine.Core.xml -out:$out/NpcEngine.Core.dll $package/Runtime/Core/*.cs
 compile -target:library -out:$out/NpcEngine.Core.Tests.dll -r:$out/NpcEngine.Core.dll \
-	-r:"$mono/root/usr/lib/nunit/nunit.framework.dll" $package/Tests/Core/*.cs
+	-r:"$mono/nunit.framework.dll" $package/Tests/Core/*.cs
 compile -target:exe -out:$out/Console.exe -r:$out/NpcEngine.Core.dll "$package/Samples~/Console/Program.cs"
 
 # nunit-console ends with the number of failures; a test that was ignored would be a test that is not run.

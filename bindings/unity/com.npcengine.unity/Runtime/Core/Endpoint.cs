@@ -17,7 +17,7 @@ namespace NpcEngine
 
         internal static Endpoint Parse(string text)
         {
-            string rest = text != null && text.StartsWith("tcp://") ? text.Substring(6) : "";
+            string rest = text != null && text.StartsWith("tcp://", System.StringComparison.Ordinal) ? text.Substring(6) : "";
             int colon = rest.LastIndexOf(':');
             if (colon > 0
                 && int.TryParse(rest.Substring(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int port)

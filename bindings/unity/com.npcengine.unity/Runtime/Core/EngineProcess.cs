@@ -3,7 +3,6 @@ using System.Collections.Generic;
 using System.ComponentModel;
 using System.Diagnostics;
 using System.IO;
-using System.Security.Cryptography;
 using System.Text;
 using System.Threading;
 using System.Threading.Tasks;
@@ -65,9 +64,9 @@ namespace NpcEngine
         {
             if (settings == null || string.IsNullOrEmpty(settings.Model))
             {
-                throw Setup("No model is given.", "Set EngineProcessSettings.Model to a GGUF file.");
+                throw EngineLauncher.Error("No model is given.", "Set EngineProcessSettings.Model to a GGUF file.");
             }
-            string token = NewToken();
+            string token = EngineLauncher.NewToken();
             EngineProcess engine = await Task.Run(() => Launch(settings, token), cancellation).ConfigureAwait(false);
             try
             {
@@ -116,82 +115,14 @@ namespace NpcEngine
             }
         }
 
-        private static NpcException Setup(string message, string help, Exception inner = null) =>
-            new NpcException(NpcErrorCode.Setup, message, help, inner);
-
-        private static string NewToken()
-        {
-            var bytes = new byte[32];
-            using (RandomNumberGenerator random = RandomNumberGenerator.Create())
-            {
-                random.GetBytes(bytes);
-            }
-            return BitConverter.ToString(bytes).Replace("-", "");
-        }
-
         private static EngineProcess Launch(EngineProcessSettings settings, string token)
         {
-            bool isPath = settings.Executable.IndexOfAny(new[] { '/', '\\' }) >= 0;
-            if (isPath && !File.Exists(settings.Executable))
-            {
-                throw Setup(
-                    "The engine \"" + settings.Executable + "\" is not there.",
-                    "Set EngineProcessSettings.Executable to the program npc-engine, or ship it with the game.");
-            }
-            var engine = new EngineProcess(Started(settings));
+            var engine = new EngineProcess(EngineLauncher.Start(settings));
             engine.Token = token;
             engine.Read(engine._process.StandardOutput, engine.HeedOutput, "npc-engine out");
             engine.Read(engine._process.StandardError, engine.HeedLog, "npc-engine log");
             engine.HandOver(token);
             return engine;
-        }
-
-        private static Process Started(EngineProcessSettings settings)
-        {
-            var start = new ProcessStartInfo
-            {
-                FileName = settings.Executable,
-                Arguments = CommandLine.Join(Arguments(settings)),
-                WorkingDirectory = settings.WorkingFolder ?? "",
-                UseShellExecute = false,
-                CreateNoWindow = true,
-                RedirectStandardInput = true,
-                RedirectStandardOutput = true,
-                RedirectStandardError = true,
-                StandardOutputEncoding = new UTF8Encoding(false),
-                StandardErrorEncoding = new UTF8Encoding(false),
-            };
-            try
-            {
-                return Process.Start(start);
-            }
-            catch (Exception e) when (e is Win32Exception || e is InvalidOperationException || e is IOException)
-            {
-                throw Setup(
-                    "The engine \"" + settings.Executable + "\" cannot be started: " + e.Message,
-                    "Check EngineProcessSettings.Executable and WorkingFolder, and that the file may be executed.",
-                    e);
-            }
-            catch (Exception e) when (e is NotSupportedException || e is NotImplementedException)
-            {
-                throw Setup(
-                    "This build cannot start processes.",
-                    "IL2CPP has no System.Diagnostics.Process: use the Mono backend, or start the engine otherwise.",
-                    e);
-            }
-        }
-
-        private static List<string> Arguments(EngineProcessSettings settings)
-        {
-            var arguments = new List<string>(settings.FirstArguments ?? new string[0]);
-            arguments.AddRange(new[] { "serve", "--model", settings.Model, "--bind", "tcp://127.0.0.1:0" });
-            arguments.AddRange(new[] { "--token-stdin", "--exit-on-stdin-eof" });
-            if (settings.SavesFolder != null)
-            {
-                arguments.AddRange(new[] { "--saves", settings.SavesFolder });
-            }
-            arguments.AddRange(settings.MoreArguments ?? new string[0]);
-            return arguments;
         }
 
         private async Task AwaitReadyAsync(TimeSpan limit, CancellationToken cancellation)
@@ -200,7 +131,7 @@ namespace NpcEngine
             cancellation.ThrowIfCancellationRequested();
             if (first != _ready.Task)
             {
-                throw Setup(
+                throw EngineLauncher.Error(
                     ("The engine is not ready after " + limit.TotalSeconds + " s. " + _log.LastWords()).Trim(),
                     "Give a longer ReadyTimeout if the machine is slow.");
             }
@@ -209,7 +140,7 @@ namespace NpcEngine
             {
                 throw await Task.Run((Func<NpcException>)EarlyDeath).ConfigureAwait(false);
             }
-            Endpoint = EndpointOf(line);
+            Endpoint = EngineLauncher.EndpointOf(line);
         }
 
         private NpcException EarlyDeath()
@@ -217,26 +148,9 @@ namespace NpcEngine
             _process.WaitForExit(LeaveMs);
             JoinReaders();
             string status = _process.HasExited ? "with status " + _process.ExitCode : "its output";
-            return Setup(
+            return EngineLauncher.Error(
                 ("The engine ended " + status + " before it was ready. " + _log.LastWords()).Trim(),
                 "Run: npc-engine doctor, with the same model.");
-        }
-
-        private static string EndpointOf(string line)
-        {
-            try
-            {
-                var ready = Json.Parse(line.Substring("READY ".Length)) as Dictionary<string, object>;
-                if (ready != null && ready.TryGetValue("endpoint", out object endpoint) && endpoint is string text)
-                {
-                    return text;
-                }
-            }
-            catch (NpcException)
-            {
-                // It is said below.
-            }
-            throw Setup("The engine's ready line is not as expected: " + line, "Use engine and package of the same version.");
         }
 
         private void HandOver(string token)

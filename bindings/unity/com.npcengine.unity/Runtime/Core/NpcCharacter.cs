@@ -123,11 +123,11 @@ namespace NpcEngine
             }
         }
 
-        internal void OnOver(SpeechRequest request)
+        internal void OnOver(SpeechRequest request, bool isAnswered)
         {
             lock (_says)
             {
-                if (_says.Remove(request))
+                if (_says.Remove(request) && isAnswered)
                 {
                     _last = request;
                 }

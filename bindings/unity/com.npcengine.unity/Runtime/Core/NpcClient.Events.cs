@@ -6,7 +6,6 @@ namespace NpcEngine
     /// <summary>What comes from the engine, and what becomes of the connection.</summary>
     public sealed partial class NpcClient
     {
-        private readonly NewsDesk _news;
         private long _unreadable;
 
         /// <summary>
@@ -15,7 +14,10 @@ namespace NpcEngine
         /// </summary>
         public NpcEvent<NpcWelcome> Connected { get; } = new NpcEvent<NpcWelcome>();
 
-        /// <summary>The connection was lost; open requests have ended with this error.</summary>
+        /// <summary>
+        /// The connection was lost; open requests have ended with this error. Comes again when making it anew
+        /// is given up, since the engine refuses: State is then Disconnected.
+        /// </summary>
         public NpcEvent<NpcException> Disconnected { get; } = new NpcEvent<NpcException>();
 
         /// <summary>An error of the engine that belongs to no request: a fault of this library, to be logged.</summary>
@@ -89,7 +91,18 @@ namespace NpcEngine
             return overdue;
         }
 
-        /// <summary>Hears the link on its thread, and hands the news out in Pump.</summary>
+        /// <summary>That the connection is lost, on its way to the game.</summary>
+        private sealed class Loss
+        {
+            internal Loss(NpcException why)
+            {
+                Why = why;
+            }
+
+            internal NpcException Why { get; }
+        }
+
+        /// <summary>Hears one link on its thread, and hands the news out in Pump.</summary>
         private sealed class NewsDesk : ILinkOwner, IRecipient
         {
             private const int MostNews = 64;  // beyond the bound of the queue; older news are no loss
@@ -153,9 +166,9 @@ namespace NpcEngine
                         _client._open.Remove(request.Id);
                     }
                 }
-                if (wasUp)
+                if (wasUp || _client.Welcome != null)
                 {
-                    Tell(why);
+                    Tell(new Loss(why));
                 }
                 if (isFinal)
                 {
@@ -172,9 +185,9 @@ namespace NpcEngine
                 {
                     _client.Connected.Raise(welcome);
                 }
-                else if (record is NpcException lost && lost.Code == NpcErrorCode.ConnectionLost)
+                else if (record is Loss loss)
                 {
-                    _client.Disconnected.Raise(lost);
+                    _client.Disconnected.Raise(loss.Why);
                 }
                 else if (record is NpcException error)
                 {
@@ -211,6 +224,10 @@ namespace NpcEngine
                 catch (NpcException e)
                 {
                     Interlocked.Increment(ref _client._unreadable);
+                    if (request.IsCancelable)
+                    {
+                        _client.SendCancel(request.Id);
+                    }
                     return request.Fail(e);
                 }
             }

@@ -8,6 +8,8 @@ namespace NpcEngine
     /// <summary>What a game asks of an engine beside what it asks of a character.</summary>
     public sealed partial class NpcClient
     {
+        private const int MostRequestBytes = 16 * 1024 * 1024;  // engines end a connection beyond 64 MiB
+
         private static readonly SpawnOptions SpawnDefaults = new SpawnOptions();
 
         /// <summary>Brings a character to life.</summary>
@@ -213,6 +215,13 @@ namespace NpcEngine
                 {
                     throw NotConnected();
                 }
+                if (body.Length > MostRequestBytes)
+                {
+                    throw new NpcException(
+                        NpcErrorCode.TooLarge,
+                        "A request of " + body.Length + " bytes is more than any engine takes.",
+                        "The engine's own limit is max_message_bytes in Welcome.Limits.");
+                }
                 _open.Add(request);
                 if (!_link.TrySend(body))
                 {
@@ -235,12 +244,18 @@ namespace NpcEngine
             _open.Remove(request.Id);
             if (request.IsCancelable)
             {
-                lock (_gate)
+                SendCancel(request.Id);
+            }
+        }
+
+        /// <summary>Lets the engine stop at a request; its answer interests nobody.</summary>
+        private void SendCancel(long target)
+        {
+            lock (_gate)
+            {
+                if (_state == NpcConnectionState.Connected)
                 {
-                    if (_state == NpcConnectionState.Connected)
-                    {
-                        _link.TrySend(Requests.Cancel(_open.NewId(), request.Id, null));
-                    }
+                    _link.TrySend(Requests.Cancel(_open.NewId(), target, null));
                 }
             }
         }

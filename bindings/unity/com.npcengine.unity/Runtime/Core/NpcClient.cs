@@ -37,7 +37,6 @@ namespace NpcEngine
             _settings = (settings ?? new NpcClientSettings()).Copy();
             _endpoint = NpcEngine.Endpoint.Parse(_settings.Endpoint);
             _queue = new RecordQueue(_settings.MaxWaitingRecords);
-            _news = new NewsDesk(this);
             _timer = new Timer(Tick, null, TickMs, TickMs);
         }
 
@@ -144,8 +143,9 @@ namespace NpcEngine
         }
 
         /// <summary>
-        /// Disconnects. Open requests end with the code closed, the engine cancels what this client had open,
-        /// and no handler is called any more. May be called again.
+        /// Disconnects. Open requests end with the code closed, and the engine cancels what this client had
+        /// open. No record is handed out any more; inside a handler, only the others of the same record are
+        /// called. May be called again.
         /// </summary>
         public void Dispose()
         {
@@ -187,7 +187,7 @@ namespace NpcEngine
         {
             if (_link == null)
             {
-                _link = new Link(_endpoint, _settings, _news);
+                _link = new Link(_endpoint, _settings, new NewsDesk(this));
                 _state = NpcConnectionState.Connecting;
                 _link.Start();
             }

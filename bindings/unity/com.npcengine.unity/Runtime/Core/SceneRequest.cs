@@ -36,7 +36,7 @@ namespace NpcEngine
             _scene.Raise(record);
         }
 
-        protected override void OnOver()
+        protected override void OnOver(bool isAnswered)
         {
         }
     }

@@ -36,6 +36,6 @@ namespace NpcEngine
             _character.Raise(record);
         }
 
-        protected override void OnOver() => _character.OnOver(this);
+        protected override void OnOver(bool isAnswered) => _character.OnOver(this, isAnswered);
     }
 }

@@ -57,14 +57,14 @@ namespace NpcEngine
 
         internal override void Abandon(NpcException error)
         {
+            OnOver(false);
             _end.TrySetException(error);
-            OnOver();
         }
 
         internal override void Abandon(CancellationToken cancellation)
         {
+            OnOver(false);
             _end.TrySetCanceled(cancellation);
-            OnOver();
         }
 
         /// <inheritdoc/>
@@ -77,13 +77,13 @@ namespace NpcEngine
             if (record is T end)
             {
                 _open.Remove(Id);
-                OnOver();
+                OnOver(true);
                 _end.TrySetResult(end);
             }
             else if (record is NpcException error)
             {
                 _open.Remove(Id);
-                OnOver();
+                OnOver(false);
                 _end.TrySetException(error);
             }
             else
@@ -100,7 +100,7 @@ namespace NpcEngine
         /// <summary>Tells the user's handlers of a record.</summary>
         protected abstract void Raise(object record);
 
-        /// <summary>Called once or more when the request is over, before its Task ends where that matters.</summary>
-        protected abstract void OnOver();
+        /// <summary>Called, once or more, when the request is over and before its Task ends.</summary>
+        protected abstract void OnOver(bool isAnswered);
     }
 }

@@ -326,6 +326,50 @@ namespace NpcEngine.Tests
         }
 
         [Test]
+        public void ARefusalAfterALossIsToldAndFinal()
+        {
+            using (var stub = new StubEngine())
+            using (NpcClient client = Connected(stub))
+            {
+                var news = new List<string>();
+                client.Disconnected.Subscribe(e => news.Add(e.Code));
+                stub.Drop();
+                stub.Accept();
+                stub.Send("type", "error", "id", stub.Next("hello")["id"], "code", "unauthorized", "message", "No.", "help", "");
+                Await.Until(client, () => news.Count == 2);
+                Assert.AreEqual(new[] { NpcErrorCode.ConnectionLost, NpcErrorCode.Unauthorized }, news);
+                Assert.AreEqual(NpcConnectionState.Disconnected, client.State);
+            }
+        }
+
+        [Test]
+        public void ABadRecordEndsItsSayAndCancelsIt()
+        {
+            using (var stub = new StubEngine())
+            using (NpcClient client = Connected(stub))
+            {
+                Task<NpcReply> say = client.Character("mara").SayAsync("Hello.");
+                object id = stub.Next("say")["id"];
+                stub.Send("type", "line", "id", id, "seq", 0L, "npc", "mara", "index", "zero", "text", "Yes.");
+                Assert.AreEqual(id, stub.Next("cancel")["target"]);
+                Assert.AreEqual(NpcErrorCode.BadMessage, Await.PumpedError(client, say).Code);
+            }
+        }
+
+        [Test]
+        public void ARequestThatNoEngineTakesIsNotSent()
+        {
+            using (var stub = new StubEngine())
+            using (NpcClient client = Connected(stub))
+            {
+                Task huge = client.Character("mara").HearAsync(new string('x', 17 << 20));
+                Assert.AreEqual(NpcErrorCode.TooLarge, Await.Error(huge, 2).Code);
+                client.PingAsync();
+                stub.Next("ping");
+            }
+        }
+
+        [Test]
         public void TooManyOpenRequestsAreRefused()
         {
             using (var stub = new StubEngine())

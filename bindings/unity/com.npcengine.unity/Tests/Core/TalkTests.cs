@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Threading;
 using System.Threading.Tasks;
 using NUnit.Framework;
 
@@ -8,21 +9,22 @@ namespace NpcEngine.Tests
     /// <summary>A real engine and a tiny model: what a game does with its characters.</summary>
     [TestFixture]
     [Timeout(60000)]
-    public sealed class TalkTests
+    public sealed class TalkTests : IDisposable
     {
         private static readonly SayOptions Short = new SayOptions { MaxTokens = 24 };
 
         private RealEngine _engine;
         private NpcClient _client;
 
-        [TestFixtureSetUp]
-        public void StartEngine() => _engine = new RealEngine();
-
-        [TestFixtureTearDown]
-        public void EndEngine() => _engine?.Dispose();
+        /// <summary>Ends the engine that all tests share, after the last of them.</summary>
+        public void Dispose() => _engine?.Dispose();
 
         [SetUp]
-        public void Connect() => _client = _engine.Connected();
+        public void Connect()
+        {
+            _engine = _engine ?? new RealEngine();
+            _client = _engine.Connected();
+        }
 
         [TearDown]
         public void Disconnect()
@@ -251,6 +253,74 @@ namespace NpcEngine.Tests
             Assert.IsFalse(first.IsAnswering);
         }
 
+        [Test]
+        [Timeout(120000)]
+        public void TenThousandRecordsOfAnEngineComeInOrderUnderASlowConsumer()
+        {
+            using (NpcClient client = _engine.Connected(s => s.MaxWaitingRecords = 64))
+            {
+                RealEngine.Spawn(client, "mara");
+                RealEngine.Spawn(client, "bo");
+                NpcScene scene = client.Scene("inn");
+                int next = 0;
+                scene.TextStreamed.Subscribe(text => InOrder(text.Seq, ref next));
+                scene.LineSpoken.Subscribe(line => InOrder(line.Seq, ref next));
+                scene.Gesture.Subscribe(gesture => InOrder(gesture.Seq, ref next));
+                scene.TurnEnded.Subscribe(turn => InOrder(turn.Seq, ref next));
+                var options = new SceneOptions { Turns = 60, MaxTokens = 200, Priority = NpcPriority.Player };
+                Task<NpcSceneEnd> run = scene.RunAsync(new[] { "mara", "bo" }, options);
+                while (!run.IsCompleted)
+                {
+                    Assert.LessOrEqual(client.WaitingRecords, 64);
+                    client.Pump(1);
+                    ((IAsyncResult)run).AsyncWaitHandle.WaitOne(5);
+                }
+                Assert.AreEqual(NpcReason.Turns, Await.Result(run).Reason);
+                Assert.GreaterOrEqual(next, 10000);
+            }
+        }
+
+        [Test]
+        public void WhoBlocksTheMainThreadIsNotLockedOut()
+        {
+            SynchronizationContext before = SynchronizationContext.Current;
+            SynchronizationContext.SetSynchronizationContext(new DeadContext());
+            try
+            {
+                using (NpcClient client = _engine.Connected())
+                {
+                    NpcCharacter mara = RealEngine.Spawn(client, "mara");
+                    Task<NpcReply> say = mara.SayAsync("Hello.", Short);
+                    Await.Result(mara.InterruptAsync());
+                    client.PumpUntil(say);
+                    NpcException error = Await.Error(EngineProcess.StartAsync(Repository.Engine("/tmp", "/nowhere.gguf")), 20);
+                    Assert.AreEqual(NpcErrorCode.Setup, error.Code);
+                }
+            }
+            finally
+            {
+                SynchronizationContext.SetSynchronizationContext(before);
+            }
+        }
+
+        private static void InOrder(int seq, ref int next)
+        {
+            Assert.AreEqual(next, seq);
+            next++;
+            if (next % 100 == 0)
+            {
+                Thread.SpinWait(200000);
+            }
+        }
+
         private static string Squeezed(string text) => text.Replace(" ", "").Replace("\n", "").Replace("*", "");
+
+        /// <summary>A main thread that never comes back to what was posted to it.</summary>
+        private sealed class DeadContext : SynchronizationContext
+        {
+            public override void Post(SendOrPostCallback callback, object state)
+            {
+            }
+        }
     }
 }
