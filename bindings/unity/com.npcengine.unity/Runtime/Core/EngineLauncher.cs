@@ -28,20 +28,20 @@ namespace NpcEngine
             };
             try
             {
-                return Process.Start(start);
+                return Process.Start(start) ?? throw new NotSupportedException();
+            }
+            catch (Exception e) when (e is NotSupportedException || e is NotImplementedException || IsUnityRefusal(e))
+            {
+                throw Error(
+                    "This build cannot start processes.",
+                    "IL2CPP has no System.Diagnostics.Process: use the Mono backend, or start the engine otherwise.",
+                    e);
             }
             catch (Exception e) when (e is Win32Exception || e is InvalidOperationException || e is IOException)
             {
                 throw Error(
                     "The engine \"" + settings.Executable + "\" cannot be started: " + e.Message,
                     "Check EngineProcessSettings.Executable and WorkingFolder, and that the file may be executed.",
-                    e);
-            }
-            catch (Exception e) when (e is NotSupportedException || e is NotImplementedException)
-            {
-                throw Error(
-                    "This build cannot start processes.",
-                    "IL2CPP has no System.Diagnostics.Process: use the Mono backend, or start the engine otherwise.",
                     e);
             }
         }
@@ -88,6 +88,9 @@ namespace NpcEngine
 
         internal static NpcException Error(string message, string help, Exception inner = null) =>
             new NpcException(NpcErrorCode.Setup, message, help, inner);
+
+        /// <summary>What Unity's runtime says where its own library is left out.</summary>
+        private static bool IsUnityRefusal(Exception e) => e is Win32Exception && e.Message.Contains("io-layer");
 
         /// <summary>A name is for the system to find; a path is made whole, since WorkingFolder is another one.</summary>
         private static string Program(string executable)

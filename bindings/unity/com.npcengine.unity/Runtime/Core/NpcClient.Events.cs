@@ -63,12 +63,12 @@ namespace NpcEngine
 
         private NpcException Overdue(int limitMs)
         {
-            bool full = _queue.Count >= _settings.MaxWaitingRecords;
+            int waiting = _queue.Count;
             return new NpcException(
                 NpcErrorCode.Timeout,
                 "No answer came within " + limitMs + " ms.",
-                full || _queue.Count > 0
-                    ? _queue.Count + " records wait for Pump: call it once a frame."
+                waiting > 0
+                    ? waiting + " records wait for Pump: call it once a frame."
                     : "Is the machine too slow for this model? The limits are in NpcClientSettings.");
         }
 

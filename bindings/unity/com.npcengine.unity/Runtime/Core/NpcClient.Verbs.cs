@@ -235,7 +235,7 @@ namespace NpcEngine
             _state == NpcConnectionState.Disposed ? Lost.Closed()
             : new NpcException(
                 NpcErrorCode.ConnectionLost,
-                "There is no connection to " + Endpoint + ". " + (_lost?.Problem ?? ""),
+                ("There is no connection to " + Endpoint + ". " + _lost?.Problem).TrimEnd(),
                 _state == NpcConnectionState.Reconnecting ? "It is being made again: await ConnectAsync." : "Await ConnectAsync.");
 
         /// <summary>Forgets a request, and lets the engine stop at it.</summary>

@@ -1,5 +1,6 @@
 using System;
 using System.Diagnostics;
+using System.IO;
 using System.Text.RegularExpressions;
 using NUnit.Framework;
 
@@ -10,6 +11,14 @@ namespace NpcEngine.Tests
     [Timeout(60000)]
     public sealed class ConsoleTests
     {
+        private string _folder;
+
+        [SetUp]
+        public void MakeFolder() => _folder = Repository.NewFolder();
+
+        [TearDown]
+        public void RemoveFolder() => Directory.Delete(_folder, true);
+
         [Test]
         public void TheSampleTalksSavesAndLoads()
         {
@@ -54,10 +63,10 @@ namespace NpcEngine.Tests
             }
         }
 
-        private static Process Start(string model)
+        private Process Start(string model)
         {
             string[] words = Repository.Console.Split(' ');
-            return Process.Start(new ProcessStartInfo
+            var start = new ProcessStartInfo
             {
                 FileName = words[0],
                 Arguments = CommandLine.Join(new[] { words[1], model }) + " " + Repository.Program,
@@ -65,7 +74,9 @@ namespace NpcEngine.Tests
                 RedirectStandardInput = true,
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,
-            });
+            };
+            start.EnvironmentVariables["TMPDIR"] = _folder;  // where the sample saves
+            return Process.Start(start);
         }
 
         private static int EngineOf(string said) => int.Parse(Regex.Match(said, @"process (\d+)").Groups[1].Value);

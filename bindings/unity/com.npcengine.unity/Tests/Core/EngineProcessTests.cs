@@ -35,6 +35,7 @@ namespace NpcEngine.Tests
                 engine.Dispose();
                 engine.Dispose();
                 Assert.IsFalse(engine.IsRunning);
+                StringAssert.Contains("leaving", string.Join("\n", engine.RecentLog()));  // not by force
                 Assert.IsFalse(Signals.IsAlive(engine.ProcessId));
             }
             Assert.AreEqual(children, Signals.Children());
@@ -53,6 +54,17 @@ namespace NpcEngine.Tests
                 StringAssert.Contains(program, error.Problem);
                 StringAssert.Contains("Executable", error.Help);
             }
+        }
+
+        [Test]
+        public void AFileThatMayNotBeExecutedIsNamed()
+        {
+            EngineProcessSettings settings = Repository.Engine(_saves);
+            settings.Executable = Path.Combine(_saves, "engine");
+            File.WriteAllText(settings.Executable, "no program");
+            NpcException error = Await.Error(EngineProcess.StartAsync(settings));
+            StringAssert.Contains("cannot be started", error.Problem);
+            StringAssert.Contains(settings.Executable, error.Problem);
         }
 
         [Test]
