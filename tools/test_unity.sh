@@ -27,7 +27,7 @@ compile -target:exe -out:$out/Console.exe -r:$out/NpcEngine.Core.dll "$package/S
 
 # nunit-console ends with the number of failures; a test that was ignored would be a test that is not run.
 status=0
-(cd "$out" && timeout 240 "$mono/nunit-console" -nologo -noxml "$@" NpcEngine.Core.Tests.dll) > "$out/tests.log" 2>&1 || status=$?
+(cd "$out" && timeout 480 "$mono/nunit-console" -nologo -noxml "$@" NpcEngine.Core.Tests.dll) > "$out/tests.log" 2>&1 || status=$?
 cat "$out/tests.log"
 ((status == 0)) || exit 1
 grep -q 'Ignored: 0' "$out/tests.log" || { echo "Some tests were not run." >&2; exit 1; }

@@ -141,18 +141,18 @@ namespace NpcEngine.Tests
         public void ASayThatFallsSilentTimesOutAndIsCancelled()
         {
             using (var stub = new StubEngine())
-            using (NpcClient client = Connected(stub, s => s.SayTimeout = TimeSpan.FromSeconds(0.4)))
+            using (NpcClient client = Connected(stub, s => s.SayTimeout = TimeSpan.FromSeconds(1)))
             {
                 Task<NpcReply> say = client.Character("mara").SayAsync("Hello.");
                 object id = stub.Next("say")["id"];
                 for (int i = 0; i < 4; i++)
                 {
-                    ((IAsyncResult)say).AsyncWaitHandle.WaitOne(200);  // as slow as it may speak
+                    ((IAsyncResult)say).AsyncWaitHandle.WaitOne(300);  // as slow as it may speak
                     stub.Send("type", "line", "id", id, "seq", (long)i, "npc", "mara", "index", (long)i, "text", "Yes.");
                     client.Pump();
                 }
                 Assert.IsFalse(say.IsCompleted);
-                Assert.AreEqual(NpcErrorCode.Timeout, Await.Error(say, 2).Code);
+                Assert.AreEqual(NpcErrorCode.Timeout, Await.Error(say, 5).Code);
                 Assert.AreEqual(id, stub.Next("cancel")["target"]);
                 Assert.IsFalse(client.Character("mara").IsAnswering);
             }

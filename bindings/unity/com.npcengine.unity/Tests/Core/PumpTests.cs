@@ -68,7 +68,7 @@ namespace NpcEngine.Tests
                 long before = GC.GetTotalMemory(true);
                 stub.Socket.Blocking = false;
                 long sent = 0;
-                while (stub.Socket.Poll(1000000, SelectMode.SelectWrite))  // a second without room: it is held back
+                while (stub.Socket.Poll(1500000, SelectMode.SelectWrite))  // so long without room: it is held back
                 {
                     sent += SendSome(stub.Socket, line);
                     Assert.Less(sent, 64 << 20, "nothing holds the engine back");
@@ -211,7 +211,7 @@ namespace NpcEngine.Tests
         {
             settings.MaxWaitingRecords = Bound;
             settings.HeartbeatInterval = TimeSpan.FromSeconds(0.1);
-            settings.HeartbeatTimeout = TimeSpan.FromSeconds(0.5);
+            settings.HeartbeatTimeout = TimeSpan.FromSeconds(0.8);
         }
 
         private static void Receive(MsgpackReader reader, byte[] frame, SpeechRequest speech, RecordQueue queue)

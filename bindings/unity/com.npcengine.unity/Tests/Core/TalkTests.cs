@@ -237,7 +237,8 @@ namespace NpcEngine.Tests
         public void FiftyRoundsLeaveNoThreadAndNoFile()
         {
             NpcCharacter first = RealEngine.Spawn(_client, "mara");
-            int threads = Signals.OwnThreads();
+            const int Threads = 4;  // two of the engine's pipes, two of the first client
+            Await.Until(null, () => Signals.OwnThreads() == Threads);  // those of the test before end a little later
             int files = Signals.OpenFiles();
             for (int i = 0; i < 50; i++)
             {
@@ -247,8 +248,7 @@ namespace NpcEngine.Tests
                     client.Character("mara").SayAsync("Hello.", Short);
                 }
             }
-            Assert.AreEqual(4, threads);  // two of the engine's pipes, two of the first client
-            Await.Until(null, () => Signals.OwnThreads() == threads);
+            Await.Until(null, () => Signals.OwnThreads() == Threads);
             Assert.LessOrEqual(Signals.OpenFiles(), files + 2);
             Assert.IsFalse(first.IsAnswering);
         }
