@@ -15,6 +15,9 @@ namespace NpcEngine.Tests
 
         internal static string Sources => Named("NPC_CORE_SOURCES");
 
+        /// <summary>The folder of the Village Square sample.</summary>
+        internal static string Village => Named("NPC_VILLAGE");
+
         /// <summary>The console sample: Mono and the path.</summary>
         internal static string Console => Named("NPC_CONSOLE");
 
