@@ -22,7 +22,7 @@ test: tiny ## Run every test, offline
 test-fast: setup ## Run the tests that need no model
 	$(BIN)/python -m pytest -m "not model"
 
-test-unity: tiny ## Test the C# client under Mono (unpacked into build/, from Debian)
+test-unity: tiny ## Test the C# client and the Unity package under Mono (unpacked into build/)
 	@tools/mono.sh build/mono
 	@tools/test_unity.sh
 

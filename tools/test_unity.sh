@@ -31,6 +31,12 @@ compile -target:library -doc:$out/VillageSquare.xml -out:$out/VillageSquare.dll 
 	"$NPC_VILLAGE"/*.cs
 compile -target:library -out:$out/NpcEngine.Core.Tests.dll $unity -r:$out/NpcEngine.Unity.dll -r:$out/VillageSquare.dll \
 	-r:"$mono/nunit.framework.dll" $package/Tests/Core/*.cs $stubs/tests/*.cs
+# The lines of the README, in a method.
+{ echo 'using System; using System.Threading.Tasks; using NpcEngine;'
+	echo 'internal static class Readme { internal static async Task Run() {'
+	awk '/^```csharp$/ { on = 1; next } /^```$/ { on = 0 } on' README.md
+	echo '} }'; } > "$out/Readme.cs"
+compile -target:library -out:$out/Readme.dll -r:$out/NpcEngine.Core.dll "$out/Readme.cs"
 compile -target:exe -out:$out/Console.exe -r:$out/NpcEngine.Core.dll "$package/Samples~/Console/Program.cs"
 
 # nunit-console ends with the number of failures; a test that was ignored would be a test that is not run.

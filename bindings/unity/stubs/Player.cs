@@ -11,7 +11,8 @@ namespace UnityEngine
 {
     /// <summary>
     /// Plays a scene for a test as Unity does: awaits go on between frames on the main thread, messages come
-    /// in Unity's order, and what Unity does not keep over a domain reload is lost. Not part of Unity.
+    /// in Unity's order, and what Unity does not keep over a domain reload is lost. Only Destroy is unlike
+    /// Unity's: it happens at once. Not part of Unity.
     /// </summary>
     internal static class Player
     {

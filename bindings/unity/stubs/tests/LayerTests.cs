@@ -1,6 +1,9 @@
 using System;
 using System.Collections.Generic;
 using System.Diagnostics;
+using System.IO;
+using System.Reflection;
+using System.Text.RegularExpressions;
 using System.Threading;
 using System.Threading.Tasks;
 using NUnit.Framework;
@@ -233,6 +236,25 @@ namespace NpcEngine.Tests
         }
 
         [Test]
+        public void APathThatCannotBeIsAnError()
+        {
+            using (new PlayMode())
+            using (var stub = new StubEngine())
+            {
+                Scene scene = Scene.New(stub, mara =>
+                {
+                    mara.Card = null;
+                    mara.CardPath = "mara\0.json";
+                });
+                scene.Connect();
+                Task<NpcReply> say = scene.Mara.SayAsync("Hello.");
+                PlayMode.Until(() => say.IsCompleted && scene.Errors.Count > 0);
+                Assert.AreEqual(NpcErrorCode.BadCall, Await.Error(say).Code);
+                StringAssert.Contains("cannot be a path", scene.Errors[0]);
+            }
+        }
+
+        [Test]
         public void ASettingThatCannotBeIsAnError()
         {
             using (new PlayMode())
@@ -247,6 +269,33 @@ namespace NpcEngine.Tests
                 PlayMode.Until(() => errors.Count == 1);
                 StringAssert.Contains("nowhere", errors[0]);
                 Assert.IsTrue(engine.Ready.IsFaulted);
+            }
+        }
+
+        [Test]
+        public void WhatAReloadMustNotKeepIsNotSerialized()
+        {
+            foreach (Type type in new[] { typeof(NpcEngineBehaviour), typeof(NpcCharacterBehaviour), typeof(NpcDialogueBox), typeof(VillageSquare) })
+            {
+                foreach (FieldInfo field in type.GetFields(BindingFlags.Instance | BindingFlags.NonPublic | BindingFlags.Static | BindingFlags.DeclaredOnly))
+                {
+                    bool isEvent = typeof(Delegate).IsAssignableFrom(field.FieldType);
+                    bool isConstant = field.IsLiteral || (field.IsStatic && field.IsInitOnly);
+                    Assert.IsTrue(field.IsNotSerialized || isEvent || isConstant, type.Name + "." + field.Name);
+                }
+            }
+        }
+
+        [Test]
+        public void TheLayerKeepsToWhatIl2CppCompiles()
+        {
+            string[] files = Directory.GetFiles(Path.Combine(Repository.Sources, "..", "Unity"), "*.cs");
+            Assert.Greater(files.Length, 5);
+            foreach (string file in files)
+            {
+                Match match = Regex.Match(
+                    File.ReadAllText(file), @"\bdynamic\b|System\.(Reflection|Linq)|DllImport|UnityEditor|Thread\.Sleep|typeof\(");
+                Assert.IsFalse(match.Success, Path.GetFileName(file) + " uses " + match.Value);
             }
         }
 

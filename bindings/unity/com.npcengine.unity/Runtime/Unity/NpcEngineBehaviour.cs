@@ -161,7 +161,7 @@ namespace NpcEngine
             {
                 _run = new EngineRun(StartsEngine ? EngineSettings() : null, ClientSettings());
             }
-            catch (Exception e) when (e is NpcException || e is ArgumentException)
+            catch (NpcException e)
             {
                 Fail(e);
             }

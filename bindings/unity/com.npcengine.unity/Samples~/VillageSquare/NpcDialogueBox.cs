@@ -164,14 +164,15 @@ public sealed class NpcDialogueBox : MonoBehaviour
     {
         _line = line;
         _pause = 0;
-        Show(0);
+        _letters = 0;
+        OnShown.Invoke("");
     }
 
     private void Show(float letters)
     {
         int shown = Letters;
         _letters = Mathf.Min(letters, _line.Text.Length);
-        if (Letters != shown || Letters == 0)
+        if (Letters != shown)
         {
             OnShown.Invoke(_line.Text.Substring(0, Letters));
         }
