@@ -1,4 +1,6 @@
+using System;
 using System.Collections.Generic;
+using System.Diagnostics;
 using System.IO;
 using System.Threading.Tasks;
 using NUnit.Framework;
@@ -34,7 +36,9 @@ namespace NpcEngine.Tests
                 Press("Say");
                 PlayMode.Until(() => Answers("bram"), 60);
                 Assert.IsEmpty(Player.Log);
+                var watch = Stopwatch.StartNew();
                 UnityEngine.Object.Destroy(village);
+                Console.WriteLine("OnDisable took {0} ms to end the engine", watch.ElapsedMilliseconds);
                 Assert.AreEqual(0, Signals.Children());
             }
         }
@@ -73,7 +77,10 @@ namespace NpcEngine.Tests
                 PlayMode.AddEngine(village);
                 village.SetActive(true);
                 PlayMode.Until(() => Signals.Children() == 1);
+                var watch = Stopwatch.StartNew();
                 Player.ExitPlayMode();
+                Console.WriteLine("OnDisable took {0} ms to end an engine that was starting", watch.ElapsedMilliseconds);
+                Assert.Less(watch.Elapsed.TotalSeconds, 8);
                 Assert.AreEqual(0, Signals.Children());
             }
         }
