@@ -15,7 +15,7 @@ namespace NpcEngine.Tests
             using (new PlayMode())
             using (var stub = new StubEngine())
             {
-                LayerTests.Scene scene = LayerTests.Scene.Alive(stub);
+                Scene scene = Scene.Alive(stub);
                 var shown = new List<string>();
                 NpcDialogueBox box = Box(scene, shown);
                 box.PauseSeconds = 0;
@@ -33,7 +33,7 @@ namespace NpcEngine.Tests
             using (new PlayMode())
             using (var stub = new StubEngine())
             {
-                LayerTests.Scene scene = LayerTests.Scene.Alive(stub);
+                Scene scene = Scene.Alive(stub);
                 var shown = new List<string>();
                 NpcDialogueBox box = Box(scene, shown);
                 box.LettersPerSecond = 0;
@@ -58,7 +58,7 @@ namespace NpcEngine.Tests
 
         private object _id;
 
-        private static NpcDialogueBox Box(LayerTests.Scene scene, List<string> shown)
+        private static NpcDialogueBox Box(Scene scene, List<string> shown)
         {
             GameObject balloon = PlayMode.Inactive("Balloon");
             var box = balloon.AddComponent<NpcDialogueBox>();

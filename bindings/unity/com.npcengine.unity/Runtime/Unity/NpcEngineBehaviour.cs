@@ -275,6 +275,7 @@ namespace NpcEngine
             OnLoaded.Invoke(slot);
         }
 
+        /// <summary>Tells of an error that nobody awaits. That this component is disabled meanwhile is none.</summary>
         private async void Watch(Task task)
         {
             try
@@ -283,7 +284,10 @@ namespace NpcEngine
             }
             catch (NpcException e)
             {
-                Report(e);
+                if (this != null && (isActiveAndEnabled || e.Code != NpcErrorCode.Closed))
+                {
+                    Report(e);
+                }
             }
         }
 
