@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tiny test test-fast test-godot demo lint lint-godot docs-godot godot-zip format bench clean
+.PHONY: help setup tiny test test-fast test-godot test-unity demo lint lint-godot docs-godot godot-zip format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,10 @@ test-fast: setup ## Run the tests that need neither a model nor patience, on all
 
 test-godot: tiny ## Run the tests of the Godot addon (fetches a Godot unless GODOT names one)
 	@tools/test_godot.sh
+
+test-unity: tiny ## Test the C# client and the Unity package under Mono (unpacked into build/)
+	@tools/mono.sh build/mono
+	@tools/test_unity.sh
 
 demo: setup ## Talk with a character
 	@$(BIN)/npc-engine demo
