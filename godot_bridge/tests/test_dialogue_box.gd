@@ -72,6 +72,16 @@ func test_a_reply_is_shown_as_it_comes() -> void:
 	equal(_log.size(), 3, "there is nothing to cut short")
 
 
+func test_a_long_reply_scrolls_with_its_words() -> void:
+	var label: RichTextLabel = _box.find_children("*", "RichTextLabel", true, false)[0]
+	_box.letters_per_second = _SLOW
+	await _speak("She has more to tell than the balloon has room for. ".repeat(20))
+	equal(label.get_v_scroll_bar().value, 0.0, "at the first words")
+	_box.skip()
+	await frames(4)
+	check(label.get_v_scroll_bar().value > 100.0, "at the last words")
+
+
 func test_cutting_in_tells_what_was_shown() -> void:
 	await _speak("One two.")
 	_box.letters_per_second = _SLOW
