@@ -3,7 +3,12 @@ extends PanelContainer
 
 const LETTERS_PER_S := 38.0
 const HOLD_S := 1.4
+const WIDEST := 256.0
 
+## The line.
+var line: String:
+	get:
+		return _label.text
 ## How many letters of the line are shown.
 var n_shown: int:
 	get:
@@ -35,6 +40,7 @@ func _process(delta: float) -> void:
 	_label.visible_characters = n_shown
 	if is_read_out:
 		_held_s += delta
+	reset_size()  # the label knows its height a frame after its words
 	position = _feet - Vector2(size.x / 2.0, size.y)
 
 
@@ -48,12 +54,14 @@ func _draw() -> void:
 
 
 ## Shows a line in the place of the one before.
-func say(line: String) -> void:
-	_label.text = line
+func say(words: String) -> void:
+	var font := _label.get_theme_font("font")
+	var letters := font.get_string_size(words, 0, -1, _label.get_theme_font_size("font_size"))
+	_label.custom_minimum_size.x = minf(letters.x + 1.0, WIDEST)
+	_label.text = words
 	_label.visible_characters = 0
 	_shown = 0.0
 	_held_s = 0.0
-	reset_size()
 	show()
 
 

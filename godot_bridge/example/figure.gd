@@ -56,6 +56,11 @@ func _draw() -> void:
 		_draw_sword()
 
 
+## Turns that way; only who looks away shows the back of the head.
+func turn(way: Vector2) -> void:
+	facing = Vector2(signf(way.x), -1.0 if way.y < -absf(way.x) else 1.0)
+
+
 func _draw_shadow() -> void:
 	draw_set_transform(Vector2.ZERO, 0.0, Vector2(1.0, 0.4))
 	draw_circle(Vector2.ZERO, 19.0 * height, Color(0, 0, 0, 0.25))

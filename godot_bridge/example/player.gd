@@ -18,4 +18,4 @@ func _physics_process(_delta: float) -> void:
 	move_and_slide()
 	figure.is_walking = way != Vector2.ZERO
 	if figure.is_walking:
-		figure.facing = way.sign()
+		figure.turn(way)

@@ -71,7 +71,7 @@ func talk() -> void:
 	if nearest == null or _is_busy:
 		return
 	nearest.face(player.global_position)
-	player.figure.facing = (nearest.global_position - player.global_position).sign()
+	player.figure.turn(nearest.global_position - player.global_position)
 	box.choices = nearest.choices
 	box.talk_to(nearest.character, nearest.portrait, nearest.greeting)
 	nearest.greeting = ""

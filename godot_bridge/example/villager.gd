@@ -36,8 +36,7 @@ func show_hint(words: String) -> void:
 
 ## Turns to somebody.
 func face(where: Vector2) -> void:
-	var way := where - global_position
-	figure.facing = Vector2(signf(way.x), 1.0 if way.y > -absf(way.x) else -1.0)
+	figure.turn(where - global_position)
 
 
 ## Shows that it has noticed something.
