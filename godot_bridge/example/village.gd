@@ -11,6 +11,7 @@ const Controls := preload("controls.gd")
 const Gossip := preload("gossip.gd")
 const Hud := preload("hud.gd")
 const Player := preload("player.gd")
+const SavedGame := preload("saved_game.gd")
 const Villager := preload("villager.gd")
 
 const REACH := 95.0
@@ -21,7 +22,7 @@ const SLOT := "village"
 const _CAMERA_TOP := 250.0
 
 ## Where the rest of the game is saved.
-var save_path := "user://village.cfg"
+var save_path := "user://village.json"
 ## Who can be talked to from here, or null.
 var nearest: Villager
 
@@ -100,12 +101,12 @@ func save_game() -> void:
 	if not answer.ok:
 		_hud.tell("Not saved. %s" % answer.error.message)
 		return
-	var file := ConfigFile.new()
-	file.set_value("player", "position", player.position)
-	file.set_value("player", "has_sword", player.figure.has_sword)
+	var saved := SavedGame.new()
+	saved.position = player.position
+	saved.has_sword = player.figure.has_sword
 	for villager in _villagers:
-		file.set_value("greetings", villager.character.npc, villager.greeting)
-	var problem := file.save(save_path)
+		saved.greetings[villager.character.npc] = villager.greeting
+	var problem := saved.write(save_path)
 	_hud.tell("Saved." if problem == OK else "Not saved: %s." % error_string(problem))
 
 
@@ -113,9 +114,9 @@ func save_game() -> void:
 func load_game() -> void:
 	if _is_busy:
 		return
-	var file := ConfigFile.new()
-	if file.load(save_path) != OK:
-		_hud.tell("There is no saved game yet.")
+	var saved := SavedGame.new()
+	if not saved.read(save_path):
+		_hud.tell("There is no saved game that can be read.")
 		return
 	box.close()
 	_is_busy = true
@@ -124,10 +125,10 @@ func load_game() -> void:
 	if not answer.ok:
 		_hud.tell("Not loaded. %s" % answer.error.message)
 		return
-	player.position = file.get_value("player", "position", player.position)
-	player.figure.has_sword = file.get_value("player", "has_sword", false)
+	player.position = saved.position
+	player.figure.has_sword = saved.has_sword
 	for villager in _villagers:
-		villager.greeting = file.get_value("greetings", villager.character.npc, "")
+		villager.greeting = NPCAnswer.text_of(saved.greetings, villager.character.npc)
 	_hud.tell("Loaded.")
 
 

@@ -5,6 +5,7 @@ extends "res://tests/input_case.gd"
 
 const MODEL := "SmolLM2-135M-Instruct.Q4_1.gguf"
 const Village := preload("res://example/village.gd")
+const SavedGame := preload("res://example/saved_game.gd")
 const Villager := preload("res://example/villager.gd")
 
 const _CARDS := "../examples/characters"
@@ -39,12 +40,32 @@ func test_cards_are_those_of_the_repository() -> void:
 		check(not copy.is_empty(), npc)
 
 
+func test_a_damaged_save_is_none() -> void:
+	var path := fresh_folder().path_join("village.json")
+	var saved := SavedGame.new()
+	check(not saved.read(path), "there is none")
+	for text: String in ["", "[]", "{", '{"position": [1]}', '{"position": [1, "x"]}', "null"]:
+		var file := FileAccess.open(path, FileAccess.WRITE)
+		file.store_string(text)
+		file.close()
+		check(not saved.read(path), text)
+	saved.position = Vector2(3.5, -2.0)
+	saved.has_sword = true
+	saved.greetings = {"mara": "Boots."}
+	equal(saved.write(path), OK)
+	var read := SavedGame.new()
+	check(read.read(path), "it can be read")
+	equal([read.position, read.has_sword], [saved.position, true])
+	equal(read.greetings, saved.greetings)
+
+
 func test_without_a_model_it_says_what_to_do() -> void:
 	_engine.model = "no-such-model.gguf"
 	_enter_village()
 	var trouble: Control = _village.get_node("%Hud/%Trouble")
 	await until(func() -> bool: return trouble.visible, "a message")
 	var words: String = (_village.get_node("%Hud/%TroubleText") as Label).text
+	await _shoot("no-model")
 	check(words.contains("no-such-model.gguf") and words.contains("npc_engine/model"), words)
 	_village.player.position = _mara.position + Vector2(0, 60)
 	await _until_near(_mara)
@@ -87,7 +108,7 @@ func _enter_village() -> void:
 	_village = (load("res://example/village.tscn") as PackedScene).instantiate()
 	for npc: String in ["Mara", "Bram", "Wren"]:
 		(_village.get_node("%" + npc) as Node).get_node("Character").sampling = {"seed": 11}
-	_village.save_path = fresh_folder().path_join("village.cfg")
+	_village.save_path = fresh_folder().path_join("village.json")
 	add_child(_village)
 	_mara = _village.get_node("%Mara")
 

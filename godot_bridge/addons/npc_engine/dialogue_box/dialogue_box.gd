@@ -146,6 +146,9 @@ func _input(event: InputEvent) -> void:
 ## Opens the balloon. [param opening] is shown as the character's first words, such as the greeting
 ## of [signal NPCCharacter.spawned].
 func talk_to(who: NPCCharacter, portrait: Texture2D = null, opening := "") -> void:
+	if _look == null:
+		push_error("NPCDialogueBox: add it to the scene before talk_to().")
+		return
 	close()
 	character = who
 	who.tree_exiting.connect(close)
