@@ -186,6 +186,20 @@ func test_choices_and_typing() -> void:
 	check(not field.is_visible_in_tree(), "no field")
 
 
+func test_the_key_that_opens_it_types_nothing_while_it_is_held() -> void:
+	_box.talk_to(_mara)
+	var field: LineEdit = _box.find_children("*", "LineEdit", true, false)[0]
+	for letter: Array in [[KEY_E, "e", true], [KEY_H, "h", false], [KEY_H, "h", true]]:
+		var event := InputEventKey.new()
+		event.keycode = letter[0]
+		event.unicode = str(letter[1]).unicode_at(0)
+		event.pressed = true
+		event.echo = letter[2]
+		Input.parse_input_event(event)
+	await frames(2)
+	equal(field.text, "hh")
+
+
 func test_escape_cuts_in_and_leaves_while_typing() -> void:
 	await _speak("One.")
 	await tap(KEY_ESCAPE)

@@ -89,6 +89,7 @@ var _words := Typewriter.new()
 var _reply: NPCReply
 var _look: Look
 var _uses_gamepad := false
+var _is_fresh := false
 
 
 func _init() -> void:
@@ -134,6 +135,10 @@ func _input(event: InputEvent) -> void:
 		_uses_gamepad = false
 	if not is_open or not is_visible_in_tree():
 		return
+	if event is InputEventKey and not event.is_echo():
+		_is_fresh = false
+	if _is_fresh and event.is_echo():
+		get_viewport().set_input_as_handled()  # the key that opened it is still held: no word
 	var is_pressed := button != null and button.pressed
 	if event.is_action_pressed("ui_cancel") or (is_pressed and button.button_index == _NO):
 		get_viewport().set_input_as_handled()
@@ -157,6 +162,7 @@ func talk_to(who: NPCCharacter, portrait: Texture2D = null, opening := "") -> vo
 	_begin("")
 	if not opening.is_empty():
 		_add(opening, true)
+	_is_fresh = true
 	show()
 	_look.take_focus(_uses_gamepad)
 	opened.emit(who)
