@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Prints the path of a Godot 4 for the addon's tests: tools/godot.sh [headless|render]
 # The one that GODOT names, or Debian's newest, unpacked into the user's cache: nothing is installed
-# and nothing of the system is changed. "render" brings the libraries that draw pictures, too.
+# and nothing of the system is changed. "render" brings the libraries that draw pictures, too, and beside
+# godot a virtual display, xvfb.
 set -euo pipefail
 
 mode=${1:-headless}
@@ -48,7 +49,7 @@ export APT_CONFIG=$work/apt/apt.conf
 skip='dpkg|tar|perl-base|debconf|init-system-helpers|libc-gconv.*'
 wanted=(godot)
 if [[ $mode == render ]]; then
-    wanted+=(libgl1 libegl1 libgl1-mesa-dri)
+    wanted+=(libgl1 libegl1 libgl1-mesa-dri xvfb x11-xkb-utils xkb-data)
 else
     skip+='|libllvm.*|mesa-.*|libz3.*|fonts-.*|xkb-data|libsensors.*'
 fi
@@ -75,6 +76,28 @@ export FONTCONFIG_PATH="$root/etc/fonts" XKB_CONFIG_ROOT="$root/usr/share/X11/xk
 exec "$loader" --library-path "$lib:$lib/pulseaudio" "$root/usr/bin/godot" "$@"
 RUN
 chmod +x "$work/godot"
+if [[ $mode == render ]]; then
+    # The X server calls /usr/bin/xkbcomp, which is here at another place: it is made to look for
+    # it in its working directory, by a path of the same length.
+    sed -i 's#/usr/bin\x00#././././\x00#' "$work/root/usr/bin/Xvfb"
+    cat >"$work/xkbcomp" <<'RUN'
+#!/bin/sh
+root=$(dirname "$(readlink -f "$0")")/root
+for lib in "$root"/usr/lib/*-linux-gnu*; do break; done
+for loader in "$lib"/ld-linux*.so.*; do break; done
+exec "$loader" --library-path "$lib" "$root/usr/bin/xkbcomp" "$@"
+RUN
+    cat >"$work/xvfb" <<'RUN'
+#!/bin/sh
+# The virtual display, with its own libraries and keyboard maps.
+cd "$(dirname "$(readlink -f "$0")")" || exit
+for lib in root/usr/lib/*-linux-gnu*; do break; done
+for loader in "$lib"/ld-linux*.so.*; do break; done
+export LIBGL_DRIVERS_PATH="$lib/dri"
+exec "$loader" --library-path "$lib" root/usr/bin/Xvfb -xkbdir "$PWD/root/usr/share/X11/xkb" "$@"
+RUN
+    chmod +x "$work/xkbcomp" "$work/xvfb"
+fi
 "$work/godot" --headless --version >&2 || fail "the one of $suite does not run here."
 mv -T "$work" "$into" 2>/dev/null || [[ -x $into/godot ]]  # another run was faster
 echo "$into/godot"

@@ -300,7 +300,8 @@ func _report(why: NPCError) -> void:
 func _release_sidecar() -> void:
 	if _sidecar != null:
 		_sidecar.stop()
-		_leaving.append(_sidecar)
+		if _sidecar.state != Sidecar.State.NONE:
+			_leaving.append(_sidecar)
 		_sidecar = null
 
 

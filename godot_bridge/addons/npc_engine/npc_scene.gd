@@ -35,6 +35,9 @@ func interrupt(heard_chars := -1) -> NPCAnswer:
 	if heard_chars >= 0:
 		keys["heard"] = heard_chars
 	var answer: NPCAnswer = on_request.call("cancel", keys)
+	# A scene that nobody holds any more would take this call with it.
+	@warning_ignore("unused_variable")
+	var kept := self
 	return await answer.completed()
 
 
