@@ -4,6 +4,7 @@ Owns the order in which things take turns in each. A part writes what it finds a
 that an interrupted run keeps it, and yields what it is doing: one more to go each time.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -61,7 +62,7 @@ class Part:
     measure: Callable[[Setup, Measured], Iterator[str]]
 
 
-def _open(setup: Setup, layout: Layout, n_slots: int, depth: int) -> Crowd:
+def _open(setup: Setup, layout: Layout, n_slots: int, depth: int, folder: str) -> Crowd:
     """A crowd that saves all it knows. Refused where it would make the machine swap."""
     cells = n_slots * (depth + ROOM) + 2 * n_slots * depth  # in the cache, copied out, in a file
     need = setup.model.kv_bytes_per_token(layout) * cells
@@ -72,7 +73,7 @@ def _open(setup: Setup, layout: Layout, n_slots: int, depth: int) -> Crowd:
             f"{free >> 20} MiB are free.",
             "Give fewer --characters or a smaller --depth, or close other programs.",
         )
-    n_threads, saves = setup.n_threads, str(setup.folder)
+    n_threads, saves = setup.n_threads, str(setup.folder / folder)
     return Crowd(setup.model, layout, n_slots, depth, n_threads, saves=saves, save_kv="yes")
 
 
@@ -103,12 +104,14 @@ def _checked(reply: m.Reply) -> m.Reply:
 
 def trips(setup: Setup, found: Measured) -> Iterator[str]:
     """Save one character and load it, with its KV cache and from its tokens."""
-    store = Store(setup.folder, installation_key())
     with ExitStack() as stack:
+        # An engine lets nobody else write in its folder.
+        store = stack.enter_context(closing(Store(setup.folder / "written", installation_key())))
         cases = []
         for kv_type, layout in setup.layouts.items():
             for depth in setup.depths:
-                crowd = stack.enter_context(closing(_open(setup, layout, 1, depth)))
+                crowd = _open(setup, layout, 1, depth, folder=f"{len(cases)}")
+                stack.callback(crowd.close)
                 cases.append((crowd, Character(kv_type, str(layout), 0)))
         found.characters = [character for _, character in cases]
         for number in range(setup.n_rounds):
@@ -128,11 +131,13 @@ def _trip(crowd: Crowd, character: Character, store: Store) -> Trip:
     _await(crowd, "save")
     crowd.clear()
     began = time.perf_counter()
-    snapshot = store.read(WHOLE)[NAME]
+    saves = Path(crowd.engine.settings.saves)
+    snapshot = Store(saves, installation_key()).read(WHOLE)[NAME]
     read = _since(began)
     if not isinstance(snapshot, Snapshot):
         raise snapshot
     encode_ms, write = _write(store, snapshot, character)
+    shutil.copytree(store.root / LEAN, saves / LEAN, dirs_exist_ok=True)
     restore = _load(crowd, WHOLE, "payload")
     crowd.clear()
     reread = _load(crowd, LEAN, "tokens")
@@ -178,7 +183,7 @@ def _since(began: float) -> float:
 def beside(setup: Setup, found: Measured) -> Iterator[str]:
     """Save many characters while some of them speak."""
     n = setup.n_characters
-    with closing(_open(setup, setup.layout, n, setup.depth)) as crowd:
+    with closing(_open(setup, setup.layout, n, setup.depth, "beside")) as crowd:
         figures = CrowdFigures(n, setup.n_speakers, 0, str(setup.layout))
         found.crowd = figures
         for number in range(setup.n_rounds):
