@@ -107,7 +107,7 @@ def trips(setup: Setup, found: Measured) -> Iterator[str]:
     with ExitStack() as stack:
         # An engine lets nobody else write in its folder.
         store = stack.enter_context(closing(Store(setup.folder / "written", installation_key())))
-        cases = []
+        cases: list[tuple[Crowd, Character]] = []
         for kv_type, layout in setup.layouts.items():
             for depth in setup.depths:
                 crowd = _open(setup, layout, 1, depth, folder=f"{len(cases)}")
