@@ -24,7 +24,7 @@ log = logging.getLogger("npc_engine")
 AUTOSAVE = "autosave"
 BEFORE = "autosave-before"
 
-GATHER_S = 1.0  # newcomers mostly come several at once
+GATHER_S = 0.2  # newcomers mostly come several at once; a turn is to be safe within a second
 RETRY_S, MAX_RETRY_S = 1.0, 30.0
 
 Save = Callable[[list[str], Callable[[Reply], None]], None]

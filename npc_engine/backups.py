@@ -73,10 +73,15 @@ def rotate(root: Path, slot: str, old: Path, keep: int) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder of the saves, at once as far as a start after a crash can see."""
+    """Remove a folder of the saves, at once as far as a start after a crash can see.
+
+    Raises OSError. That it is gone has to be on the disk before any of its files are: half of a
+    save must not come back under its name.
+    """
     slot = folder.name.removeprefix(".").removesuffix(".old")
     dead = folder.with_name(f".{slot}.tmp-{secrets.token_hex(8)}")
     rename(folder, dead)
+    sync_folder(folder.parent)
     shutil.rmtree(dead, ignore_errors=True)
 
 
