@@ -67,3 +67,12 @@ static func _write(path: String, text: String) -> void:
 
 func _fake_program(more := "") -> String:
 	return FakeServer.make(fresh_folder(), setting("NPC_PYTHON"), more)
+
+
+## The settings of a project that has nothing but the addon.
+func bare_project() -> String:
+	return (
+		'config_version=5\n[application]\nconfig/name="Bare"\n'
+		+ '[autoload]\nNPCEngine="*res://addons/npc_engine/npc_engine.gd"\n'
+		+ '[editor_plugins]\nenabled=PackedStringArray("res://addons/npc_engine/plugin.cfg")\n'
+	)

@@ -58,7 +58,7 @@ func _project() -> String:
 	for folder: String in ["res://addons", "res://tests/editor_plugin"]:
 		OS.execute("cp", ["-r", ProjectSettings.globalize_path(folder), project])
 	OS.execute("mv", [project.path_join("editor_plugin"), project.path_join("addons")])
-	var settings := FileAccess.get_file_as_string("res://project.godot")
+	var settings := bare_project()
 	settings = settings.replace(
 		'plugin.cfg")', 'plugin.cfg", "res://addons/editor_plugin/plugin.cfg")'
 	)

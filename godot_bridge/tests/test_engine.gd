@@ -169,7 +169,7 @@ func test_nothing_is_started_in_the_editor() -> void:
 	_write(project.path_join("npc-engine"), "#!/bin/sh\ntouch '%s'\n" % trace)
 	FileAccess.set_unix_permissions(project.path_join("npc-engine"), 0x1ED)
 	OS.execute("cp", ["-r", ProjectSettings.globalize_path("res://addons"), project])
-	var settings := FileAccess.get_file_as_string("res://project.godot")
+	var settings := bare_project()
 	settings += '[npc_engine]\nmodel="%s"\n' % model_path("tiny/tiny-llama.gguf")
 	settings += 'executable="%s"\n' % project.path_join("npc-engine")
 	_write(project.path_join("project.godot"), settings)
