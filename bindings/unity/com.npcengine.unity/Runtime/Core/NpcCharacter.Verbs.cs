@@ -77,7 +77,7 @@ namespace NpcEngine
         /// <param name="cancellation">Gives up waiting.</param>
         /// <returns>When it is safe on the disk.</returns>
         public Task<NpcSaved> SaveAsync(string slot, CancellationToken cancellation = default(CancellationToken)) =>
-            _client.SaveAsync(slot, new[] { Npc }, cancellation);
+            _client.SaveAsync(slot, new[] { Npc }, cancellation: cancellation);
 
         /// <summary>Brings it back from a save slot; what it is saying is cancelled.</summary>
         /// <param name="slot">The slot's name.</param>

@@ -75,13 +75,20 @@ namespace NpcEngine
         /// <summary>Writes characters into a save slot; a power cut leaves the old save or the new one, whole.</summary>
         /// <param name="slot">The slot's name.</param>
         /// <param name="npcs">Who is written; null: the slot then holds all that there are.</param>
+        /// <param name="journal">Whether what they do from then on is written to the slot as well, as it happens.</param>
         /// <param name="cancellation">Gives up waiting.</param>
         /// <returns>When it is safe on the disk.</returns>
         public Task<NpcSaved> SaveAsync(
             string slot,
             IEnumerable<string> npcs = null,
+            bool journal = false,
             CancellationToken cancellation = default(CancellationToken)) =>
-            AskWithin(_settings.FileTimeout, "saved", NpcSaved.Read, id => Requests.Save(id, slot, npcs), cancellation);
+            AskWithin(
+                _settings.FileTimeout,
+                "saved",
+                NpcSaved.Read,
+                id => Requests.Save(id, slot, npcs, journal),
+                cancellation);
 
         /// <summary>Brings characters back from a save slot; what those of the same names say is cancelled.</summary>
         /// <param name="slot">The slot's name.</param>

@@ -57,8 +57,12 @@ namespace NpcEngine
         internal static byte[] Rewind(long id, string npc, int? turns, int? toTurn) =>
             Named("rewind", id, npc).Int("turns", turns).Int("to_turn", toTurn).Body();
 
-        internal static byte[] Save(long id, string slot, IEnumerable<string> npcs) =>
-            new Request("save", id).Text("slot", slot).Texts("npcs", npcs).Body();
+        internal static byte[] Save(long id, string slot, IEnumerable<string> npcs, bool journal) =>
+            new Request("save", id)
+                .Text("slot", slot)
+                .Texts("npcs", npcs)
+                .Text("mode", journal ? "journal" : null)
+                .Body();
 
         internal static byte[] Load(long id, string slot, IEnumerable<string> npcs) =>
             new Request("load", id).Text("slot", slot).Texts("npcs", npcs).Body();

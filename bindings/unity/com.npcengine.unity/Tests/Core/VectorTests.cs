@@ -129,8 +129,8 @@ namespace NpcEngine.Tests
             Same("request-attend", id => Requests.Attend(id, "mara"));
             Same("request-join", id => Requests.Join(id, "inn", "wren"));
             Same("request-leave", id => Requests.Leave(id, "inn", "wren"));
-            Same("request-save", id => Requests.Save(id, "slot-1", null));
-            Same("request-save-full", id => Requests.Save(id, "slot-1", new[] { "mara" }));
+            Same("request-save", id => Requests.Save(id, "slot-1", null, false));
+            Same("request-save-full", id => Requests.Save(id, "slot-1", new[] { "mara" }, true));
             Same("request-load-full", id => Requests.Load(id, "slot-1", new[] { "mara" }));
             Same("request-despawn", id => Requests.Despawn(id, "mara"));
             Same("request-list", Requests.List);
