@@ -35,8 +35,8 @@ func ask(type: String, keys := {}) -> NPCAnswer:
 ## Saves the characters into a slot, in the place of what it held; the answer's
 ## [member NPCAnswer.reply] has [code]npcs[/code], [code]n_bytes[/code] and [code]ms[/code]. Without
 ## [param npcs] that is everybody but those whose [member NPCCharacter.save_with_game] is off.
-## A name has 1-64 of [code]A-Z a-z 0-9 _ . -[/code], no dot first. With [param journal] what they do
-## from then on is written to the slot as well, as it happens: a crash costs no more than a line.
+## A name has 1-64 of [code]A-Z a-z 0-9 _ . -[/code], no dot first. With [param journal], what they
+## do from then on is written to the slot as well, as it happens: a crash costs no more than a line.
 func save_slot(slot: String, npcs: PackedStringArray = [], journal := false) -> NPCAnswer:
 	var keys := {"slot": slot}
 	if journal:
