@@ -11,7 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ WINDOW = 300
 MOST_S = 20.0  # whoever lives longer was never killed
 _NUMBER = re.compile(rb"<(\d+)>")
 
+DECODE_S = 0.001
+
 
 class Plan(Struct):
     """One round. `kill_at`: before which call it kills itself; `first_save`: from when they count.
@@ -56,8 +58,16 @@ class Plan(Struct):
     without: str = ""
 
 
+class _Yielding(FakeLlama):
+    """Lets other threads run while it decodes, as llama.cpp does: its own Python would not."""
+
+    def decode(self, spans: Sequence[Any]) -> list[int]:
+        time.sleep(DECODE_S)
+        return super().decode(spans)
+
+
 def engine(root: Path, keep: int = 1, seconds: float = 0) -> Engine:
-    fake = FakeLlama(n_slots=2, n_cells=WINDOW)
+    fake = _Yielding(n_slots=2, n_cells=WINDOW)
     values = {"saves": str(root), "window": WINDOW, "keep": keep}
     made = Engine(fake, fake.voice(), Settings.parse(values))
     made._saving._given_key = KEY
