@@ -101,7 +101,7 @@ namespace NpcEngine.Tests
                 SayId(stub);
                 scene.Engine.enabled = false;
                 Assert.AreEqual(NpcConnectionState.Disposed, client.State);
-                Assert.AreEqual(0, Signals.OwnThreads());
+                Await.Until(null, () => Signals.OwnThreads() == 0);
                 Assert.IsNull(scene.Engine.Client);
                 Assert.IsNull(scene.Mara.Character);
                 Task<NpcReply> late = scene.Mara.SayAsync("Hello?");
@@ -148,7 +148,7 @@ namespace NpcEngine.Tests
                     var watch = Stopwatch.StartNew();
                     Player.ExitPlayMode();
                     Assert.Less(watch.Elapsed.TotalSeconds, 2);
-                    Assert.AreEqual(0, Signals.OwnThreads());
+                    Await.Until(null, () => Signals.OwnThreads() == 0);
                 }
                 Assert.IsEmpty(Player.Log);
             }
