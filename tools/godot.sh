@@ -33,7 +33,7 @@ work=$into.$$
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"/apt/lists/partial "$work"/apt/cache/archives/partial "$work"/debs "$work"/root
 : >"$work/apt/status"
-echo "deb [signed-by=$keyring] ${mirror:-http://deb.debian.org/debian} $suite main" \
+echo "deb [signed-by=$keyring] ${mirror:?this system names no Debian mirror: set GODOT=/path/to/godot} $suite main" \
     >"$work/apt/sources.list"
 cat >"$work/apt/apt.conf" <<CONF
 Dir::Etc::sourcelist "$work/apt/sources.list"; Dir::Etc::sourceparts "/dev/null";
