@@ -17,8 +17,7 @@ tiny: setup
 	@$(BIN)/python models/tiny.py
 
 test: tiny ## Run every test, offline
-	$(BIN)/python -m pytest -q -n 2 -m "not model"
-	$(BIN)/python -m pytest -m model
+	$(BIN)/python -m pytest -q -n 2
 
 test-fast: setup ## Run the tests that need neither a model nor patience, on all cores
 	$(BIN)/python -m pytest -q -n auto -m "not model and not slow"

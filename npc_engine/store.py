@@ -104,6 +104,7 @@ class Store:
         self._reader = SlotReader(root, key)
         self._keep = keep
         self._unkept = unkept
+        self._is_undone = True
         self._lock = threading.Lock()  # held while a slot is read, and while one is swapped
         self._writes = FolderLock(root)
         self._recover()
@@ -198,6 +199,7 @@ class Store:
                 "Use a name that does not end in .bak or .bak and a number.",
             )
         new = self.root / f".{target.name}.tmp-{secrets.token_hex(8)}"
+        self._is_undone = True
         try:
             self._make_root()
             self._writes.acquire(LOCK_WAIT_S)
@@ -214,7 +216,8 @@ class Store:
         except OSError as e:
             raise explain(e, f"The slot {slot!r} was not saved") from e
         finally:
-            shutil.rmtree(new, ignore_errors=True)
+            if self._is_undone:  # else the next start removes it
+                shutil.rmtree(new, ignore_errors=True)
         with self._lock:
             if backup:
                 self._back_up(slot)
@@ -252,6 +255,12 @@ class Store:
             if had:
                 with contextlib.suppress(OSError):
                     rename(old, target)
+            # Undone on the disk, too, before the new save's files go: else what is left of them may
+            # stand under the slot's name after a power cut.
+            self._is_undone = False
+            with contextlib.suppress(OSError):
+                sync_folder(self.root)
+                self._is_undone = True
             raise
 
     def _back_up(self, slot: str) -> None:
