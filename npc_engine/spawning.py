@@ -64,9 +64,8 @@ class Spawning:
     def despawn(self, client: bytes, request: m.Despawn) -> m.Reply:
         """Take a character off the stage."""
         self._stage.find(request.npc)
-        self._saving.leaving(
-            request.npc
-        )  # a save that was asked for before has the character still
+        # A save that was asked for before has the character still.
+        self._saving.leaving(request.npc)
         reply = self._stage.despawn(client, request)
         self._saving.left(request.npc)
         return reply

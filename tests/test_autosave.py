@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from npc_engine import autosave
 from npc_engine import messages as m
 from npc_engine.autosave import AUTOSAVE, BEFORE, GATHER_S
 from npc_engine.config import Settings
@@ -61,12 +62,19 @@ def stamp(folder: Path, name: str, slot: str = AUTOSAVE) -> int:
     return (folder / slot / f"{name}.npc").stat().st_ino
 
 
-def test_whoever_comes_is_in_it_within_a_second(make_rig: MakeRig, tmp_path: Path) -> None:
+def test_whoever_comes_is_in_it_within_a_second(
+    make_rig: MakeRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert GATHER_S < 0.5  # and the write takes its time, too
+    monkeypatch.setattr(autosave, "GATHER_S", 1.0)
     rig = make_rig()
     for name in "abc":
         rig.spawn(name)
-    assert (rig.engine.patience() or 0) <= GATHER_S
-    rig.now += GATHER_S
+        rig.talk(name)
+    rig.steps(10)
+    assert slots(tmp_path) == []
+    assert 0 < (rig.engine.patience() or 0) <= 1.0
+    rig.now += 1.0
     written(rig)
     assert slots(tmp_path / AUTOSAVE) == ["a.npc", "b.npc", "c.npc"]
     rig.spawn("d")

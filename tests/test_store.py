@@ -16,6 +16,7 @@ import pytest
 from npc_engine import store as store_module
 from npc_engine.backups import backup_name
 from npc_engine.delta import diff
+from npc_engine.durable import sync_folder
 from npc_engine.errors import SnapshotError, UnknownSlot
 from npc_engine.folder_lock import LOCK_FILE
 from npc_engine.journal import MAX_BYTES, begin, image_of, record
@@ -656,3 +657,26 @@ def test_a_slot_is_copied_and_the_copy_stays_as_it_is(root: Path) -> None:
     store.copy("tavern", "before")
     assert texts(store, "before") == MERGED
     assert [name for name in tree(root) if name.startswith(".")] == []
+
+
+def test_a_swap_is_undone_on_the_disk_before_its_files_go(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut may leave the new folder, emptied, under the slot's name."""
+    n_failures = 0
+
+    def sync(folder: Path) -> None:
+        nonlocal n_failures
+        if folder == root and n_failures:
+            n_failures -= 1
+            raise OSError(errno.EIO, "I/O error")
+        sync_folder(folder)
+
+    monkeypatch.setattr(store_module, "sync_folder", sync)
+    for n_failures, kept in ((1, []), (2, ["mara.npc"])):  # the undoing is on the disk, or is not
+        with pytest.raises(SnapshotError, match="I/O error"):
+            Store(root, KEY).write("tavern", files(NEW), merge=False)
+        assert n_failures == 0
+        assert [p.name for p in root.glob(".tavern.tmp-*/*")] == kept
+        assert texts(Store(root, KEY)) == OLD
+        assert not list(root.glob(".tavern.tmp-*"))  # the next start has removed it
