@@ -5,6 +5,8 @@ ask for a list of four billion items or a million maps: whoever reads strangers'
 first. (Format: the msgpack specification.)
 """
 
+from codecs import getincrementaldecoder
+
 __all__ = ["CUT_SHORT", "MAX_DEPTH", "measure", "open_object"]
 
 MAX_DEPTH = 128
@@ -53,8 +55,9 @@ def open_object(data: bytes, at: int) -> tuple[str, int, int]:
 def measure(data: bytes, at: int, max_cost: int) -> int:
     """Return where the msgpack object that begins at `at` ends; builds nothing.
 
-    Raises ValueError where it is cut short, nested deeper than MAX_DEPTH, has a key that is no text
-    or an extension type, or might take more than `max_cost` bytes as Python objects.
+    Raises ValueError where it is cut short, nested deeper than MAX_DEPTH, has a key that is no
+    text, a text that is no UTF-8 or an extension type, or might take more than `max_cost` bytes as
+    Python objects. So what it lets through can be built: no reader's own error is met behind it.
     """
     cost = 0
     to_come = [1]  # objects still to come at each level; a map's are its keys and its values
@@ -74,22 +77,40 @@ def measure(data: bytes, at: int, max_cost: int) -> int:
             in_map.append(kind == "map")
             cost += NEST_COST
         else:
+            _check_whole(data, at + n)
             # A character beyond the basic plane makes a text take four bytes for every character.
-            wide = kind == "str" and not _is_ascii(data, at, at + n)
+            wide = kind == "str" and _is_wide(data, at, at + n)
             cost += ITEM_COST + (4 * n if wide else n)
             at += n
-        _check(at <= len(data), len(to_come), cost, max_cost)
+        _check_whole(data, at)
+        _check(len(to_come), cost, max_cost)
     return at
 
 
-def _is_ascii(data: bytes, first: int, end: int) -> bool:
-    """Whether data[first:end] is, without a copy of more than a piece of it."""
-    return all(data[at : min(at + PIECE, end)].isascii() for at in range(first, end, PIECE))
+def _is_wide(data: bytes, first: int, end: int) -> bool:
+    """Whether the text data[first:end] is more than ASCII; raises ValueError if it is no UTF-8.
+
+    No more than a piece of it is copied at a time.
+    """
+    decoder = None
+    for at in range(first, end, PIECE):
+        piece = data[at : min(at + PIECE, end)]
+        if decoder is None and piece.isascii():
+            continue
+        decoder = decoder or getincrementaldecoder("utf-8")()
+        try:
+            decoder.decode(piece, final=at + PIECE >= end)
+        except UnicodeDecodeError:
+            raise ValueError("a text in it is no UTF-8") from None
+    return decoder is not None
 
 
-def _check(is_whole: bool, depth: int, cost: int, max_cost: int) -> None:
-    if not is_whole:
+def _check_whole(data: bytes, end: int) -> None:
+    if end > len(data):
         raise ValueError(CUT_SHORT)
+
+
+def _check(depth: int, cost: int, max_cost: int) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
     if cost > max_cost:

@@ -136,8 +136,9 @@ _requests: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(AnyRequest)
 _replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(AnyReply)
 _raw_values = msgspec.msgpack.Decoder(dict[Any, msgspec.Raw])
 # What msgspec raises on hostile bytes: its own errors, RecursionError on deep nesting, ValueError
-# and OverflowError out of timestamps, integers and UTF-8, MemoryError on absurd lengths.
-_BAD = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError, MemoryError)
+# and OverflowError out of timestamps, integers and UTF-8, TypeError on a map as a key, MemoryError
+# on absurd lengths. Newer ones make their own errors of most; the oldest allowed does not.
+_BAD = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError, TypeError, MemoryError)
 _TYPES = ", ".join(str(cls.__struct_config__.tag) for cls in Request.__subclasses__())
 
 
@@ -145,7 +146,7 @@ def pack(message: Request | Reply) -> bytes:
     """Return a record as one frame; raises BadMessage for values that msgpack cannot hold."""
     try:
         return _encoder.encode(message)
-    except (*_BAD, TypeError) as e:
+    except _BAD as e:
         raise BadMessage(
             f"This cannot be sent: {str(e)[:MAX_REASON]}.",
             "Use valid text, numbers of 64 bits, lists and maps.",

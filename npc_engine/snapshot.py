@@ -186,7 +186,7 @@ def _read(data: bytes, at: int, part: str, max_cost: int) -> tuple[dict[str, Any
     try:
         end = measure(data, at, max_cost)
         value = msgspec.msgpack.decode(memoryview(data)[at:end])
-    except (ValueError, msgspec.MsgspecError) as e:  # ValueError: UTF-8 too
+    except (ValueError, msgspec.MsgspecError) as e:
         raise _damaged(part, str(e)) from None
     if not isinstance(value, dict):
         raise _damaged(part, "it is no map")

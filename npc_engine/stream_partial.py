@@ -60,7 +60,7 @@ def read_partial(path: Path) -> Partial | None:
     if hmac.compare_digest(data[:32], _signature(data[32:])):
         try:
             return msgspec.msgpack.decode(data[32:], type=Partial)
-        except msgspec.DecodeError:
+        except (msgspec.MsgspecError, ValueError):
             pass  # signed by another version
     raise SetupError(
         f"{str(path)!r} is no state that this version wrote on this computer.",

@@ -8,10 +8,10 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from npc_engine.bounds import MAX_DEPTH, measure
+from npc_engine.bounds import MAX_DEPTH, PIECE, measure
 
 ANY_COST = 1 << 40
 
@@ -50,16 +50,51 @@ def test_every_width_of_a_count(n: int, make: Any) -> None:
             measure(packed[:cut], 0, ANY_COST)
 
 
-@given(st.binary(max_size=60))
+# Bytes at the borders of what UTF-8 allows: overlong, surrogates, beyond U+10FFFF, cut short.
+near_utf8 = st.lists(
+    st.sampled_from(b"\x00a\x7f\x80\xbf\xc0\xc2\xe0\xa0\x9f\xed\xf0\x90\x8f\xf4\xff")
+)
+texts = near_utf8.map(bytes).filter(lambda text: len(text) < 32)
+
+
+@given(st.binary(max_size=60) | texts.map(lambda text: bytes([0xA0 + len(text)]) + text))
+@example(b"\xa3\x00\x00\x80")
+@example(b"\xa3\xed\xa0\x80")
+@example(b"\x81\xa1\xff\xc0")
 def test_what_it_lets_through_can_be_built(data: bytes) -> None:
     try:
         end = measure(data, 0, 1 << 20)
     except ValueError:
         return
+    msgspec.msgpack.decode(data[:end])
+
+
+@given(texts)
+def test_a_text_is_let_through_if_it_is_utf_8(text: bytes) -> None:
+    packed = bytes([0xA0 + len(text)]) + text
     try:
-        msgspec.msgpack.decode(data[:end])
+        text.decode()
     except UnicodeDecodeError:
-        return
+        with pytest.raises(ValueError, match="no UTF-8"):
+            measure(packed, 0, ANY_COST)
+    else:
+        assert measure(packed, 0, ANY_COST) == len(packed)
+
+
+@pytest.mark.parametrize("shift", range(-4, 1))
+def test_a_character_between_two_pieces(shift: int) -> None:
+    whole = b"x" * (PIECE + shift) + "\U0001f600".encode() + b"x" * 9
+    for text, is_text in (
+        (whole, True),
+        (whole.replace(b"\x80", b"a"), False),
+        (whole[:-10], False),
+    ):
+        packed = b"\xdb" + len(text).to_bytes(4, "big") + text
+        if is_text:
+            assert measure(packed, 0, ANY_COST) == len(packed)
+        else:
+            with pytest.raises(ValueError, match="no UTF-8"):
+                measure(packed, 0, ANY_COST)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +115,7 @@ def test_what_it_lets_through_can_be_built(data: bytes) -> None:
         (nested(1_000_000, b"\x81\xa1a"), "deeper"),
         (b"\xdd\x00\x01\x00\x00" + b"\x80" * 65_536, "memory"),
         (b"\xdb\x00\x10\x00\x00" + b"x" * (1 << 20), "memory"),
+        (b"\xa4\xf0\x9f\x98", "cut short"),
         (b"\xda\xff\xff\xf0\x9f\x98\x80" + b"x" * 65_531, None),
     ],
 )

@@ -212,6 +212,40 @@ def test_a_reply_of_another_version_is_a_bad_message() -> None:
         unpack_reply(msgpack.packb({"type": "sung", "id": "1"}))
 
 
+class Raising:
+    """A decoder that raises as one version or another of msgspec does."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def decode(self, frame: bytes) -> object:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        msgspec.DecodeError("Invalid UTF-8 encoded string"),
+        UnicodeDecodeError("utf-8", b"\x80", 0, 1, "invalid start byte"),
+        TypeError("unhashable type: 'dict'"),
+        OverflowError("int too big to convert"),
+        RecursionError("maximum recursion depth exceeded"),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_any_msgspec_raises_is_a_bad_message(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for decoder in ("_requests", "_replies", "_raw_values"):
+        monkeypatch.setattr(messages, decoder, Raising(error))
+    with pytest.raises(BadMessage):
+        unpack(b"\x80")
+    with pytest.raises(BadMessage):
+        unpack_reply(b"\x80")
+    assert messages.find_id(b"\x80") is None
+
+
 def test_an_id_is_found_whatever_is_wrong_elsewhere() -> None:
     for bad in (b"\xa2\xc3\x28", b"\xd7\xff" + b"\xff" * 8, b"\x81\x80\x01"):
         frame = b"\x83\xa4type\xa4ping\xa2id\xa11\xa4text" + bad
