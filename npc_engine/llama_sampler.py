@@ -4,7 +4,8 @@ With `llama_model` and `llama` the only files that know ctypes and llama_cpp. Ow
 make a chain, and their order. It knows no KV cache.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 # First llama_model: it sets the environment that the native library reads when it is loaded.
@@ -21,25 +22,24 @@ DRY_ALLOWED = 4  # tokens that may be said again for free: names, "the Crooked L
 
 
 class Sampler:
-    """A chain of llama.cpp's own samplers, for one reply of one sequence."""
+    """A chain of llama.cpp's own samplers, for one reply of one sequence.
+
+    One chain, so one stream of random numbers: a second chain of the same seed, for the tokens
+    before the reply may end, would draw the first number twice.
+    """
 
     def __init__(self, model: Model, sampling: Sampling, seed: int, recent: Iterable[int]) -> None:
-        self.chain = _chain(model, sampling, seed, ())
+        self.chain = _chain(model, sampling, seed)
         self._model = model
-        self._sampling = sampling
         self.seed = seed
         for token in recent:
             C.llama_sampler_accept(self.chain, token)
 
     def sample(self, ctx: Any, row: int, may_end: bool) -> int:
         """Choose the next token from a row's logits; an end token only if `may_end`."""
-        if may_end:
+        changes = {} if may_end else dict.fromkeys(self._model.eog, float("-inf"))
+        with _changed(C.llama_get_logits_ith(ctx, row), changes):
             return int(C.llama_sampler_sample(self.chain, ctx, row))
-        opening = _chain(self._model, self._sampling, self.seed, self._model.eog)
-        token = int(C.llama_sampler_sample(opening, ctx, row))
-        C.llama_sampler_free(opening)
-        C.llama_sampler_accept(self.chain, token)
-        return token
 
     def close(self) -> None:
         """Free the chain."""
@@ -48,14 +48,23 @@ class Sampler:
             self.chain = None
 
 
-def _chain(model: Model, s: Sampling, seed: int, banned: Iterable[int]) -> Any:
+@contextmanager
+def _changed(logits: Any, changes: Mapping[int, float]) -> Iterator[None]:
+    """Let some tokens have other logits for a while: few, so this costs microseconds."""
+    before = {token: logits[token] for token in changes}
+    for token, logit in changes.items():
+        logits[token] = logit
+    try:
+        yield
+    finally:
+        for token, logit in before.items():
+            logits[token] = logit
+
+
+def _chain(model: Model, s: Sampling, seed: int) -> Any:
     """top_k first: every later sampler then looks at k tokens instead of the whole vocabulary."""
     chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
-    bans = [C.llama_logit_bias(token=t, bias=float("-inf")) for t in banned]
     stages = []
-    if bans:
-        array = (C.llama_logit_bias * len(bans))(*bans)
-        stages.append(C.llama_sampler_init_logit_bias(model.n_vocab, len(bans), array))
     if s.top_k:
         stages.append(C.llama_sampler_init_top_k(s.top_k))
     if s.repeat_last_n and (s.repeat_penalty, s.frequency_penalty, s.presence_penalty) != (1, 0, 0):

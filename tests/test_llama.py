@@ -150,7 +150,24 @@ def test_a_reply_does_not_begin_with_its_end(llama: Llama) -> None:
     finally:
         llama.model.eog = eog
     assert second == int(llama.logits(row).argsort()[-2])
+    assert best == int(llama.logits(row).argmax())  # the row itself is as it was
     sampler.close()
+
+
+def test_each_token_of_a_reply_has_a_random_number_of_its_own(llama: Llama) -> None:
+    """Of equal logits, the first token and the second are not the same by their draw."""
+    row = llama.decode([Span(0, 0, llama.model.tokenize(TEXT), True)])[0]
+    flat = Sampling(temperature=5.0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, dry=0.0)
+    n_same = 0
+    for seed in range(40):
+        banned, free = llama.sampler(flat, seed), llama.sampler(flat, seed)
+        drawn = [llama.sample(row, banned, may_end=n > 0) for n in range(6)]
+        # Where no end token is drawn, to forbid it changes nothing.
+        assert drawn == [llama.sample(row, free) for _ in range(6)]
+        n_same += drawn[0] == drawn[1]
+        banned.close()
+        free.close()
+    assert n_same < 20
 
 
 def test_penalties_look_at_recent_tokens(llama: Llama) -> None:
