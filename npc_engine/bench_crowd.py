@@ -22,7 +22,7 @@ from npc_engine.crowd_setup import Setup
 from npc_engine.errors import ConfigError, NpcError
 from npc_engine.llama_model import Model
 from npc_engine.loading import n_auto_threads
-from npc_engine.selftest import extra_bufts_work
+from npc_engine.selftest import self_test
 
 __all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "quiet", "run"]
 
@@ -149,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
     speakers = _speakers(args.speakers)
     _check(args)
     with quiet():
-        model = Model(args.model, extra_bufts=extra_bufts_work(Path(args.model)))
+        model = Model(args.model, extra_bufts=self_test(Path(args.model)).works)
         try:
             setup = _setup(args, model, speakers)
             facts = _facts(args, setup)

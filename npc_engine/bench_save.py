@@ -20,7 +20,7 @@ from npc_engine.config import KV_TYPES
 from npc_engine.errors import ConfigError, NpcError
 from npc_engine.llama_model import Layout, Model
 from npc_engine.loading import n_auto_threads
-from npc_engine.selftest import extra_bufts_work
+from npc_engine.selftest import self_test
 
 __all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     parts, kv_types, depths = _parts(args.parts), _kv_types(args.kv_types), _depths(args.depths)
     _check(args)
     with quiet(), _folder(args.folder) as folder:
-        model = Model(args.model, extra_bufts=extra_bufts_work(Path(args.model)))
+        model = Model(args.model, extra_bufts=self_test(Path(args.model)).works)
         try:
             setup = _setup(args, model, kv_types, depths, Path(folder))
             facts = _facts(args, setup)

@@ -15,7 +15,7 @@ from npc_engine.llama_model import Model
 from npc_engine.loading import n_auto_threads
 from npc_engine.machine import computer, library
 from npc_engine.report import need_plots, write_json, write_text
-from npc_engine.selftest import extra_bufts_work
+from npc_engine.selftest import self_test
 from npc_engine.stream_figures import figures
 from npc_engine.stream_policies import LAYOUT, POLICIES, Setup, check, parse_policies
 from npc_engine.stream_reader import N_BLOCK, Reader
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         need_plots()
     names = parse_policies(args.policies)
     path = _report_path(args.out)
-    model = Model(args.model, extra_bufts=extra_bufts_work(Path(args.model)))
+    model = Model(args.model, extra_bufts=self_test(Path(args.model)).works)
     try:
         setup = _setup(args, model)
         check(model, setup, names)

@@ -20,7 +20,7 @@ from npc_engine.loading import n_auto_threads
 from npc_engine.npc import USER
 from npc_engine.rival import LAYOUT, Rival
 from npc_engine.rival_process import RivalProcess
-from npc_engine.selftest import extra_bufts_work
+from npc_engine.selftest import self_test
 from npc_engine.talk import Talk
 from npc_engine.talk_report import as_json, as_markdown, as_table, figure, passed, verdicts
 from npc_engine.talk_script import CARD, lines
@@ -108,7 +108,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _measure(args: argparse.Namespace) -> int:
-    model = Model(args.model, extra_bufts=extra_bufts_work(Path(args.model)))
+    model = Model(args.model, extra_bufts=self_test(Path(args.model)).works)
     n_threads = args.threads or n_auto_threads()
     facts = {
         "command": _command(args),

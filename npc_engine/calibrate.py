@@ -10,6 +10,8 @@ Rule 3. The candidates take turns, one token each, and what counts is the median
         share in a round: whatever else the machine does hits all of them alike. It goes on until
         odd rounds and even ones agree.
 Rule 4. Within 5 % of the fastest, the smaller cache wins, then the plainer one.
+Rule 5. How busy others were is kept with the result. What was measured beside them is measured
+        again as soon as the machine is quiet, and never replaces what was measured on a quiet one.
 """
 
 import logging
@@ -18,8 +20,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Protocol
+from typing import Annotated, Protocol
 
+import msgspec
+
+from npc_engine.cores import BUSY, Watch
 from npc_engine.errors import BackendError, ConfigError, ModelError
 from npc_engine.llama_model import Layout, Model, build_id
 from npc_engine.measurements import cpu_name, keep, recall
@@ -42,17 +47,24 @@ TIE = 1.05
 BUDGET_S = 3.0
 MIN_ROUNDS = 16
 MAX_ROUNDS = 64
+LOOK_S = 0.3  # how long it looks whether the machine is quiet now
 PLAIN_TYPES = ("f32", "f16", "bf16")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One measured layout: `ms` for a step of one speaker behind 900 tokens of history."""
+    """One measured layout: `ms` for a step of one speaker behind 900 tokens of history.
+
+    `busy`: the part of the cores that others took meanwhile, 1.0 = all, None where nobody tells;
+    `at`: when it was, in seconds since 1970.
+    """
 
     layout: Layout
     ms: float
     bytes_per_token: int
     chosen: bool
+    busy: float | None = None
+    at: float = 0.0
 
 
 class Runner(Protocol):
@@ -69,6 +81,22 @@ class Runner(Protocol):
 
 Open = Callable[[Layout], Runner]
 Result = tuple[float, int]  # milliseconds of a step, bytes per token
+
+_Ms = Annotated[float, msgspec.Meta(gt=0, lt=1e12)]
+_Time = Annotated[float, msgspec.Meta(ge=0, le=1 << 33)]
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """A race as it is kept: results by a layout's name, and `Row`'s `busy` and `at`."""
+
+    results: dict[str, tuple[_Ms, int]]
+    busy: float | None
+    at: _Time
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether others let it be (rule 5)."""
+        return self.busy is None or self.busy <= BUSY
 
 
 def choose_layout(model: Model, kv_type: str, flash_attn: str, n_threads: int) -> Layout:
@@ -99,7 +127,7 @@ def choose_layout(model: Model, kv_type: str, flash_attn: str, n_threads: int) -
 def measured(model: Model, n_threads: int, fresh: bool = False) -> list[Row]:
     """Return all candidates that could be measured, for `doctor`; empty for a recurrent model.
 
-    `fresh` measures again and replaces the kept result.
+    `fresh` measures again and replaces the kept result (but for rule 5).
     """
     if model.policy == "recurrent":
         return []
@@ -124,13 +152,35 @@ def _candidates(kv_type: str, flash_attn: str) -> Sequence[Layout]:
 
 def _rows(model: Model, candidates: Sequence[Layout], n_threads: int, fresh: bool) -> list[Row]:
     key = _key(model, candidates, n_threads)
-    results = {} if fresh else _kept(recall(KIND, key), candidates)
-    if not results:
-        results = _race(candidates, lambda layout: Track(model, layout, n_threads))
-        if results:
-            keep(KIND, key, {str(layout): result for layout, result in results.items()})
-    best = _choose(results) if results else None
-    return [Row(layout, ms, size, layout == best) for layout, (ms, size) in results.items()]
+    kept = _kept(recall(KIND, key), candidates)
+    if kept is None or fresh or not (kept.is_quiet or _is_busy()):
+        new = _measure(candidates, lambda layout: Track(model, layout, n_threads))
+        if new.results and (kept is None or new.is_quiet or not kept.is_quiet):
+            kept = new
+            keep(KIND, key, msgspec.to_builtins(kept))
+    if kept is None:
+        return []
+    results = {c: kept.results[str(c)] for c in candidates if str(c) in kept.results}
+    best = _choose(results)
+    return [
+        Row(layout, ms, size, layout == best, kept.busy, kept.at)
+        for layout, (ms, size) in results.items()
+    ]
+
+
+def _measure(candidates: Sequence[Layout], open_runner: Open) -> _Kept:
+    watch = Watch()
+    results = _race(candidates, open_runner)
+    by_name = {str(layout): result for layout, result in results.items()}
+    return _Kept(by_name, watch.busy(), time.time())
+
+
+def _is_busy() -> bool:
+    """Whether others are at work now. It takes a moment, so it is asked only with a reason."""
+    watch = Watch()
+    time.sleep(LOOK_S)
+    busy = watch.busy()
+    return busy is None or busy > BUSY
 
 
 def _key(model: Model, candidates: Sequence[Layout], n_threads: int) -> str:
@@ -140,17 +190,13 @@ def _key(model: Model, candidates: Sequence[Layout], n_threads: int) -> str:
     return " | ".join((model.fingerprint(), build_id(), cpu_name(), how, what))
 
 
-def _kept(value: Any, candidates: Sequence[Layout]) -> dict[Layout, Result]:
-    """Return kept results, empty when there are none or they make no sense."""
-    results = {}
+def _kept(value: object, candidates: Sequence[Layout]) -> _Kept | None:
+    """Return a kept race, None when there is none or it makes no sense."""
     try:
-        for layout in candidates:
-            if str(layout) in value:
-                ms, size = value[str(layout)]
-                results[layout] = (float(ms), int(size))
-    except (TypeError, ValueError, OverflowError):
-        return {}
-    return results if all(0 < ms < float("inf") for ms, _ in results.values()) else {}
+        kept = msgspec.convert(value, _Kept)
+    except msgspec.ValidationError:
+        return None
+    return kept if any(str(c) in kept.results for c in candidates) else None
 
 
 def _choose(results: dict[Layout, Result]) -> Layout:

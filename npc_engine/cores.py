@@ -5,6 +5,7 @@ It knows no threads of ours and no llama.
 """
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any
 
 import psutil
 
-__all__ = ["OthersLoad", "cpu_quota", "n_usable_cores", "usable_cpus"]
+__all__ = ["BUSY", "OthersLoad", "Watch", "cpu_quota", "n_usable_cores", "usable_cpus"]
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 CPUS = Path("/sys/devices/system/cpu")
 EVERY_S = 0.5  # how often the load is measured: reading it takes 0.1 ms, and it needs some time
+LEAST_S = 0.05  # of less the system's ticks say nothing
+BUSY = 0.2
+"""Part of the cores from which on other programs spoil a measurement."""
 
 
 def usable_cpus() -> list[int]:
@@ -105,11 +109,12 @@ class OthersLoad:
     """How many cores other programs take, of those that this process may use.
 
     Call it as often as you like: it looks only twice a second, and never waits. `clock` gives
-    seconds.
+    seconds, `every_s` how often it looks.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], every_s: float = EVERY_S) -> None:
         self._clock = clock
+        self._every_s = every_s
         self._cpus = usable_cpus()
         self._before: tuple[float, float, float] | None = None
         self._load: float | None = None
@@ -118,7 +123,7 @@ class OthersLoad:
     def __call__(self) -> float | None:
         """Return the load between the last two looks; None before them, or where nobody tells."""
         now = self._clock()
-        if self._dumb or (self._before is not None and now - self._before[0] < EVERY_S):
+        if self._dumb or (self._before is not None and now - self._before[0] < self._every_s):
             return self._load
         try:
             busy, own = self._look()
@@ -138,6 +143,19 @@ class OthersLoad:
         times = [by_cpu[cpu] for cpu in self._cpus if cpu < len(by_cpu)]
         own = psutil.Process().cpu_times()
         return sum(map(_busy, times)), own.user + own.system
+
+
+class Watch:
+    """How busy others are from now on, beside a measurement. `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._load = OthersLoad(clock, LEAST_S)
+        self._load()
+
+    def busy(self) -> float | None:
+        """Return the part of the cores that others took, 1.0 = all; None when nobody tells."""
+        load = self._load()
+        return None if load is None else round(load / (len(usable_cpus()) or 1), 2)
 
 
 def _busy(times: Any) -> float:

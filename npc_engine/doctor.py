@@ -11,34 +11,42 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from npc_engine.cores import BUSY
 from npc_engine.doctor_text import render
 from npc_engine.errors import NpcError
 from npc_engine.llama_model import Model
 from npc_engine.loading import n_auto_threads
 from npc_engine.machine import computer, library
 from npc_engine.quantization import advise
-from npc_engine.selftest import ADVICE, extra_bufts_work, uses_amx
+from npc_engine.selftest import ADVICE, Answer, self_test, uses_amx
 from npc_engine.trial import try_model
 
 __all__ = ["examine", "main"]
 
 ABOUT = """\
 Check this machine, this llama.cpp build and, with --model, a model: what they are, how fast they
-are together, and what would be faster. Takes some seconds. A model's KV cache is calibrated anew,
-so run it on a quiet machine; the result is kept for the engine in the user's cache folder
-(NPC_ENGINE_CACHE_DIR names another).
+are together, and what would be faster. Takes some seconds. A model's KV cache is calibrated anew;
+the result is kept for the engine in the user's cache folder (NPC_ENGINE_CACHE_DIR names another),
+unless this machine is busy now and was quiet before. What was measured on a busy machine is
+measured again by the first engine that starts on a quiet one. The self-test of AMX code is kept,
+too, with its date and cause; --retest runs it again.
 Exit status: 0 all is well, 1 something needs attention, 2 the model cannot be used.
 """
-BUSY = 0.5  # other work per core beyond which figures say little
+TOO_BUSY = 0.5  # other work per core beyond which figures say little
 
 Check = tuple[str, str]  # mark, text
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; the report goes to stdout, progress and errors to stderr."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.retest and not args.model:
+        parser.error("--retest needs --model: it is what the self-test runs.")
     try:
-        report = examine(Path(args.model) if args.model else None, _say)
+        report = examine(Path(args.model) if args.model else None, _say, retest=args.retest)
     except NpcError as e:
         _say(f"npc-engine: error: {' '.join(str(e).split())}")
         return 2
@@ -55,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--model", metavar="FILE", help="the GGUF model to try")
+    parser.add_argument(
+        "--retest", action="store_true", help="run the AMX self-test again, whatever is known"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
 
@@ -74,21 +85,23 @@ def _say(text: str) -> None:
 
 
 def examine(
-    model_path: Path | None = None, say: Callable[[str], None] = lambda _text: None
+    model_path: Path | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+    retest: bool = False,
 ) -> dict[str, Any]:
     """Return the report, all of plain JSON types; `say` hears what takes long.
 
-    Keys: computer, library, threads, model (None without a path), checks, healthy. Raises
-    ModelError for a model that cannot be used.
+    `retest`: the self-test is run again, whatever is known. Keys: computer, library, threads,
+    model (None without a path), checks, healthy. Raises ModelError for a model that cannot be used.
     """
     model = None
     busy = computer()["busy"]  # before the measurement adds to it
     if model_path is not None:
         if uses_amx():
             say("Testing this llama.cpp build ...")
-        works = extra_bufts_work(model_path, fresh=True)
+        tested = self_test(model_path, fresh=retest)
         say(f"Loading and measuring {model_path.name} ...")
-        model = _examine_model(model_path, works)
+        model = _examine_model(model_path, tested.works)
     report: dict[str, Any] = {
         "computer": {**computer(), "busy": busy},
         "library": library(),
@@ -96,10 +109,18 @@ def examine(
         "model": model,
     }
     if model:
-        report["library"]["extra_bufts_work"] = works
+        report["library"] = {**report["library"], **_tested(tested)}
         model["advice"] = _advice(model, report["library"])
     checks = [{"mark": mark, "text": text} for mark, text in _checks(report)]
     return {**report, "checks": checks, "healthy": all(c["mark"] != "x" for c in checks)}
+
+
+def _tested(answer: Answer) -> dict[str, Any]:
+    """What the model was tried with, also where that is not kept."""
+    return {
+        "extra_bufts_work": answer.works,
+        "self_test": msgspec.to_builtins(answer) if answer.at or not answer.works else None,
+    }
 
 
 def _examine_model(path: Path, extra_bufts: bool) -> dict[str, Any]:
@@ -127,7 +148,7 @@ def _checks(report: dict[str, Any]) -> Iterator[Check]:
     yield from _check_features(report["computer"]["features"], report["library"]["features"])
     if report["model"]:
         yield from _check_model(report["model"], report["computer"])
-    if (report["computer"]["busy"] or 0) > BUSY:
+    if (report["computer"]["busy"] or 0) > TOO_BUSY:
         yield "!", "Other programs keep this machine busy: the figures are lower than they can be."
 
 
@@ -141,7 +162,7 @@ def _check_library(lib: dict[str, Any], n_threads: int) -> Iterator[Check]:
             "1 thread. A build with OpenMP (`make setup` with g++ or clang) can use more.",
         )
     if lib["extra_bufts_work"] is False:
-        yield "x", f"This build crashes on this CPU (gcc 12 and AMX). {ADVICE}"
+        yield "x", f"{Answer(**lib['self_test']).slow} {ADVICE}"
     elif lib["extra_bufts_work"] is None:
         yield "!", "AMX code is not tested yet: give --model."
     elif lib["amx"]:
@@ -175,6 +196,12 @@ def _check_model(model: dict[str, Any], computer: dict[str, Any]) -> Iterator[Ch
         faster = " or ".join((", ".join(advice["faster"][:-1]), advice["faster"][-1]))
         yield "!", f"A {faster} file of this model would be faster here. {advice['reason']}"
     yield _check_ram(model["ram"], computer["ram_total"])
+    if any((row["busy"] or 0) > BUSY for row in model["kv"]):
+        yield (
+            "!",
+            "The KV cache was measured beside busy programs: the next engine that starts on a "
+            "quiet machine measures it again.",
+        )
 
 
 def _check_ram(ram: dict[str, int], total: int) -> Check:

@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from npc_engine.measurements import day_of
+
 __all__ = ["render"]
 
 WIDTH = 96
@@ -62,8 +64,14 @@ def _library(lib: dict[str, Any], n_threads: int) -> Iterator[Row]:
 def _self_test(lib: dict[str, Any]) -> str:
     if not lib["amx"]:
         return "not needed: no AMX code in this build"
-    words = {True: "passed", False: "failed", None: "not run yet (give --model)"}
-    return words[lib["extra_bufts_work"]]
+    tested = lib["self_test"]
+    if tested is None:
+        return "passed" if lib["extra_bufts_work"] else "not run yet (give --model)"
+    when = f" on {day_of(tested['at'])}" if tested["at"] else ""
+    if tested["works"]:
+        return f"passed{when}"
+    often = f", at {tested['n_bad']} starts in a row" if tested["n_bad"] > 1 else ""
+    return f"failed{when}{often}: {tested['cause']} (--retest asks again)"
 
 
 def _model(model: dict[str, Any]) -> Iterator[Row]:
@@ -82,12 +90,17 @@ def _kv_table(rows: list[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
     title = f"  {'KV cache':34}{'ms a token':>12}{'KiB a token':>13}"
-    lines = ["One speaker, 900 tokens into a talk", title]
+    lines = [f"One speaker, 900 tokens into a talk ({_measured(rows[0])})", title]
     for row in rows:
         mark = "  <- used" if row["chosen"] else ""
         kib = row["bytes_per_token"] / 1024
         lines.append(f"  {row['layout']:34}{row['ms']:12.1f}{kib:13.1f}{mark}")
     return lines
+
+
+def _measured(row: dict[str, Any]) -> str:
+    when = f"measured {day_of(row['at'])}"
+    return when if row["busy"] is None else f"{when}, others took {row['busy']:.0%} of the cores"
 
 
 def _speed(model: dict[str, Any]) -> Iterator[Row]:

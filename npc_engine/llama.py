@@ -160,6 +160,7 @@ class Llama:
                 "rope": str(self.rope),
                 "renumbering": "shift" if self.can_shift else "reread",
                 "fingerprint": fingerprint,
+                **({"slow": model.slow} if model.slow else {}),
             },
             "fingerprint": fingerprint,
             "vocab": model.vocab_digest(),

@@ -128,6 +128,7 @@ class Model:
         self.path = Path(path)
         self.n_gpu_layers = n_gpu_layers
         self.extra_bufts = extra_bufts
+        self.slow = ""  # for `welcome`: why it runs without them, where that was not wanted
         self._check_file()
         C.llama_log_set(_on_log, ctypes.c_void_p(0))
         C.llama_backend_init()

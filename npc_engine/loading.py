@@ -21,7 +21,7 @@ from npc_engine.llama_model import Layout, Model, can_offload, system_info
 from npc_engine.prompt import probe
 from npc_engine.rope import Rope, RopeFacts, resolve
 from npc_engine.scratch import remove_leftovers
-from npc_engine.selftest import extra_bufts_work
+from npc_engine.selftest import self_test
 from npc_engine.threads import Threads
 from npc_engine.voice import Voice
 from npc_engine.world import check_world, read_world
@@ -46,12 +46,14 @@ def load_engine(settings: Settings, progress: Callable[[float], None] | None = N
     path = Path(settings.model)
     world = read_world(settings.world)
     _check_room_for_weights(path)
+    tested = self_test(path)
     model = Model(
         path,
         n_gpu_layers=settings.n_gpu_layers,
-        extra_bufts=extra_bufts_work(path),
+        extra_bufts=tested.works,
         progress=progress,
     )
+    model.slow = tested.slow
     try:
         voice = voice_of(model, world)
         engine = engine_over(_context(model, settings), voice, settings)

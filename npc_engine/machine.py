@@ -13,11 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from npc_engine.llama_model import LIBRARY_VERSION, system_info
 from npc_engine.measurements import cpu_name
-from npc_engine.selftest import known_answer, uses_amx
+from npc_engine.selftest import last_answer, uses_amx
 
 __all__ = ["BUILD_RECORD", "computer", "library"]
 
@@ -56,6 +57,7 @@ def library() -> dict[str, Any]:
     """Return which llama.cpp build this is, what it uses of the CPU, and its self-test's answer."""
     info = system_info()
     record = _build_record()
+    tested = last_answer()
     return {
         "llama_cpp_python": LIBRARY_VERSION,
         "compiler": record.get("compiler"),
@@ -64,7 +66,8 @@ def library() -> dict[str, Any]:
         "openmp": _has(info, "OPENMP"),
         "repack": _has(info, "REPACK"),
         "amx": uses_amx(),
-        "extra_bufts_work": known_answer(),
+        "extra_bufts_work": tested.works if tested else None,
+        "self_test": msgspec.to_builtins(tested) if tested and tested.at else None,
         "features": [name for name, (flag, _) in FEATURES.items() if _has(info, flag)],
     }
 

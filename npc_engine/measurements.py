@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 import platformdirs
 
-__all__ = ["CACHE_VARIABLE", "cache_folder", "cpu_name", "keep", "recall"]
+__all__ = ["CACHE_VARIABLE", "cache_folder", "cpu_name", "day_of", "keep", "recall"]
 
 CACHE_VARIABLE = "NPC_ENGINE_CACHE_DIR"
 N_KEPT = 64  # per kind: other models, other builds of the library
@@ -42,6 +43,11 @@ def keep(kind: str, key: str, value: Any) -> None:
     kept = dict(list(others.items())[1 - N_KEPT :]) | {key: value}
     with suppress(OSError, RuntimeError):
         _write(_path(kind), json.dumps(kept, indent=1))
+
+
+def day_of(at: float) -> str:
+    """Return when something was measured, from seconds since 1970, as people read it here."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 
 def _path(kind: str) -> Path:

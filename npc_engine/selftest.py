@@ -3,21 +3,33 @@
 Owns that question for AMX: gcc 12 compiles llama.cpp's AMX code wrongly, and the first batch of two
 or more tokens ends the process. A child that dies says so without taking the player's engine along.
 It knows nothing of settings; `loading` acts on the answer.
+
+Rules
+ 1. A child that has crashed is asked again at once. That the fast code works is believed then when
+    it has passed twice in a row: a machine short of something may fail once.
+ 2. A yes is kept for good, for this build and CPU. A no is asked again at later starts, after an
+    hour, then 4, 16 ...; and after a month nothing is known any more.
+ 3. What is no answer about the library (it hung, it was killed) is not kept.
 """
 
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
 
 from npc_engine.errors import ModelError
 from npc_engine.llama import Llama, Span
 from npc_engine.llama_model import Model, build_id, system_info
-from npc_engine.measurements import cpu_name, keep, recall
+from npc_engine.measurements import cpu_name, day_of, keep, recall
 
-__all__ = ["extra_bufts_work", "known_answer", "main", "uses_amx"]
+__all__ = ["ADVICE", "Answer", "last_answer", "main", "self_test", "uses_amx"]
 
 log = logging.getLogger("npc_engine.selftest")
 
@@ -29,32 +41,74 @@ BAD_MODEL = 20  # exit status; not 3, which is how Windows ends a process that a
 # SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, and their likes on Windows. Anything else (it hung, it
 # was killed when memory ran out) says nothing of the library: it is tried again the next time.
 CRASHES = (-4, -6, -7, -8, -11, 0xC0000005, 0xC000001D, 0xC0000409)
+N_PASSES = 2  # rule 1
+PAUSE_S, GROWTH, EXPIRES_S = 3600.0, 4, 30 * 86400.0  # rule 2
 CHILD_VARIABLE = "NPC_ENGINE_SELFTEST"
-ADVICE = "It goes on without that code, slower. Rebuild it with `make setup`, or with clang 16+."
+ADVICE = (
+    "It goes on without that code, at half the speed or less. Rebuild it with `make setup`; "
+    "`npc-engine doctor --model M --retest` asks again."
+)
+
+_Time = Annotated[float, msgspec.Meta(ge=0, le=1 << 33)]
 
 
-def extra_bufts_work(path: Path, fresh: bool = False) -> bool:
-    """Say whether models may be loaded with llama.cpp's extra buffer types (AMX, repacking).
+class Answer(msgspec.Struct, frozen=True):
+    """Whether models may be loaded with llama.cpp's extra buffer types (AMX, repacking).
 
-    True where the library has no AMX code. Otherwise a child process decodes 32 tokens with the
-    model at `path`, once per library build and CPU; `fresh` tries again. Never raises: a model that
-    cannot be loaded is no fault of AMX, and loading it tells the reason.
+    `cause`: why not. `at`: when that was found out, in seconds since 1970; 0 where nothing had to
+    be. `n_bad`: how many starts have found it out, one after the other.
     """
-    if not uses_amx():
-        return True
-    known = None if fresh else known_answer()
-    works = _try(path) if known is None else known
-    if not works:
-        log.warning("This llama.cpp build crashes on this CPU (gcc 12 and AMX). %s", ADVICE)
-    return works
+
+    works: bool
+    cause: str = ""
+    at: _Time = 0.0
+    n_bad: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+
+    @property
+    def slow(self) -> str:
+        """Why the engine runs without its fast code, as a sentence; "" when it does not."""
+        if self.works:
+            return ""
+        when = f" (tested {day_of(self.at)})" if self.at else ""
+        return f"llama.cpp's fast code (AMX) is not used on this CPU: {self.cause}{when}."
 
 
-def known_answer() -> bool | None:
-    """Return what `extra_bufts_work` would say without trying; None when it has to try."""
+def self_test(path: Path, fresh: bool = False) -> Answer:
+    """Find out whether the extra buffer types work, or say what is known of it.
+
+    They do where the library has no AMX code. Otherwise a child process decodes 32 tokens with the
+    model at `path`; `fresh` asks again whatever is known. Never raises: a model that cannot be
+    loaded is no fault of AMX, and loading it tells the reason.
+    """
+    known = last_answer()
+    if uses_amx() and (fresh or known is None or _is_due(known)):
+        known = _try(path, known)
+    answer = known or Answer(works=True)
+    if not answer.works:
+        log.warning("%s %s", answer.slow, ADVICE)
+    return answer
+
+
+def last_answer() -> Answer | None:
+    """Return what is known without trying; None when nothing is."""
     if not uses_amx():
-        return True
-    known = recall(KIND, _key())
-    return known if isinstance(known, bool) else None
+        return Answer(works=True)
+    try:
+        known = msgspec.convert(recall(KIND, _key()), Answer)
+    except msgspec.ValidationError:  # nothing is kept, or what another version wrote
+        return None
+    return known if known.works or _age(known) < EXPIRES_S else None
+
+
+def _is_due(answer: Answer) -> bool:
+    """Rule 2."""
+    return not answer.works and _age(answer) >= PAUSE_S * GROWTH ** (answer.n_bad - 1)
+
+
+def _age(answer: Answer) -> float:
+    """Seconds since an answer; for ever when it is from the future: a clock was put back."""
+    age = time.time() - answer.at
+    return age if age >= 0 else EXPIRES_S
 
 
 def uses_amx() -> bool:
@@ -66,20 +120,46 @@ def _key() -> str:
     return f"{build_id()} | {cpu_name()}"
 
 
-def _try(path: Path) -> bool:
+def _try(path: Path, known: Answer | None) -> Answer:
     """Ask a child process; only an answer about the library is kept."""
     command = _command(path)
     # A game that is frozen into one file with the engine would start itself, and so on for ever.
     if command is None or CHILD_VARIABLE in os.environ:
-        return False
+        return Answer(works=False, cause="it cannot be tested from within this program")
     log.info("Testing this llama.cpp build, once")
-    status = _run(command)
+    status = _ask(command)
     if status == BAD_MODEL:
-        return True
+        return Answer(works=True)
     log.debug("self-test: exit status %s", status)
+    n_bad = 1 + (known.n_bad if known else 0) if status else 0
+    answer = Answer(works=status == 0, cause=_words(status), at=time.time(), n_bad=n_bad)
     if status == 0 or status in CRASHES:
-        keep(KIND, _key(), status == 0)
-    return status == 0
+        keep(KIND, _key(), msgspec.to_builtins(answer))
+    return answer
+
+
+def _ask(command: Sequence[str]) -> int | None:
+    """Return the exit status of a child, by rule 1 of several."""
+    status = _run(command)
+    if status not in CRASHES:
+        return status
+    for _ in range(N_PASSES):
+        status = _run(command)
+        if status != 0:
+            break
+    # A model that was whole and is bad now, or no child at all: nobody can tell.
+    return status if status in (0, *CRASHES) else None
+
+
+def _words(status: int | None) -> str:
+    if status == 0:
+        return ""
+    if status is None:
+        return f"its self-test did not start, or not end in {TIMEOUT_S:.0f} s"
+    if status not in CRASHES:
+        return f"its self-test ended with exit status {status}"
+    how = signal.Signals(-status).name if status < 0 else f"status {status:#x}"
+    return f"its self-test crashed ({how})"
 
 
 def _command(path: Path) -> list[str] | None:

@@ -65,7 +65,7 @@ def serve(settings: Settings) -> int:
                 at_end_of_stdin(signals.on_end_of_stdin)
             engine.loaded = _loaded(settings)
             signals.leave = bridge.stop
-            announce(endpoint, settings.model)
+            announce(endpoint, settings.model, engine.slow)
             bridge.run()
             log.info("leaving")
         finally:
@@ -117,6 +117,11 @@ class _Late:
 
     def close(self) -> Iterable[tuple[bytes, Reply]]:
         return self.loaded.close() if self.loaded else ()
+
+    @property
+    def slow(self) -> str:
+        """Why it runs without its fast code; "" when it does not."""
+        return str(self._engine.backend.about["model"].get("slow", ""))
 
     @property
     def _engine(self) -> "Engine":
@@ -217,9 +222,14 @@ def _logging_to(stream: TextIO | None, level: str) -> Iterator[None]:
         log.setLevel(before)
 
 
-def announce(endpoint: str, model: str) -> None:
-    """Write the READY line, which is all that ever goes to stdout."""
+def announce(endpoint: str, model: str, slow: str = "") -> None:
+    """Write the READY line, which is all that ever goes to stdout.
+
+    `slow`: why the engine runs without its fast code, if it does.
+    """
     ready = {"endpoint": endpoint, "model": Path(model).name, "protocol": PROTOCOL_VERSION}
+    if slow:
+        ready["slow"] = slow
     log.info("serving %s at %s", ready["model"], endpoint)
     if sys.stdout is None:  # a program with windows and no console
         return

@@ -108,6 +108,8 @@ def _kv_row(row: Row) -> dict[str, Any]:
         "ms": round(row.ms, 2),
         "bytes_per_token": row.bytes_per_token,
         "chosen": row.chosen,
+        "busy": row.busy,
+        "at": row.at,
     }
 
 

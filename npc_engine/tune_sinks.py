@@ -17,7 +17,7 @@ from npc_engine.example_characters import example_card, example_names
 from npc_engine.llama_model import Model
 from npc_engine.loading import n_auto_threads, voice_of
 from npc_engine.report import need_plots, progress, write_json
-from npc_engine.selftest import extra_bufts_work
+from npc_engine.selftest import self_test
 from npc_engine.sinks_report import Row, advice, compare, plot, text_table
 from npc_engine.stream_policies import Setup, check, open_reader
 from npc_engine.stream_reader import Reader
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value < low:
             raise ConfigError(f"--{flag} is {value}.", f"Give {low} or more.")
     card = example_card(args.card) if args.card in example_names() else Card.load(args.card)
-    model = Model(args.model, extra_bufts=extra_bufts_work(Path(args.model)))
+    model = Model(args.model, extra_bufts=self_test(Path(args.model)).works)
     try:
         persona, _ = voice_of(model).beginning(card.persona().strip())
         blocks = _measure(model, args, persona)

@@ -353,6 +353,8 @@ def test_ready_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     serve.announce("tcp://127.0.0.1:4711", "models/a.gguf")
     expected = '{"endpoint": "tcp://127.0.0.1:4711", "model": "a.gguf", "protocol": 1}'
     assert out.getvalue() == f"READY {expected}\n"
+    serve.announce("tcp://127.0.0.1:4711", "a.gguf", slow="The fast code crashed.")
+    assert out.getvalue().endswith(', "protocol": 1, "slow": "The fast code crashed."}\n')
 
 
 def test_a_closed_stdout_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from npc_engine import cores
-from npc_engine.cores import EVERY_S, OthersLoad, cpu_quota, n_usable_cores, usable_cpus
+from npc_engine.cores import EVERY_S, OthersLoad, Watch, cpu_quota, n_usable_cores, usable_cpus
 
 Times = namedtuple("Times", "user system idle")
 
@@ -143,6 +143,16 @@ def test_what_others_take(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load() == pytest.approx(0.0, abs=1e-9)
     computer.passes(1.0, busy=0.5, own=0.6)  # its clocks differ a little
     assert load() == 0.0
+
+
+def test_a_watch_tells_what_part_of_the_cores_others_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    computer = Computer(monkeypatch)
+    watch = Watch(lambda: computer.now)
+    computer.passes(0.2, busy=1.5, own=0.5)
+    assert watch.busy() == pytest.approx(1.0 / len(usable_cpus()), abs=0.01)
+    too_short = Watch(lambda: computer.now)
+    computer.passes(0.01, busy=1.0, own=1.0)
+    assert too_short.busy() is None
 
 
 def test_it_looks_seldom(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from npc_engine import doctor
 from npc_engine.doctor import examine, main
 from npc_engine.doctor_text import render
 from npc_engine.errors import ModelError
+from npc_engine.measurements import day_of
+from npc_engine.selftest import Answer
 
 GIB = 1 << 30
 COMPUTER = {
@@ -34,6 +36,7 @@ LIBRARY = {
     "repack": True,
     "amx": False,
     "extra_bufts_work": True,
+    "self_test": None,
     "features": ["avx2", "avx512"],
 }
 MODEL = {
@@ -51,9 +54,9 @@ MODEL = {
     "renumbering": "By moving the cached keys.",
     "kv": [
         {"layout": "f16, flash attention off", "ms": 9.81, "bytes_per_token": 23040,
-         "chosen": False},
+         "chosen": False, "busy": 0.04, "at": 1e9},
         {"layout": "q8_0/f16, flash attention off", "ms": 9.12, "bytes_per_token": 17640,
-         "chosen": True},
+         "chosen": True, "busy": 0.04, "at": 1e9},
     ],
     "speed": {"n_threads": 3, "prefill_tps": 239.4, "decode_tps": 142.2, "first_token_ms": 169.0},
     "window": 2048,
@@ -69,11 +72,13 @@ def report_of(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, Any]
         part, _, key = name.partition("__")
         parts[part][key] = value
     works = parts["library"]["extra_bufts_work"]
+    bad = Answer(works=False, cause="its self-test crashed (SIGSEGV)", at=1e9, n_bad=3)
+    answer = Answer(works=True) if works else bad
     monkeypatch.setattr(doctor, "computer", lambda: parts["computer"])
     monkeypatch.setattr(doctor, "library", lambda: parts["library"])
     monkeypatch.setattr(doctor, "n_auto_threads", lambda: 3)
     monkeypatch.setattr(doctor, "uses_amx", lambda: parts["library"]["amx"])
-    monkeypatch.setattr(doctor, "extra_bufts_work", lambda _path, fresh: works)
+    monkeypatch.setattr(doctor, "self_test", lambda _path, fresh: answer)
     monkeypatch.setattr(doctor, "_examine_model", lambda _path, _works: parts["model"])
     return examine(Path("small.gguf"))
 
@@ -89,7 +94,7 @@ def test_a_good_machine_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     ("changes", "mark", "words"),
     [
         ({"library__openmp": False}, "!", "without OpenMP.*1 thread"),
-        ({"library__extra_bufts_work": False}, "x", "crashes on this CPU.*make setup"),
+        ({"library__extra_bufts_work": False}, "x", "crashed.*make setup.*--retest"),
         ({"library__amx": True}, "ok", "AMX code tested: it works"),
         ({"library__advice": "Try clang."}, "!", "Try clang"),
         ({"library__features": ["avx2"]}, "!", "has avx512, which this build does not use"),
@@ -140,6 +145,48 @@ def test_without_a_model_there_is_no_model_part(monkeypatch: pytest.MonkeyPatch)
     report = examine()
     assert report["model"] is None
     assert "KV cache" not in render(report)
+
+
+def test_a_bad_self_test_has_a_date_and_a_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"library__amx": True, "library__extra_bufts_work": False}
+    text = " ".join(render(report_of(monkeypatch, **changes)).split())
+    assert f"failed on {day_of(1e9)}, at 3 starts in a row: its self-test crashed (SIGSEGV)" in text
+    assert "--retest asks again" in text
+    assert f"(tested {day_of(1e9)})" in text
+
+
+def test_a_good_self_test_has_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = {"works": True, "cause": "", "at": 1e9, "n_bad": 0}
+    report_of(monkeypatch, library__amx=True, library__self_test=tested)
+    assert f"passed on {day_of(1e9)}" in render(examine())
+
+
+def test_the_self_test_is_asked_anew_only_where_that_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report_of(monkeypatch)
+    asked: list[bool] = []
+
+    def ask(_path: Path, fresh: bool) -> Answer:
+        asked.append(fresh)
+        return Answer(works=True)
+
+    monkeypatch.setattr(doctor, "self_test", ask)
+    assert main(["--model", "small.gguf"]) == 0
+    assert main(["--model", "small.gguf", "--retest"]) == 0
+    assert asked == [False, True]
+    with pytest.raises(SystemExit):
+        main(["--retest"])
+    assert "--retest needs --model" in capsys.readouterr().err
+
+
+def test_a_calibration_beside_busy_programs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = render(report_of(monkeypatch))
+    assert f"(measured {day_of(1e9)}, others took 4% of the cores)" in text
+    rows = [{**row, "busy": 0.6} for row in MODEL["kv"]]  # type: ignore[attr-defined]
+    report = report_of(monkeypatch, model__kv=rows)
+    assert "others took 60% of the cores" in render(report)
+    assert any(c["mark"] == "!" and "measures it again" in c["text"] for c in report["checks"])
 
 
 def test_a_models_words_do_not_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from npc_engine import loading, scratch
+from npc_engine import loading, scratch, serve
 from npc_engine.config import DEFAULT_WINDOW, Settings
 from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
@@ -24,6 +24,7 @@ from npc_engine.loading import (
     window_of,
 )
 from npc_engine.rope import RopeFacts, resolve
+from npc_engine.selftest import Answer
 
 GIB = 1 << 30
 PLAIN: dict[str, Any] = {
@@ -111,6 +112,21 @@ def test_auto_may_move_and_a_given_count_may_not(
 
 def ladder(engine: Engine) -> list[int]:
     return engine._governor._threads._ladder
+
+
+@pytest.mark.model
+def test_without_its_fast_code_it_says_so(
+    open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine()
+    assert "slow" not in engine.backend.about["model"]
+    answer = Answer(works=False, cause="its self-test crashed (SIGSEGV)", at=1e9)
+    monkeypatch.setattr(loading, "self_test", lambda _path: answer)
+    engine = open_engine()
+    assert engine.backend.about["model"]["slow"] == answer.slow
+    late = serve._Late()
+    late.loaded = engine
+    assert late.slow == answer.slow
 
 
 # What cannot start

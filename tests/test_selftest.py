@@ -1,4 +1,4 @@
-"""The self-test: a build that crashes on this CPU is found out, by a child, once."""
+"""The self-test: a build that crashes on this CPU is found out by a child, and asked again."""
 
 import subprocess
 import sys
@@ -7,11 +7,21 @@ from pathlib import Path
 import pytest
 
 from npc_engine import selftest
-from npc_engine.selftest import extra_bufts_work, known_answer, main
+from npc_engine.measurements import keep, recall
+from npc_engine.selftest import EXPIRES_S, GROWTH, PAUSE_S, Answer, last_answer, main, self_test
 
 MODEL = Path("some.gguf")
 # A child of a program that aborts by a signal: what a miscompiled AMX kernel does.
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+
+
+def extra_bufts_work(path: Path, fresh: bool = False) -> bool:
+    return self_test(path, fresh).works
+
+
+def known_answer() -> bool | None:
+    known = last_answer()
+    return known.works if known else None
 
 
 class Child:
@@ -60,13 +70,16 @@ def test_a_child_that_lives_means_yes_and_is_asked_once(
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_child_that_crashes_means_no(child: Child, caplog: pytest.LogCaptureFixture) -> None:
     child.code = CRASH
-    assert not extra_bufts_work(MODEL)
-    assert "crashes on this CPU (gcc 12 and AMX)" in caplog.text
+    answer = self_test(MODEL)
+    assert not answer.works
+    assert "(AMX) is not used on this CPU: its self-test crashed (SIGSEGV)" in answer.slow
+    assert answer.slow in caplog.text
     assert "make setup" in caplog.text
+    assert "--retest" in caplog.text
     caplog.clear()
-    assert not extra_bufts_work(MODEL)
+    assert self_test(MODEL) == last_answer() == answer
     assert child.n_runs == 1
-    assert "crashes on this CPU" in caplog.text  # said at each start: it stays slow
+    assert answer.slow in caplog.text  # said at each start: it stays slow
 
 
 def test_a_child_that_fails_means_no(child: Child) -> None:
@@ -213,3 +226,102 @@ def test_a_path_that_no_child_can_be_given(child: Child, monkeypatch: pytest.Mon
     monkeypatch.setattr(selftest, "_command", lambda path: [sys.executable, str(path)])
     assert not extra_bufts_work(Path("a\0b"))
     assert known_answer() is None
+
+
+# A no is not for ever
+
+
+class Days:
+    """The clock of the tests, and what each further child does: 0 or the number of a signal."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1e9
+        self.statuses: list[int | None] = []
+        self.n_runs = 0
+        monkeypatch.setattr("time.time", lambda: self.now)
+        monkeypatch.setattr(selftest, "_run", self._run)
+
+    def _run(self, _command: object) -> int | None:
+        self.n_runs += 1
+        return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+
+    def start(self, *statuses: int | None) -> tuple[bool, int]:
+        """Start an engine; returns its answer, and how many children were asked for it."""
+        self.statuses, before = list(statuses), self.n_runs
+        return extra_bufts_work(MODEL), self.n_runs - before
+
+
+@pytest.fixture
+def days(child: Child, monkeypatch: pytest.MonkeyPatch) -> Days:
+    return Days(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "works", "known", "n_runs"),
+    [
+        ((-11, 0, 0), True, True, 3),  # a machine that was short of something, once
+        ((-11, -11), False, False, 2),
+        ((-11, 0, -6), False, False, 3),  # it passes now and then: that is no yes
+        ((-11, None), False, None, 2),
+        ((-11, 0, 1), False, None, 3),
+        ((-11, selftest.BAD_MODEL), False, None, 2),
+        ((1, 0), False, None, 1),  # no crash: nothing is kept, the next start asks
+    ],
+)
+def test_a_no_is_asked_again_at_once(
+    days: Days, statuses: tuple[int | None, ...], works: bool, known: bool | None, n_runs: int
+) -> None:
+    assert days.start(*statuses) == (works, n_runs)
+    assert known_answer() is known
+
+
+def test_a_no_is_asked_again_later_with_growing_pauses(days: Days) -> None:
+    assert days.start(-11) == (False, 2)
+    for n in range(4):
+        pause = PAUSE_S * GROWTH**n
+        days.now += pause - 1
+        assert days.start(0) == (False, 0), "not yet"
+        days.now += 1
+        assert days.start(-11) == (False, 2)
+        known = last_answer()
+        assert known
+        assert (known.n_bad, known.at) == (n + 2, days.now)
+    days.now += EXPIRES_S
+    assert last_answer() is None, "it has expired"
+    assert days.start(-11) == (False, 2)
+    assert days.start(0) == (False, 0)
+    days.now += PAUSE_S
+    assert days.start(0) == (True, 1)
+    days.now += 10 * EXPIRES_S
+    assert days.start(-11) == (True, 0), "a yes stays"
+
+
+def test_a_clock_that_was_put_back_keeps_no_no(days: Days) -> None:
+    assert days.start(-11) == (False, 2)
+    days.now -= 5
+    assert days.start(0) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [True, False, 1, "no", [], {}, {"works": False, "at": -1}, {"works": False, "at": 1e300},
+     {"works": False, "at": float("nan")}, {"works": False, "n_bad": 1 << 70}, {"works": 0}],
+)  # fmt: skip
+def test_kept_nonsense_and_answers_without_a_date_are_asked_anew(days: Days, kept: object) -> None:
+    keep(selftest.KIND, selftest._key(), kept)
+    assert days.start(0) == (True, 1)
+    assert recall(selftest.KIND, selftest._key())["works"] is True
+
+
+def test_where_no_child_can_be_started_that_is_the_cause(
+    days: Days, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(selftest, "_command", lambda _path: None)
+    answer = self_test(MODEL)
+    assert "cannot be tested from within this program" in answer.slow
+    assert "crash" not in caplog.text
+    assert days.n_runs == 0
+
+
+def test_a_yes_is_not_slow() -> None:
+    assert Answer(works=True).slow == ""
