@@ -195,7 +195,8 @@ class Character:
         speaking = Speaking(
             request,
             waiting.client,
-            names=(npc.card.char, USER, request.speaker, *(self.ears.voices if self.ears else ())),
+            own=(npc.card.char, npc.card.name),
+            others=(USER, request.speaker, *(self.ears.voices if self.ears else ())),
             stop=(*npc.voice.pieces.stop, *npc.sampling.stop),
             sampler=sampler,
             received=waiting.received,
@@ -272,7 +273,7 @@ class Character:
 
     def _finish(self, why: Why) -> None:
         speaking = self._quiet()
-        for record in speaking.finish():
+        for record in speaking.finish(cut=why != "stop"):
             self._send(speaking.client, record)
         text = speaking.detokenizer.text
         self._send_done(speaking, why, text)

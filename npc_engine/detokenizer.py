@@ -12,21 +12,26 @@ Knows no model, no tokens, no messages; what a sentence is, `sentences` knows.
 2. `<think>...</think>` (`<thinking>` too) is no part of the text; nor is what follows an opening
    tag that never closes, nor a closing tag that nothing opened. Stop strings don't count inside.
 3. A stop string ends the reply, and so does one of the marks that chat templates put between
-   turns, written out as text, and another speaker's name with a colon at the start of a row.
-4. The character's own name with a colon at the start of a row, plain or in * or **, goes.
-5. All that rules 2 to 4 look for are plain strings. At each place the shortest that fits wins, and
-   text that might be the beginning of one is held back until it is decided: the outcome does not
-   depend on how the bytes were cut into pieces.
+   turns, written out as text. One of blanks alone counts only behind the first word.
+4. At the start of a row the character's own name as a label (`labels`) goes, and another speaker's
+   ends the reply.
+5. All that rules 2 and 3 look for are plain strings: at each place the shortest that fits wins, and
+   where none fits, a label. Text that might be the beginning of one is held back until it is
+   decided: the outcome does not depend on how the bytes were cut into pieces.
 6. White space, and bytes of rule 1, before the first and after the last character go: they are
    held back until more comes.
+7. Of a reply that was cut (`finish`), what is not decided goes, since it was to become something
+   else; but not a name that is all there is.
 """
 
 import codecs
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import Enum
 
+from npc_engine import punctuation
+from npc_engine.labels import Label, Labels
 from npc_engine.sentences import Kind, LineSplitter, Record
 
 __all__ = ["DEBRIS", "Detokenizer", "Kind", "Record"]
@@ -68,10 +73,15 @@ class _Table:
         firsts = "".join(map(re.escape, [*self._entries, also]))
         self.first = re.compile(f"[{firsts}]")
 
-    def look(self, text: str, at: int, final: bool) -> tuple[_Found, int]:
-        """Return what stands at `at` and its length in characters."""
+    def look(self, text: str, at: int, final: bool, has_said: bool) -> tuple[_Found, int]:
+        """Return what stands at `at` and its length in characters.
+
+        `has_said`: whether there was a word before it, so that blanks may stop the reply.
+        """
         rest = len(text) - at
         for string, found in self._entries.get(text[at], ()):
+            if not has_said and string.isspace():
+                continue
             if len(string) <= rest:
                 if text.startswith(string, at):
                     return found, len(string)
@@ -80,14 +90,12 @@ class _Table:
         return _Found.NOTHING, 1
 
 
-def _labels(name: str) -> Iterator[str]:
-    """Yield the ways in which a model writes `name` before a speech."""
-    name = name.strip()
-    for form in {name, name.upper()} if name else ():
-        for colon in (":", " :", "\uff1a"):
-            for mark in ("", "*", "**"):
-                yield f"{mark}{form}{mark}{colon}"
-                yield f"{mark}{form}{colon}{mark}"
+_LABELS = {
+    Label.NONE: _Found.NOTHING,
+    Label.UNDECIDED: _Found.UNDECIDED,
+    Label.OWN: _Found.OWN_NAME,
+    Label.OTHER: _Found.STOP,
+}
 
 
 def _n_bytes(source: str) -> int:
@@ -97,28 +105,27 @@ def _n_bytes(source: str) -> int:
 class Detokenizer:
     """One reply: feed it the bytes of each token as it is sampled.
 
-    `names`: the character's own name first, then those of the other speakers ("Player" always
-    counts as one). `stop`: strings that end the reply.
+    `own`: the character's names; `others`: those of the other speakers ("Player", "User" and "You"
+    always count). `stop`: strings that end the reply.
     """
 
-    def __init__(self, *, names: Sequence[str] = (), stop: Sequence[str] = ()) -> None:
-        own, others = names[:1], {"Player", *names[1:]} - set(names[:1])
+    def __init__(
+        self, *, own: Sequence[str] = (), others: Sequence[str] = (), stop: Sequence[str] = ()
+    ) -> None:
+        self._labels = Labels(own, others)
         anywhere = (
             (_Found.STOP, [*stop, *DEBRIS]),
             (_Found.THINK, ["<think>", "<thinking>"]),
             (_Found.THINK_END, ["</think>", "</thinking>"]),
         )
         self._within_row = _Table(*anywhere, also="\n")
-        self._row_start = _Table(
-            *anywhere,
-            (_Found.STOP, [label for name in sorted(others) for label in _labels(name)]),
-            (_Found.OWN_NAME, [label for name in own for label in _labels(name)]),
-        )
+        self._row_start = _Table(*anywhere)
         self._thinking = _Table(anywhere[2])
         self._table = self._after_think = self._row_start
         self._after_name = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._pending = ""  # decoded, not decided
+        self._may_be_label = False  # what it waits for
         self._n_raw = 0  # raw bytes before `pending`
         self._blank = ""  # what is held back behind the text by rule 6
         # The text in pieces; runs of text that are also contiguous in the raw bytes.
@@ -137,6 +144,17 @@ class Detokenizer:
     def text(self) -> str:
         """The reply so far, clean and in whole code points."""
         return _UNDECODABLE.sub("\ufffd", self._source())
+
+    @property
+    def has_said(self) -> bool:
+        """Whether there is text, or would be if the reply ended here: a name that may yet become
+        a label.
+        """
+        return self._n_text > 0 or self._holds_name
+
+    @property
+    def _holds_name(self) -> bool:
+        return self._may_be_label and punctuation.WORD.search(self._pending) is not None
 
     @property
     def kept_bytes(self) -> int:
@@ -170,13 +188,14 @@ class Detokenizer:
         self._scan(final=False)
         return self._drain()
 
-    def finish(self) -> list[Record]:
-        """End the reply: return what was held back."""
+    def finish(self, cut: bool = False) -> list[Record]:
+        """End the reply: return what was held back. `cut`: more would have come (rule 7)."""
         if self._finished:
             return []
         self._finished = True
-        self._scan(final=True)
-        return self._drain() + self._splitter.finish()
+        if not cut or (self._holds_name and not self._n_text):
+            self._scan(final=True)
+        return self._drain() + self._splitter.finish(cut)
 
     def _source(self) -> str:
         if len(self._parts) > 1:
@@ -195,6 +214,7 @@ class Detokenizer:
     def _scan(self, *, final: bool) -> None:
         """Decide about `pending` from left to right as far as possible."""
         text, at = self._pending, 0
+        self._may_be_label = False
         while at < len(text) and not self.stopped:
             if self._table is not self._row_start:
                 match = self._table.first.search(text, at)
@@ -203,12 +223,20 @@ class Detokenizer:
                 at = place
                 if match is None:
                     break
-            found, length = self._table.look(text, at, final)
+            found, length = self._look(text, at, final)
             if found is _Found.UNDECIDED:
                 break
             self._act(found, text[at : at + length])
             at += length
         self._pending = text[at:]
+
+    def _look(self, text: str, at: int, final: bool) -> tuple[_Found, int]:
+        found, length = self._table.look(text, at, final, self._n_text > 0)
+        if found is _Found.NOTHING and self._table is self._row_start:
+            label, n_label = self._labels.look(text, at, final)
+            self._may_be_label = label is Label.UNDECIDED
+            return _LABELS[label], n_label or length
+        return found, length
 
     def _act(self, found: _Found, string: str) -> None:
         if found is _Found.NOTHING:

@@ -16,7 +16,8 @@ Knows no bytes, no tokens, no stop strings: `detokenizer` feeds it what is fit t
    it. A marked span is emphasis, hence speech, if it is one word within a sentence, and a small
    letter or a digit follows it, or anything that is attached to it. In scripts without spaces
    every marked span is a gesture. `**...**` and `__...__` are always speech.
-4. `(...)` and `[...]` are a gesture only where a sentence starts.
+4. `(...)` and `[...]` are a gesture only where a sentence starts. One that is open where the reply
+   was cut is one, too.
 5. An opening `*` that never closes on its row makes the rest of the row a gesture where a sentence
    starts (better unsaid than a stage direction said aloud), and is dropped elsewhere. The same
    holds at the end of the reply. A span longer than MAX_GESTURE characters is speech.
@@ -87,6 +88,7 @@ class LineSplitter:
         self._out: list[Record] = []
         self._lines: list[Record] = []
         self._n_gestures = 0
+        self._was_cut = False
 
     def feed(self, text: str) -> list[Record]:
         """Take more text; return the lines and gestures that are now certain, in order."""
@@ -94,8 +96,9 @@ class LineSplitter:
         self._scan(final=False)
         return self._drain()
 
-    def finish(self) -> list[Record]:
-        """Return what was held back: nothing more will come."""
+    def finish(self, cut: bool = False) -> list[Record]:
+        """Return what was held back: nothing more will come. `cut`: more was to come."""
+        self._was_cut = cut
         self._scan(final=True)
         self._end_line(len(self._buffer))
         if self._carried and not self._lines and not self._n_gestures:
@@ -271,11 +274,15 @@ class LineSplitter:
         match = _BRACKET_END[char].search(text, place + 1, limit)
         if match is None and len(text) < limit and not final:
             return False
-        if match is None or match[0] == "\n":
+        if match is None and self._was_cut and len(text) < limit:
+            inner_end = end = len(text)
+        elif match is None or match[0] == "\n":
             return self._go_on(place + 1)
-        if not any(char.isalpha() for char in text[place + 1 : match.start()]):
+        else:
+            inner_end, end = match.span()
+        if not any(char.isalpha() for char in text[place + 1 : inner_end]):
             return self._go_on(place + 1)
-        return self._gesture(place, match.start(), match.end())
+        return self._gesture(place, inner_end, end)
 
     # Rules 6 and 8: what goes out.
 

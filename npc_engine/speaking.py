@@ -23,7 +23,8 @@ class Speaking:
         request: Say,
         client: bytes,
         *,
-        names: Sequence[str],
+        own: Sequence[str],
+        others: Sequence[str],
         stop: Sequence[str],
         sampler: Any,
         received: float,
@@ -31,7 +32,7 @@ class Speaking:
         self.request = request
         self.client = client
         self.sampler = sampler
-        self.detokenizer = Detokenizer(names=names, stop=stop)
+        self.detokenizer = Detokenizer(own=own, others=others, stop=stop)
         self.turn = 0
         self.limit = 0
         self.truncated = False
@@ -42,16 +43,12 @@ class Speaking:
         self.line_end = 0  # offset in the text behind the last whole line
         self.has_new_line = False  # whether the last piece completed a line
         self._seq = 0
-        self._has_said = False
         self._stream = frozenset(request.stream)
 
     @property
     def may_end(self) -> bool:
         """Whether an end token may be sampled: not before anything was said."""
-        if not self._has_said:
-            silent = self.stats.n_decoded < MAX_SILENT_TOKENS
-            self._has_said = not silent or bool(self.detokenizer.text)
-        return self._has_said
+        return self.stats.n_decoded >= MAX_SILENT_TOKENS or self.detokenizer.has_said
 
     @property
     def is_full(self) -> bool:
@@ -69,9 +66,9 @@ class Speaking:
         """Take in a token's bytes; return the records that they complete."""
         return self._records(self.detokenizer.feed(piece))
 
-    def finish(self) -> list[Reply]:
-        """Return the records of what was held back."""
-        return self._records(self.detokenizer.finish())
+    def finish(self, cut: bool) -> list[Reply]:
+        """Return the records of what was held back. `cut`: more would have come."""
+        return self._records(self.detokenizer.finish(cut))
 
     def heard(self, n_characters: int) -> str:
         """Return what was heard of the reply: so many characters of its lines."""

@@ -13,11 +13,12 @@ from npc_engine import punctuation
 from npc_engine.detokenizer import DEBRIS, Detokenizer, Record
 from npc_engine.sentences import MAX_GESTURE, MAX_LINE
 
-NAMES = ("Mara", "Player", "Old Tom")
+OWN = ("Mara",)
+OTHERS = ("Player", "Old Tom")
 
 
 def run(pieces: Iterable[bytes], stop: tuple[str, ...] = ()) -> tuple[Detokenizer, list[Record]]:
-    detok = Detokenizer(names=NAMES, stop=stop)
+    detok = Detokenizer(own=OWN, others=OTHERS, stop=stop)
     records = [record for piece in pieces for record in detok.feed(piece)]
     return detok, records + detok.finish()
 
@@ -107,10 +108,78 @@ def test_thinking_is_not_part_of_the_text(reply: str, text: str) -> None:
         ("Mara", (), "Mara"),
         ("*Mara waves* One.", (), "*Mara waves* One."),
         ("Mara:\nPlayer: go", (), ""),
+        ("\nOne.\nTwo.", ("\n",), "One."),
+        (" \n Mara: \nOne.\n\nTwo.", ("\n", " "), "One."),
+        ("<think>x</think>\n\nOne.\n\nTwo.", ("\n\n",), "One."),
+        ("\nEND One.", ("\n", "\nEND"), ""),
     ],
 )
 def test_stop_strings_and_names(reply: str, stop: tuple[str, ...], text: str) -> None:
     assert text_of(reply, stop) == text
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ("One. EN", "One."),
+        ("One. E", "One."),
+        ("One.<|im_", "One."),
+        ("One.</", "One."),
+        ("One. [IN", "One."),
+        ("One. <thin", "One."),
+        ("One. <think>x</thi", "One."),
+        ("One.\nPlay", "One."),
+        ("One.\n**Old Tom", "One."),
+        ("One.\nMara", "One."),
+        ("<|im_", ""),
+        ("Mara", "Mara"),  # it is all there is
+        ("You", "You"),
+        ("One. Two", "One. Two"),
+        ("One. EX", "One. EX"),
+    ],
+)
+def test_of_a_reply_that_was_cut_nothing_undecided_is_left(reply: str, text: str) -> None:
+    for raw in (reply.encode(), reply.encode() + "é".encode()[:1]):
+        for pieces in (singles(raw), [raw]):
+            detok = Detokenizer(own=OWN, others=OTHERS, stop=("END",))
+            records = [record for piece in pieces for record in detok.feed(piece)]
+            records += detok.finish(cut=True)
+            assert detok.text == text
+            assert " ".join(r.text for r in records if r.kind == "line") == text
+            assert detok.kept_bytes == len(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("reply", "shown"),
+    [
+        ("(she sig", ["*she sig*"]),
+        ("One. [she si", ["One.", "*she si*"]),
+        ("One (two th", ["One (two th"]),
+        ("(", []),
+    ],
+)
+def test_a_bracket_that_the_end_of_a_cut_reply_left_open(reply: str, shown: list[str]) -> None:
+    detok = Detokenizer()
+    records = detok.feed(reply.encode()) + detok.finish(cut=True)
+    found = [f"*{r.text}*" if r.kind == "gesture" else r.text for r in records if r.kind != "text"]
+    assert found == shown
+
+
+@pytest.mark.parametrize(
+    ("reply", "has_said"),
+    [
+        ("Mara", True),
+        ("**You", True),
+        ("Mara:", False),
+        ("**", False),
+        ("<|im", False),
+        (" ", False),
+    ],
+)
+def test_a_name_that_may_become_a_label_is_something_said(reply: str, has_said: bool) -> None:
+    detok = Detokenizer(own=OWN)
+    detok.feed(reply.encode())
+    assert detok.has_said is has_said
 
 
 @pytest.mark.parametrize("debris", DEBRIS)
@@ -122,13 +191,13 @@ def test_what_templates_put_between_turns_stops(debris: str) -> None:
 
 
 def test_the_character_may_have_the_players_name() -> None:
-    detok = Detokenizer(names=["Player"])
+    detok = Detokenizer(own=["Player"])
     detok.feed(b"Player: Hello.")
     assert (detok.text, detok.stopped) == ("Hello.", False)
 
 
 def test_empty_names_and_stop_strings_mean_nothing() -> None:
-    detok = Detokenizer(names=["", " "], stop=[""])
+    detok = Detokenizer(own=["", " "], stop=[""])
     detok.feed(b": a : b")
     detok.finish()
     assert (detok.text, detok.stopped) == (": a : b", False)
@@ -257,7 +326,8 @@ def test_a_long_sentence_is_cut(reply: str, n_first: int) -> None:
         ("Hello.", " Y", "Hello."),
         ("Hello. ", "Y", "Hello."),
         ("Dr. Voss is here", "\n", None),
-        ("Hello", "\nY", "Hello"),
+        ("Hello", "\nW", "Hello"),
+        ("Hello\nYou", " a", "Hello"),  # not until it is no "You:"
         ("你好。", "再", "你好。"),
         ("Quoi ", "? Oui", "Quoi ?"),
     ],
@@ -322,7 +392,7 @@ def test_raw_offsets_count_what_was_dropped() -> None:
 
 
 def test_kept_bytes_while_the_reply_comes() -> None:
-    detok = Detokenizer(names=NAMES)
+    detok = Detokenizer(own=OWN, others=OTHERS)
     kept = []
     for piece in (b"Mara:", b" One", b". ", b"<thi", b"nk>x</think>", b"\nPlayer", b": b"):
         detok.feed(piece)
@@ -337,6 +407,7 @@ _SNIPPETS = [
     *(".", "...", "…", "!", "?", "?!", ",", ";", ":", "。", "！", "」", "「", "，"),  # noqa: RUF001
     *(" ", " ", " ", "\n", "\u202f", "\t", "\r", "\x00", "-", "\u2014", "<", "</"),
     *("Mara", "Mara:", "**Mara:**", "Player", "Player:", "\nPlayer:", "Old Tom", "PLAYER"),
+    *("\nYou", "\nMara", "[Mara]", "<Mara>", "mara", " (smiling)", " says", " softly", "**"),
     *("<think>", "</think>", "<thinking>", "</thinking>", "<|im_", "<|im_end|>", "[/IN", "END"),
     *("word", "Word", "w", "W", "Mr", "No", "e.g", "etc", "3", "14", "I", "é", "好", "ö", "😀"),
     *("\u0301", "*nods*", "(sighs)", " *so* ", "x" * 50, "and so on, " * 12),
@@ -446,7 +517,7 @@ def test_heard_is_monotonic(raw: bytes) -> None:
 )
 def test_time_is_linear(piece: bytes) -> None:
     def seconds(n_pieces: int) -> float:
-        detok = Detokenizer(names=NAMES)
+        detok = Detokenizer(own=OWN, others=OTHERS)
         start = time.process_time()
         for _ in range(n_pieces):
             detok.feed(piece)

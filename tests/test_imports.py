@@ -41,6 +41,7 @@ RANKS = {
     "payload": 0,
     "prefixes": 0,
     "probe": 0,
+    "labels": 0,
     "punctuation": 0,
     "quantization": 0,
     "replies": 0,
