@@ -76,7 +76,8 @@ def _self_test(lib: dict[str, Any]) -> str:
 
 def _model(model: dict[str, Any]) -> Iterator[Row]:
     yield "Name", model["name"]
-    yield "File", f"{model['file']}, {_size(model['file_bytes'])}"
+    parts = f" and {model['n_parts'] - 1} more parts" if model["n_parts"] > 1 else ""
+    yield "File", f"{model['file']}{parts}, {_size(model['file_bytes'])}"
     yield "Architecture", f"{model['arch']}, {model['n_params'] / 1e6:,.0f} million parameters"
     yield "Quantization", model["quantization"]
     yield "Context length", f"{model['n_ctx_train']:,} tokens"

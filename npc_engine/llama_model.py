@@ -8,6 +8,7 @@ import ctypes
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -22,6 +23,7 @@ import llama_cpp
 import llama_cpp.llama_cpp as C  # noqa: N812
 
 from npc_engine.errors import BackendError, ModelError
+from npc_engine.model_file import cannot_talk, examine
 from npc_engine.rope import UNBOUNDED, RopeFacts
 
 __all__ = [
@@ -49,6 +51,9 @@ N_PIECES = 4096  # tokens whose bytes are kept: more than a model says in a long
 
 LIBRARY_VERSION = str(llama_cpp.__version__)
 """The version of llama-cpp-python."""
+
+# What llama.cpp says of files that are cut short or were changed on the way.
+_DAMAGED = re.compile(r"not within the file bounds|corrupted|failed to read|magic|gguf_init")
 
 _last_errors: list[str] = []
 
@@ -128,8 +133,8 @@ class Model:
         self.path = Path(path)
         self.n_gpu_layers = n_gpu_layers
         self.extra_bufts = extra_bufts
+        self.file = examine(self.path)
         self.slow = ""  # for `welcome`: why it runs without them, where that was not wanted
-        self._check_file()
         C.llama_log_set(_on_log, ctypes.c_void_p(0))
         C.llama_backend_init()
         params = C.llama_model_default_params()
@@ -142,10 +147,7 @@ class Model:
         clear_why()
         self.handle = C.llama_model_load_from_file(os.fsencode(self.path), params)
         if not self.handle:
-            raise ModelError(
-                f"{str(self.path)!r} cannot be loaded: {why()}.",
-                "The file is damaged or of a kind this llama.cpp does not know: fetch it again.",
-            )
+            raise self._why_not()
         self.vocab = C.llama_model_get_vocab(self.handle)
         self.n_vocab: int = C.llama_vocab_n_tokens(self.vocab)
         self.n_ctx_train: int = C.llama_model_n_ctx_train(self.handle)
@@ -165,34 +167,28 @@ class Model:
         self._piece = lru_cache(N_PIECES)(partial(_piece, self.vocab))
         self._spm_lead = self._spm_prefix()
 
-    def _check_file(self) -> None:
-        try:
-            with self.path.open("rb") as f:
-                magic = f.read(4)
-        except (OSError, ValueError) as e:  # ValueError: a NUL in the path
-            raise ModelError(
-                f"The model {str(self.path)!r} cannot be opened: "
-                f"{getattr(e, 'strerror', None) or e}.",
-                "Give the path of a GGUF file; `python models/fetch.py` fetches a small one.",
-            ) from None
-        if magic != b"GGUF":
-            raise ModelError(
-                f"{str(self.path)!r} is no GGUF model.",
-                "Use a .gguf file; llama.cpp's convert_hf_to_gguf makes one of other formats.",
+    def _why_not(self) -> ModelError:
+        """Why llama.cpp did not load it: a damaged file, or one that it cannot run?"""
+        said = why()
+        if not self.file.is_whole or _DAMAGED.search(said):
+            advice = "The file is damaged or incomplete: fetch it again."
+        else:
+            advice = (
+                f"llama-cpp-python {LIBRARY_VERSION} cannot run this kind of file: use a newer "
+                "version, or another chat model (docs/models.md lists some)."
             )
+        return ModelError(f"{str(self.path)!r} cannot be loaded: {said}.", advice)
 
     def _check_kind(self) -> None:
-        causal = self.meta(f"{self.arch}.attention.causal")
+        """Refuse what its file does not show, and llama.cpp knows."""
+        name, arch = self.path.name, self.arch
+        if C.llama_model_is_diffusion(self.handle):  # the first decode would end the process
+            raise cannot_talk(name, arch, "writes a text all at once (a diffusion model)")
+        causal = self.meta(f"{arch}.attention.causal")
         if C.llama_model_has_encoder(self.handle) or causal == "false":
-            raise ModelError(
-                f"{self.path.name!r} ({self.arch}) embeds or translates; it cannot talk.",
-                "Use a chat model: docs/models.md lists some.",
-            )
+            raise cannot_talk(name, arch, "embeds or translates")
         if self.n_ctx_train < 1 or not self._can_tokenize():
-            raise ModelError(
-                f"{self.path.name!r} ({self.arch}) has no usable vocabulary or context length.",
-                "The file is damaged or incomplete: fetch it again.",
-            )
+            raise cannot_talk(name, arch, "has no usable vocabulary or context length")
 
     def _can_tokenize(self) -> bool:
         """Without a vocabulary, or an SPM one without byte tokens, llama.cpp ends the process."""
@@ -265,16 +261,17 @@ class Model:
     def fingerprint(self) -> str:
         """Return a digest that tells models apart: all metadata, sizes, and samples of the tensors.
 
-        64 samples of 4 KiB, evenly over the file: cheap on any size, and another quantization or
-        another fine-tune of the same model differs in them.
+        64 samples of 4 KiB, evenly over each of its files: cheap on any size, and another
+        quantization or another fine-tune of the same model differs in them.
         """
         digest = hashlib.sha256(f"{self.arch} {self.n_params} {self.n_vocab}".encode())
-        size = self.path.stat().st_size
-        with self.path.open("rb") as f:
-            for i in range(64):
-                f.seek(size * i // 64)
-                digest.update(f.read(4096))
-        digest.update(str(size).encode())
+        for part in self.file.parts:
+            size = part.stat().st_size
+            with part.open("rb") as f:
+                for i in range(64):
+                    f.seek(size * i // 64)
+                    digest.update(f.read(4096))
+            digest.update(str(size).encode())
         return digest.hexdigest()[:32]
 
     def vocab_digest(self) -> str:

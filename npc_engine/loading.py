@@ -18,6 +18,7 @@ from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
 from npc_engine.llama import Llama
 from npc_engine.llama_model import Layout, Model, can_offload, system_info
+from npc_engine.model_file import n_bytes_of
 from npc_engine.prompt import probe
 from npc_engine.rope import Rope, RopeFacts, resolve
 from npc_engine.scratch import remove_leftovers
@@ -165,7 +166,7 @@ def window_of(settings: Settings, rope: Rope, facts: RopeFacts) -> int:
 def _check_room_for_weights(path: Path) -> None:
     """Refuse a model that would make the machine swap, before it is read."""
     try:
-        need = path.stat().st_size
+        need = n_bytes_of(path)
     except (OSError, ValueError):
         return  # the Model says it better
     free = psutil.virtual_memory().available

@@ -9,7 +9,8 @@ Rules
     it has passed twice in a row: a machine short of something may fail once.
  2. A yes is kept for good, for this build and CPU. A no is asked again at later starts, after an
     hour, then 4, 16 ...; and after a month nothing is known any more.
- 3. What is no answer about the library (it hung, it was killed) is not kept.
+ 3. What is no answer about the library (it hung, it was killed) is not kept. Nor is a crash that
+    the same model causes without the fast code: then the model is refused.
 """
 
 import logging
@@ -43,6 +44,7 @@ BAD_MODEL = 20  # exit status; not 3, which is how Windows ends a process that a
 CRASHES = (-4, -6, -7, -8, -11, 0xC0000005, 0xC000001D, 0xC0000409)
 N_PASSES = 2  # rule 1
 PAUSE_S, GROWTH, EXPIRES_S = 3600.0, 4, 30 * 86400.0  # rule 2
+PLAIN = "plain"  # tells a child to go without the fast code
 CHILD_VARIABLE = "NPC_ENGINE_SELFTEST"
 ADVICE = (
     "It goes on without that code, at half the speed or less. Rebuild it with `make setup`; "
@@ -77,8 +79,8 @@ def self_test(path: Path, fresh: bool = False) -> Answer:
     """Find out whether the extra buffer types work, or say what is known of it.
 
     They do where the library has no AMX code. Otherwise a child process decodes 32 tokens with the
-    model at `path`; `fresh` asks again whatever is known. Never raises: a model that cannot be
-    loaded is no fault of AMX, and loading it tells the reason.
+    model at `path`; `fresh` asks again whatever is known. A model that cannot be loaded is no fault
+    of AMX, and loading it tells the reason. Raises ModelError for one that would end this process.
     """
     known = last_answer()
     if uses_amx() and (fresh or known is None or _is_due(known)):
@@ -131,6 +133,12 @@ def _try(path: Path, known: Answer | None) -> Answer:
     if status == BAD_MODEL:
         return Answer(works=True)
     log.debug("self-test: exit status %s", status)
+    if status in CRASHES and _run([*command, PLAIN]) in CRASHES:
+        raise ModelError(
+            f"{path.name!r} makes llama.cpp crash, with and without its fast code: "
+            f"{_words(status)}.",
+            "Use another model: docs/models.md lists some.",
+        )
     n_bad = 1 + (known.n_bad if known else 0) if status else 0
     answer = Answer(works=status == 0, cause=_words(status), at=time.time(), n_bad=n_bad)
     if status == 0 or status in CRASHES:
@@ -192,10 +200,13 @@ def _run(command: Sequence[str]) -> int | None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the child: decode 32 tokens with the model `argv[0]`; 0 = all went well."""
+    """Run the child: decode 32 tokens with the model `argv[0]`; 0 = all went well.
+
+    A second argument `plain`: without the extra buffer types.
+    """
     _no_core_file()
     try:
-        model = Model(argv[0])
+        model = Model(argv[0], extra_bufts=PLAIN not in argv[1:])
         llama = Llama(model, n_cells=2 * N_TOKENS, n_batch=N_TOKENS, n_threads=N_THREADS)
     except ModelError:
         return BAD_MODEL

@@ -78,7 +78,8 @@ def _facts(model: Model) -> dict[str, Any]:
     return {
         "name": model.name,
         "file": model.path.name,
-        "file_bytes": model.path.stat().st_size,
+        "file_bytes": model.file.n_bytes,
+        "n_parts": len(model.file.parts),
         "arch": model.arch,
         "n_params": model.n_params,
         "quantization": name_of(model.meta("general.file_type")),

@@ -43,6 +43,7 @@ MODEL = {
     "name": "Small Talk",
     "file": "small.gguf",
     "file_bytes": 98 << 20,
+    "n_parts": 1,
     "arch": "llama",
     "n_params": 135_000_000,
     "quantization": "Q4_0",

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from npc_engine import selftest
+from npc_engine.errors import ModelError
 from npc_engine.measurements import keep, recall
 from npc_engine.selftest import EXPIRES_S, GROWTH, PAUSE_S, Answer, last_answer, main, self_test
 
 MODEL = Path("some.gguf")
 # A child of a program that aborts by a signal: what a miscompiled AMX kernel does.
-CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+CRASH = "import os, signal, sys; sys.argv[1:] or os.kill(os.getpid(), signal.SIGSEGV)"
 
 
 def extra_bufts_work(path: Path, fresh: bool = False) -> bool:
@@ -178,6 +179,7 @@ def test_it_is_a_program(smollm2: Path) -> None:
 def test_main_returns_a_status(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selftest, "_no_core_file", lambda: None)  # this process is no child
     assert main([str(tiny_llama)]) == 0
+    assert main([str(tiny_llama), selftest.PLAIN]) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
@@ -217,7 +219,7 @@ def test_what_an_exit_status_says(
     works: bool,
     known: bool | None,
 ) -> None:
-    monkeypatch.setattr(selftest, "_run", lambda command: status)
+    monkeypatch.setattr(selftest, "_run", lambda command: 0 if "plain" in command else status)
     assert extra_bufts_work(MODEL) is works
     assert known_answer() is known
 
@@ -237,11 +239,14 @@ class Days:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1e9
         self.statuses: list[int | None] = []
+        self.plain = 0
         self.n_runs = 0
         monkeypatch.setattr("time.time", lambda: self.now)
         monkeypatch.setattr(selftest, "_run", self._run)
 
-    def _run(self, _command: object) -> int | None:
+    def _run(self, command: list[str]) -> int | None:
+        if selftest.PLAIN in command:
+            return self.plain
         self.n_runs += 1
         return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
 
@@ -321,6 +326,15 @@ def test_where_no_child_can_be_started_that_is_the_cause(
     assert "cannot be tested from within this program" in answer.slow
     assert "crash" not in caplog.text
     assert days.n_runs == 0
+
+
+def test_a_model_that_crashes_without_the_fast_code_too_is_refused(days: Days) -> None:
+    days.plain = -6
+    with pytest.raises(ModelError, match=r"'some.gguf' makes llama.cpp crash, with and without"):
+        days.start(-6)
+    assert known_answer() is None, "the build is not to blame"
+    days.plain = 0
+    assert days.start(0) == (True, 1)
 
 
 def test_a_yes_is_not_slow() -> None:
