@@ -7,7 +7,6 @@ A card is data from strangers (players swap them), so whatever is wrong with one
 CardError that names the field or file and says what to do; nothing else is ever raised.
 """
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -21,13 +20,21 @@ from npc_engine.card_fields import (
     checked_rest,
     checked_text,
     cleaned,
-    describe,
     one_line,
     plain,
-    unwrap,
     within_limit,
 )
 from npc_engine.card_file import read_card_file, write_card_file
+from npc_engine.card_shapes import (
+    LIST_FIELDS,
+    TEXT_FIELDS,
+    is_own_value,
+    misspelt,
+    other_names,
+    read_shape,
+    unused,
+)
+from npc_engine.complaint import describe
 from npc_engine.errors import CardError
 from npc_engine.macros import fill_macros, fill_original
 
@@ -39,18 +46,6 @@ DEFAULT_RULES = (
     "Talk only of what {{char}} knows."
 )
 
-TEXT_FIELDS = (
-    "name",
-    "nickname",
-    "description",
-    "personality",
-    "scenario",
-    "first_mes",
-    "mes_example",
-    "system_prompt",
-    "post_history_instructions",
-)
-LIST_FIELDS = ("alternate_greetings", "tags")
 # Required by the V3 specification, of no meaning to a persona.
 V3_DEFAULTS: Mapping[str, Any] = {
     "creator": "",
@@ -94,11 +89,16 @@ class Card:
             self._set(key, checked_list(key, getattr(self, key)))
         for key in ("name", "nickname"):
             self._set(key, checked_name(key, getattr(self, key)))
-        self._set("extra", checked_rest("extra", self.extra, TEXT_FIELDS + LIST_FIELDS))
+        self._set("extra", checked_rest("extra", self.extra, self._hidden()))
         reserved = ("spec", "spec_version", "data")
         self._set("envelope", checked_rest("envelope", self.envelope, reserved))
         if not self.name:
             raise CardError("The card has no name.", "Give it one: name = 'Mara'.")
+
+    def _hidden(self) -> tuple[str, ...]:
+        """The fields that `extra` must not hide. What is no value of one may stay there."""
+        keys = TEXT_FIELDS + LIST_FIELDS
+        return tuple(k for k in keys if k in self.extra and is_own_value(k, self.extra[k]))
 
     def _set(self, key: str, value: object) -> None:
         object.__setattr__(self, key, value)  # the one way to normalise a frozen field
@@ -107,16 +107,13 @@ class Card:
     def from_map(cls, data: Mapping[str, object]) -> Self:
         """Return the card in `data`: V2/V3 `{spec, data}`, flat V1, or `{name, description, ...}`.
 
-        A field that is null counts as absent. Raises CardError.
+        A field that is null counts as absent; `card_shapes` says what else is understood.
+        Raises CardError.
         """
         if not isinstance(data, Mapping):
             found = f"A card must be a map of fields, and this is {describe(data)}."
             raise CardError(found, "Send {'name': ..., 'description': ...} or a whole card.")
-        inner, envelope = unwrap(data)
-        fields: dict[str, Any] = {
-            key: inner[key] for key in TEXT_FIELDS + LIST_FIELDS if inner.get(key) is not None
-        }
-        extra = {key: value for key, value in inner.items() if key not in TEXT_FIELDS + LIST_FIELDS}
+        fields, extra, envelope = read_shape(data)
         return cls(**{"name": ""} | fields, extra=extra, envelope=envelope)
 
     @classmethod
@@ -147,6 +144,18 @@ class Card:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `to_map` as a .json file. Raises CardError."""
         write_card_file(Path(path), self.to_map())
+
+    @property
+    def notices(self) -> list[str]:
+        """What its author should know: keys that look like a field, and mean nothing."""
+        fields = {key: getattr(self, key) for key in TEXT_FIELDS + LIST_FIELDS}
+        near = misspelt(self.extra) | other_names(self.extra)
+        return [
+            *(f"{key!r} is no field of a card: did you mean {field!r}?"
+              for key, field in near.items() if not fields[field]),
+            *(f"{key!r} is not used, since the card has a {field!r}."
+              for key, field in unused(fields, self.extra).items()),
+        ]  # fmt: skip
 
     @property
     def char(self) -> str:
@@ -213,9 +222,5 @@ def _transcript(talks: list[list[tuple[str, str]]]) -> str:
 
 def _check_spelling(extra: Mapping[str, Any]) -> None:
     """Refuse a key that is nearly a field's: people write TOML by hand, and programs the rest."""
-    fields = (*TEXT_FIELDS, *LIST_FIELDS)
-    known = {*fields, *V3_DEFAULTS, "creator_notes", "character_version", "source", "assets"}
-    for key in extra.keys() - known:
-        close = difflib.get_close_matches(key, fields, n=1, cutoff=0.8)
-        if close:
-            raise CardError(f"There is no field {key!r}.", f"Did you mean {close[0]!r}?")
+    for key, near in misspelt(extra).items():
+        raise CardError(f"There is no field {key!r}.", f"Did you mean {near!r}?")

@@ -4,12 +4,14 @@ Owns the limits and how a bad value is described to people. Knows neither which 
 nor where they came from. A value that breaks a rule ends as a CardError that names the field.
 """
 
+import math
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from datetime import date, time
 from typing import Any
 
+from npc_engine.complaint import describe
 from npc_engine.errors import CardError
 
 __all__ = [
@@ -19,10 +21,8 @@ __all__ = [
     "checked_rest",
     "checked_text",
     "cleaned",
-    "describe",
     "one_line",
     "plain",
-    "unwrap",
     "within_limit",
 ]
 
@@ -30,20 +30,6 @@ MAX_NAME = 200  # characters
 MAX_TEXT = 64 * 1024  # UTF-8 bytes of one field, and of a whole persona
 MAX_RAW = 1 << 20  # characters of a text that is cleaned first: line ends and the like may go
 MAX_DEPTH = 64  # maps and lists inside each other
-
-
-def unwrap(data: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Return a card's fields and the keys beside them. Raises CardError."""
-    spec = data.get("spec")
-    whole = isinstance(spec, str) and spec.startswith("chara_card")
-    if not whole and ("data" not in data or "name" in data):
-        return data, {}  # flat; a `data` or `spec` in it is some game's own key
-    inner = data.get("data")
-    if not isinstance(inner, Mapping):
-        found = f"`data` of the card must be a map of fields, and this is {describe(inner)}."
-        raise CardError(found, "Put name, description, ... into `data`, or leave `spec` out.")
-    head = ("spec", "spec_version", "data")
-    return inner, {key: value for key, value in data.items() if key not in head}
 
 
 def checked_text(key: str, value: object) -> str:
@@ -101,6 +87,8 @@ def plain(key: str, value: object, depth: int = 0) -> Any:
     """Return a copy made of what JSON knows; TOML's dates become text. Raises CardError."""
     if depth > MAX_DEPTH:
         raise CardError(f"`{key}` is nested deeper than {MAX_DEPTH} levels.", "Make it flatter.")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON knows neither NaN nor Infinity
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Mapping):
@@ -113,27 +101,6 @@ def plain(key: str, value: object, depth: int = 0) -> Any:
         f"`{key}` holds {describe(value)}.",
         "Use text, numbers, true or false, lists and maps only.",
     )
-
-
-_KINDS: tuple[tuple[Any, str], ...] = (
-    (bool, "true or false"),
-    (int | float, "a number"),
-    (str, "text"),
-    (bytes, "bytes"),
-    (Mapping, "a map"),
-    (list | tuple, "a list"),
-)
-
-
-def describe(value: object) -> str:
-    """Name a value for people: its type, and the value where that helps."""
-    if value is None:
-        return "missing"
-    name = next((word for kind, word in _KINDS if isinstance(value, kind)), type(value).__name__)
-    try:
-        return f"{name} ({reprlib.repr(value)})"
-    except ValueError:  # an integer of more digits than Python prints
-        return name
 
 
 def within_limit(key: str, text: str) -> str:

@@ -9,6 +9,7 @@ Files come from strangers, so whatever is wrong with one ends as a CardError tha
 import base64
 import binascii
 import json
+import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -34,9 +35,9 @@ def parse_card(raw: bytes, suffix: str) -> Any:
 
     Any JSON value can come out: whether it is a card is not checked here. Raises CardError.
     """
-    if suffix == ".toml":
-        return _toml(_utf8(raw))
-    return _json(_utf8(_png_card(raw) if suffix == ".png" else raw))
+    if suffix == ".png" or raw.startswith(_SIGNATURE):
+        return _json(_utf8(_png_card(raw)))
+    return _toml(_utf8(raw)) if suffix == ".toml" else _json(_utf8(raw))
 
 
 def write_card_file(path: Path, card: Mapping[str, Any]) -> None:
@@ -44,7 +45,7 @@ def write_card_file(path: Path, card: Mapping[str, Any]) -> None:
     if path.suffix.lower() != ".json":
         raise CardError(f"Cannot write a card to {str(path)!r}.", "Use a name ending in .json.")
     try:
-        text = json.dumps(card, ensure_ascii=False, indent=2)
+        text = json.dumps(card, ensure_ascii=False, indent=2, allow_nan=False)
         # A lone surrogate becomes `\udXXX` here, which is how JSON spells it.
         path.write_bytes(text.encode("utf-8", "backslashreplace"))
     except (OSError, ValueError) as error:
@@ -79,18 +80,41 @@ def _utf8(raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        found = f"Byte {error.start} ({raw[error.start : error.start + 1]!r}) is not UTF-8."
+        byte, line = raw[error.start : error.start + 1], 1 + raw.count(b"\n", 0, error.start)
+        found = f"Byte {error.start} ({byte!r}) is not UTF-8, in line {line}."
         raise CardError(found, "Save the card again with the encoding UTF-8.") from error
 
 
 def _json(text: str) -> Any:
+    """Return what JSON says; line breaks and tabs may stand in a text as they are."""
+
+    def constant(word: str) -> Any:
+        raise json.JSONDecodeError(f"JSON has no {word}", text, _first(word, text))
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        if math.isinf(value):
+            what = f"{digits[:20]} is too large a number"
+            raise json.JSONDecodeError(what, text, _first(digits, text))
+        return value
+
     try:
-        return json.loads(text)
+        if "\0" in text:
+            raise json.JSONDecodeError("there is a NUL character", text, text.index("\0"))
+        return json.loads(text, strict=False, parse_constant=constant, parse_float=number)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise CardError(f"Broken JSON at {where}: {error.msg}.", "Correct that place.") from error
     except (ValueError, RecursionError) as error:
         raise CardError(f"Unreadable JSON: {_reason(error)}.", "Simplify the card.") from error
+
+
+def _first(word: str, text: str) -> int:
+    """Return where `word` stands first outside of the texts of some JSON."""
+    outside = re.compile(
+        rf'"(?:[^"\\]|\\.)*+"|(?<![\w.+-])({re.escape(word)})(?![\w.+-])', re.DOTALL
+    )
+    return next((m.start() for m in outside.finditer(text) if m[1]), 0)
 
 
 _KEY = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.){0,99}"|'[^'\n]{0,99}')"""
@@ -113,27 +137,25 @@ def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).rstrip(".")
 
 
-# PNG: the card is base64 JSON in a text chunk, `ccv3` (V3) or `chara` (V2). Only text chunks are
-# looked into; the picture itself may be as damaged as it likes.
+# PNG: the card is base64 JSON in a text chunk, `ccv3` (V3) or `chara` (V2). Only such chunks are
+# looked into; the rest of the picture may be as damaged as it likes.
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MAX_KEYWORD = 80  # bytes, its NUL included
 _EXPORT_AGAIN = "Export the card as PNG again, or use its JSON."
 
 
 def _png_card(raw: bytes) -> bytes:
     if not raw.startswith(_SIGNATURE):
         raise CardError("This is not a PNG file.", _EXPORT_AGAIN)
-    found: dict[bytes, bytes] = {}
-    for kind, body in _text_chunks(raw):
-        keyword, _, rest = body.partition(b"\0")
-        if keyword.lower() in (b"ccv3", b"chara"):
-            found.setdefault(keyword.lower(), _chunk_text(kind, rest))
+    # A tool that cannot replace a chunk adds one: the last counts.
+    found = {keyword: (kind, rest) for keyword, kind, rest in _card_chunks(raw)}
     if not found:
         raise CardError(
             "This PNG holds no card.",
             "Pictures lose it when edited, converted or sent by chat: get the original file.",
         )
-    text = found[b"ccv3"] if b"ccv3" in found else found[b"chara"]
+    text = _chunk_text(*found.get(b"ccv3") or found[b"chara"])
     try:
         card = base64.b64decode(b"".join(text.split()), validate=True)
     except binascii.Error as error:
@@ -143,18 +165,22 @@ def _png_card(raw: bytes) -> bytes:
     return card
 
 
-def _text_chunks(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (type, body) of each text chunk. A chunk is length, type, body, CRC of type + body."""
+def _card_chunks(raw: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield (keyword, type, rest) of each text chunk that has a card.
+
+    A chunk is length, type, body, CRC of type + body; a text's body is keyword, NUL, rest.
+    """
     at, kind = len(_SIGNATURE), b""
     while kind != b"IEND":
         length, kind = int.from_bytes(raw[at : at + 4], "big"), raw[at + 4 : at + 8]
         end = at + 8 + length
         if end + 4 > len(raw):
             raise CardError(f"The PNG breaks off at byte {len(raw)}.", "Copy the file again.")
-        if kind in (b"tEXt", b"zTXt", b"iTXt"):
+        keyword = raw[at + 8 : min(end, at + 8 + _MAX_KEYWORD)].partition(b"\0")[0].lower()
+        if kind in (b"tEXt", b"zTXt", b"iTXt") and keyword in (b"ccv3", b"chara"):
             if zlib.crc32(raw[at + 4 : end]) != int.from_bytes(raw[end : end + 4], "big"):
                 raise CardError(f"The PNG is damaged at byte {at}.", "Copy the file again.")
-            yield kind, raw[at + 8 : end]
+            yield keyword, kind, raw[at + 9 + len(keyword) : end]
         at = end + 4
 
 

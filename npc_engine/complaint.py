@@ -6,11 +6,12 @@ there. It knows the names of some keys, and no record.
 
 import re
 import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-__all__ = ["MAX_REASON", "complaint"]
+__all__ = ["MAX_REASON", "complaint", "describe"]
 
 MAX_REASON = 200  # characters; msgspec repeats the bad value, however long it is
 
@@ -73,3 +74,24 @@ def _value(frame: bytes, path: str) -> Any:
     except (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return value
+
+
+_TYPES: tuple[tuple[Any, str], ...] = (
+    (bool, "true or false"),
+    (int | float, "a number"),
+    (str, "text"),
+    (bytes, "bytes"),
+    (Mapping, "a map"),
+    (list | tuple, "a list"),
+)
+
+
+def describe(value: object) -> str:
+    """Name a value for people: its type, and the value where that helps."""
+    if value is None:
+        return "missing"
+    name = next((word for kind, word in _TYPES if isinstance(value, kind)), type(value).__name__)
+    try:
+        return f"{name} ({reprlib.repr(value)})"
+    except ValueError:  # an integer of more digits than Python prints
+        return name

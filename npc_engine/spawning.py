@@ -51,6 +51,7 @@ class Spawning:
         greeting: str = "",
         notice: str | None = None,
     ) -> m.Reply:
+        notices = [notice or "", *npc.card.notices]
         return m.Spawned(
             id=request.id,
             npc=npc.name,
@@ -58,7 +59,7 @@ class Spawning:
             n_shared=self._stage.beginnings.n_shared(npc.name),
             restored=restored,
             greeting=greeting,
-            notice=notice,
+            notice=" ".join(filter(None, notices)) or None,
         )
 
     def despawn(self, client: bytes, request: m.Despawn) -> m.Reply:

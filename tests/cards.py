@@ -33,7 +33,11 @@ KNOWN = {*TEXT_FIELDS, *LIST_FIELDS}
 
 texts = st.text(st.characters(), max_size=20)  # lone surrogates and controls included
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,
 )

@@ -23,12 +23,11 @@ from npc_engine.errors import CardError
         ({"name": "Mara", "description": ["old"]}, ["`description`", "list (['old'])", "text"]),
         ({"name": "Mara", "description": 10**5000}, ["`description`", "a number"]),
         ({"name": "Mara", "scenario": "é" * MAX_TEXT}, ["`scenario`", str(2 * MAX_TEXT)]),
-        ({"name": "Mara", "tags": "inn"}, ["`tags`", "list of texts", "text ('inn')"]),
-        ({"name": "Mara", "tags": ["inn", False]}, ["`tags[1]`", "false"]),
         ({"name": "Mara", "extensions": {1: 2}}, ["keys", "a number (1)"]),
         ({"name": "Mara", 7: 2}, ["keys", "a number (7)"]),
         ({"name": "Mara", "portrait": b"raw"}, ["`portrait`", "bytes"]),
-        ({"spec": "chara_card_v3", "name": "Mara"}, ["`data`", "missing"]),
+        ({"spec": "chara_card_v3", "description": "Tall."}, ["`data`", "missing"]),
+        ({"name": "Mara", "tags": ["x" * (MAX_TEXT + 1)]}, ["`tags[0]`", "limit"]),
         ({"spec": "chara_card_v3", "data": "Mara"}, ["`data`", "text ('Mara')"]),
     ],
 )
@@ -38,6 +37,13 @@ def test_bad_maps_name_the_field_and_the_types(data: Any, words: list[str]) -> N
     assert caught.value.help
     for word in words:
         assert word in caught.value.message
+
+
+def test_a_card_made_by_hand_is_held_to_its_types() -> None:
+    with pytest.raises(CardError, match=r"`tags`.*list of texts.*text \('inn'\)"):
+        Card("Mara", tags="inn")  # type: ignore[arg-type]
+    with pytest.raises(CardError, match=r"`tags\[1\]`.*false"):
+        Card("Mara", tags=("inn", False))  # type: ignore[arg-type]
 
 
 def test_deep_and_endless_maps_are_refused() -> None:

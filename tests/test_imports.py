@@ -56,6 +56,7 @@ RANKS = {
     "card_fields": 1,
     "card_file": 1,
     "doctor_text": 1,
+    "card_shapes": 1,
     "durable": 1,
     "endpoint": 1,
     "folder_lock": 1,

@@ -2,6 +2,7 @@ extends "res://tests/case.gd"
 ## Card files: what is read, and what is told about those that are none.
 
 const CardFile := preload("res://addons/npc_engine/card_file.gd")
+const PngCard := preload("res://addons/npc_engine/png_card.gd")
 const Toml := preload("res://addons/npc_engine/toml.gd")
 
 const SAMPLE := """# a card
@@ -40,9 +41,15 @@ static func png_of(chunks: Dictionary) -> PackedByteArray:
 	for keyword: String in chunks:
 		var body := keyword.to_ascii_buffer() + PackedByteArray([0])
 		body += Marshalls.utf8_to_base64(chunks[keyword]).to_ascii_buffer()
-		bytes += PackedByteArray([0, 0, body.size() >> 8, body.size() & 0xFF])
-		bytes += "tEXt".to_ascii_buffer() + body + PackedByteArray([0, 0, 0, 0])
-	return bytes
+		bytes += chunk_of("tEXt", body)
+	return bytes + chunk_of("IEND", [])
+
+
+static func chunk_of(kind: String, body: PackedByteArray) -> PackedByteArray:
+	var chunk := kind.to_ascii_buffer() + body
+	var sum := PngCard._crc32(chunk)
+	var sums := PackedByteArray([sum >> 24 & 0xFF, sum >> 16 & 0xFF, sum >> 8 & 0xFF, sum & 0xFF])
+	return PackedByteArray([0, 0, body.size() >> 8, body.size() & 0xFF]) + chunk + sums
 
 
 func test_json() -> void:
@@ -58,6 +65,51 @@ func test_png() -> void:
 	var both := png_of({"chara": '{"name": "Two"}', "ccv3": '{"name": "Three"}'})
 	equal(_cards.parse(both, "png"), {"name": "Three"})
 	equal(_cards.parse(png_of({"chara": '{"name": "Two"}'}), "png"), {"name": "Two"})
+
+
+## The same files, and the same outcome, as in the engine's own tests and in C#.
+func test_files_of_strangers() -> void:
+	var folder := ProjectSettings.globalize_path("res://").path_join("../tests/vectors/cards")
+	var expected: Dictionary = JSON.parse_string(
+		FileAccess.get_file_as_string(folder.path_join("expected.json"))
+	)
+	check(expected.size() > 60, "all of them are there")
+	for file: String in expected:
+		var outcome: Dictionary = expected[file]
+		var card := _cards.read(folder.path_join(file))
+		if outcome.has("card"):
+			equal(_cards.error, "", file)
+			check(is_same_json(card, outcome["card"]), "%s: %s" % [file, str(card).left(200)])
+			continue
+		equal(card, {}, file)
+		var words := "line %d" % outcome["line"] if outcome["line"] > 0 else ""
+		check(not _cards.error.is_empty(), file)
+		check(words.is_empty() or _cards.error.contains(words), "%s: %s" % [file, _cards.error])
+
+
+## Whether they are alike; Godot has read `expected` itself, so all of its numbers are floats.
+static func is_same_json(found: Variant, expected: Variant) -> bool:
+	if found is Dictionary and expected is Dictionary:
+		var alike := func(key: Variant) -> bool: return is_same_json(found[key], expected[key])
+		return found.keys() == expected.keys() and found.keys().all(alike)
+	if found is Array and expected is Array:
+		var alike := func(i: int) -> bool: return is_same_json(found[i], expected[i])
+		return found.size() == expected.size() and range(found.size()).all(alike)
+	return found == expected
+
+
+func test_whole_numbers_stay_exact() -> void:
+	var text := '{"a": [9007199254740993, -9223372036854775807, 1.0, 9223372036854775808]}'
+	var numbers: Array = _cards.parse(text.to_utf8_buffer(), "json")["a"]
+	equal(numbers.slice(0, 3), [9007199254740993, -9223372036854775807, 1.0])
+	equal(typeof(numbers[2]), TYPE_FLOAT)
+	equal(typeof(numbers[3]), TYPE_FLOAT, "more than 64 bits")
+
+
+func test_a_long_text_of_escapes_ends_in_time() -> void:
+	limit_s = 20.0
+	var text := '{"name": "%s"}' % "\\n".repeat(200000)
+	equal(_cards.parse(text.to_utf8_buffer(), "json")["name"], "\n".repeat(200000))
 
 
 func test_those_that_are_none() -> void:

@@ -5,6 +5,8 @@ extends RefCounted
 ## It knows no field of a card: what is in one is checked by the engine. After [method read] look at
 ## [member error].
 
+const Json := preload("json.gd")
+const PngCard := preload("png_card.gd")
 const Toml := preload("toml.gd")
 const Utf8 := preload("utf8.gd")
 
@@ -12,10 +14,6 @@ const Utf8 := preload("utf8.gd")
 const MAX_FILE := 4 << 20
 ## Most bytes of a picture.
 const MAX_PNG := 32 << 20
-
-const _BASE64 := "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}[A-Za-z0-9+/=]=)?$"
-const _LARGEST_EXACT := 9007199254740992.0
-const _SIGNATURE: PackedByteArray = [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
 
 ## Why the last call failed; empty when it did not.
 var error := ""
@@ -38,7 +36,7 @@ func read(path: String) -> Dictionary:
 ## Returns the card in the bytes of a file; `suffix` is json, toml or png.
 func parse(bytes: PackedByteArray, suffix: String) -> Dictionary:
 	error = ""
-	match suffix:
+	match "png" if PngCard.is_png(bytes) else suffix:
 		"json":
 			return _from_json(_text(bytes))
 		"toml":
@@ -50,11 +48,12 @@ func parse(bytes: PackedByteArray, suffix: String) -> Dictionary:
 
 
 func _text(bytes: PackedByteArray) -> String:
-	var text: Variant = Utf8.text_of(bytes)
-	if text == null:
-		error = "it is not UTF-8"
+	var at := Utf8.bad_at(bytes)
+	if at >= 0:
+		var line := bytes.slice(0, at).count(10) + 1
+		error = "line %d: it is not UTF-8, or holds NUL (byte %d)" % [line, at]
 		return ""
-	return text
+	return bytes.get_string_from_utf8()
 
 
 func _from_toml(text: String) -> Dictionary:
@@ -66,56 +65,21 @@ func _from_toml(text: String) -> Dictionary:
 
 
 func _from_json(text: String) -> Dictionary:
-	var json := JSON.new()
+	var json := Json.new()
 	if not error.is_empty():
 		return {}
-	if json.parse(text.trim_prefix("\ufeff")) != OK:
-		error = "line %d: %s" % [json.get_error_line() + 1, json.get_error_message()]
-	elif not json.data is Dictionary:
+	var card: Variant = json.parse(text)
+	error = json.error
+	if error.is_empty() and not card is Dictionary:
 		error = "it holds no map"
-	return _whole(json.data) if error.is_empty() else {}
+	return card if error.is_empty() else {}
 
 
-## JSON makes each number a float; the engine wants whole numbers where the card has them.
-static func _whole(value: Variant) -> Variant:
-	if value is float and value == floorf(value) and absf(value) < _LARGEST_EXACT:
-		return int(value)
-	if value is Dictionary:
-		for key: Variant in value:
-			value[key] = _whole(value[key])
-	elif value is Array:
-		for i: int in value.size():
-			value[i] = _whole(value[i])
-	return value
-
-
-## The text chunk `ccv3` counts more than `chara`; the picture itself is not looked at.
 func _from_png(bytes: PackedByteArray) -> Dictionary:
-	var found := {}
-	var at := 8
-	if bytes.slice(0, 8) != _SIGNATURE:
-		at = bytes.size()
-	while at + 12 <= bytes.size():
-		var size := bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]
-		var body := bytes.slice(at + 8, at + 8 + size)
-		var end := body.find(0)
-		if bytes.slice(at + 4, at + 8).get_string_from_ascii() == "tEXt" and end > 0:
-			found[body.slice(0, end)] = body.slice(end + 1)
-		at += 12 + size
-	for key: String in ["ccv3", "chara"]:
-		if found.has(key.to_ascii_buffer()):
-			return _from_base64(found[key.to_ascii_buffer()])
-	error = "there is no card in this picture"
-	return {}
-
-
-func _from_base64(bytes: PackedByteArray) -> Dictionary:
-	var raw := PackedByteArray()
-	if bytes.size() <= 2 * MAX_FILE and Utf8.is_valid(bytes):
-		var text := bytes.get_string_from_utf8().strip_edges()
-		if RegEx.create_from_string(_BASE64).search(text) != null:
-			raw = Marshalls.base64_to_raw(text)
-	if raw.is_empty():
-		error = "the card in this picture is damaged"
+	if not PngCard.is_png(bytes):
+		error = "it is no PNG picture"
 		return {}
-	return _from_json(_text(raw))
+	var png := PngCard.new(MAX_FILE)
+	var raw := png.find(bytes)
+	error = png.error
+	return _from_json(_text(raw)) if error.is_empty() else {}

@@ -9,6 +9,11 @@ const _LEAST: PackedInt32Array = [0x80, 0x800, 0x10000]
 
 ## Whether `bytes` are UTF-8 that a Godot [String] can hold: NUL is none.
 static func is_valid(bytes: PackedByteArray) -> bool:
+	return bad_at(bytes) < 0
+
+
+## Returns where `bytes` are no such text, or -1.
+static func bad_at(bytes: PackedByteArray) -> int:
 	var i := 0
 	var n := bytes.size()
 	while i + 8 <= n:  # plain ASCII, eight letters at a time
@@ -23,16 +28,16 @@ static func is_valid(bytes: PackedByteArray) -> bool:
 			continue
 		var n_more := 1 if lead < 0xE0 else 2 if lead < 0xF0 else 3
 		if lead < 0xC2 or lead > 0xF4 or i + n_more > n:
-			return false
+			return i - 1
 		var code := lead & (0x3F >> n_more)
 		for _k in n_more:
 			if bytes[i] & 0xC0 != 0x80:
-				return false
+				return i
 			code = code << 6 | bytes[i] & 0x3F
 			i += 1
 		if code < _LEAST[n_more - 1] or code > 0x10FFFF or (code >= 0xD800 and code < 0xE000):
-			return false
-	return true
+			return i - 1
+	return -1
 
 
 ## Returns the text that `bytes` are, or null for none.

@@ -2,17 +2,22 @@ using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace NpcEngine
 {
     /// <summary>
     /// Reads JSON, for cards and the READY line, into the values that MsgpackWriter writes: a number
     /// with a point or an exponent is a double, any other a long (ulong, double where that is too
-    /// small). Bad text of any kind is an NpcException with the code that the caller names.
+    /// small). NUL and lone surrogates are left out of texts, as the engine does. Bad text of any kind is an NpcException with the code that the caller names.
     /// </summary>
     internal sealed class Json
     {
         private const int MaxDepth = 64;
+
+        // What double.TryParse takes beyond this (012, .5, 1., +1) is no JSON.
+        private static readonly Regex IsNumber =
+            new Regex(@"\A-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\z");
 
         private readonly string _text;
         private readonly string _code;
@@ -111,7 +116,7 @@ namespace NpcEngine
                 _at++;
                 if (c == '"')
                 {
-                    return text.ToString();
+                    return Utf8Text.Whole(text.ToString());
                 }
                 text.Append(c == '\\' ? Escape() : c);
             }
@@ -153,6 +158,11 @@ namespace NpcEngine
                 _at++;
             }
             string number = _text.Substring(start, _at - start);
+            if (!IsNumber.IsMatch(number))
+            {
+                _at = start;
+                throw Bad(number == "" ? "a value was expected" : "there is no number '" + number + "'");
+            }
             CultureInfo culture = CultureInfo.InvariantCulture;
             if (number.IndexOfAny(new[] { '.', 'e', 'E' }) < 0)
             {
@@ -165,10 +175,11 @@ namespace NpcEngine
                     return wide;
                 }
             }
-            if (!double.TryParse(number, NumberStyles.Float, culture, out double real))
+            bool fits = double.TryParse(number, NumberStyles.Float, culture, out double real);
+            if (!fits || double.IsInfinity(real))
             {
                 _at = start;
-                throw Bad(number == "" ? "a value was expected" : "there is no number '" + number + "'");
+                throw Bad("'" + number + "' is too large a number");
             }
             return real;
         }

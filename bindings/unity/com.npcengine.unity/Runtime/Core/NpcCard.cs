@@ -10,7 +10,8 @@ namespace NpcEngine
     /// </summary>
     public sealed class NpcCard
     {
-        private const int MaxFileBytes = 64 * 1024 * 1024;
+        private const int MaxCardBytes = 4 * 1024 * 1024;
+        private const int MaxPictureBytes = 32 * 1024 * 1024;
 
         /// <summary>Makes a card of its short form.</summary>
         /// <param name="name">The character's name as others say it.</param>
@@ -51,7 +52,18 @@ namespace NpcEngine
             byte[] bytes = Read(path);
             try
             {
-                return FromJson(PngCard.IsPng(bytes) ? PngCard.Json(bytes) : System.Text.Encoding.UTF8.GetString(bytes));
+                byte[] json = PngCard.IsPng(bytes) ? PngCard.Json(bytes, MaxCardBytes) : bytes;
+                if (json.Length > MaxCardBytes)
+                {
+                    throw new NpcException(
+                        NpcErrorCode.BadCard, "It has more than " + MaxCardBytes + " bytes.", "Is this a card? Make it smaller.");
+                }
+                if (path.EndsWith(".toml", StringComparison.OrdinalIgnoreCase))
+                {
+                    throw new NpcException(
+                        NpcErrorCode.BadCard, "This client reads no TOML.", "Save the card as JSON: Card.load(a).save(b) in Python.");
+                }
+                return FromJson(Utf8Text.Of(json));
             }
             catch (NpcException e)
             {
@@ -63,9 +75,9 @@ namespace NpcEngine
         {
             try
             {
-                if (new FileInfo(path).Length > MaxFileBytes)
+                if (new FileInfo(path).Length > MaxPictureBytes)
                 {
-                    throw new IOException("It has more than " + MaxFileBytes + " bytes.");
+                    throw new IOException("It has more than " + MaxPictureBytes + " bytes.");
                 }
                 return File.ReadAllBytes(path);
             }

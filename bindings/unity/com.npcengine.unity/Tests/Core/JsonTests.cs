@@ -49,26 +49,39 @@ namespace NpcEngine.Tests
             StringAssert.Contains("/nowhere/mara.json", error.Message);
         }
 
+        /// <summary>The same files, and the same outcome, as in the engine's own tests and in Godot.</summary>
         [Test]
-        public void ACardInsideAPictureIsFound()
+        public void FilesOfStrangersAreReadAsEverywhere()
         {
-            string path = Path.Combine(Repository.NewFolder(), "mara.png");
-            string coded = System.Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes("{\"name\": \"Mara\"}"));
-            var png = new List<byte> { 0x89, (byte)'P', (byte)'N', (byte)'G', 13, 10, 26, 10 };
-            Add(png, "IHDR", "0123456789012");
-            Add(png, "tEXt", "chara\0" + coded);
-            File.WriteAllBytes(path, png.ToArray());
-            Assert.AreEqual("Mara", NpcCard.FromFile(path).Fields["name"]);
-            png.RemoveRange(40, png.Count - 40);
-            File.WriteAllBytes(path, png.ToArray());
-            StringAssert.Contains("no card inside", MsgpackTests.Refused(() => NpcCard.FromFile(path)).Message);
-            Directory.Delete(Path.GetDirectoryName(path), true);
+            string folder = Path.Combine(Repository.Vectors, "cards");
+            var expected = (Dictionary<string, object>)Json.Parse(File.ReadAllText(Path.Combine(folder, "expected.json")));
+            Assert.Greater(expected.Count, 60);
+            foreach (KeyValuePair<string, object> file in expected)
+            {
+                var outcome = (Dictionary<string, object>)file.Value;
+                string path = Path.Combine(folder, file.Key);
+                if (outcome.TryGetValue("card", out object card))
+                {
+                    Assert.AreEqual(card, NpcCard.FromFile(path).Fields, file.Key);
+                    continue;
+                }
+                NpcException error = MsgpackTests.Refused(() => NpcCard.FromFile(path));
+                Assert.AreEqual(NpcErrorCode.BadCard, error.Code, file.Key);
+                StringAssert.Contains(file.Key, error.Message);
+                if ((long)outcome["line"] > 0)
+                {
+                    StringAssert.Contains("line " + outcome["line"], error.Message.ToLowerInvariant(), file.Key);
+                }
+            }
         }
 
-        private static void Add(List<byte> png, string kind, string data)
+        [Test]
+        public void ATomlCardIsToldToBecomeJson()
         {
-            png.AddRange(new byte[] { 0, 0, (byte)(data.Length >> 8), (byte)data.Length });
-            png.AddRange(System.Text.Encoding.ASCII.GetBytes(kind + data + "crc4"));
+            string path = Path.Combine(Repository.NewFolder(), "mara.toml");
+            File.WriteAllText(path, "name = 'Mara'");
+            StringAssert.Contains("JSON", MsgpackTests.Refused(() => NpcCard.FromFile(path)).Message);
+            Directory.Delete(Path.GetDirectoryName(path), true);
         }
     }
 }

@@ -1,0 +1,148 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from npc_engine.card import Card
+from npc_engine.errors import CardError
+from tests.cards import FULL, write
+
+INN = {"name": "Mara", "description": "Keeps the inn."}
+WRAPPED = {"spec": "chara_card_v3", "data": INN}
+
+
+def exported(card: Card, *keys: str) -> Any:
+    data = json.loads(json.dumps(card.to_map(), allow_nan=False))["data"]
+    return [data.get(key) for key in keys]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meant"),
+    [
+        ("tags", [1, 2.5], ("1", "2.5")),
+        ("tags", ["a", None, False, ["b"], {}], ("a",)),
+        ("tags", "a, b", ("a, b",)),
+        ("tags", {}, ()),
+        ("tags", 7, ()),
+        ("alternate_greetings", "Hi.", ("Hi.",)),
+        ("alternate_greetings", "", ()),
+        ("alternate_greetings", [None, "Hi."], ("Hi.",)),
+        ("scenario", 0, ""),
+        ("personality", False, ""),
+        ("mes_example", [], ""),
+        ("first_mes", {}, ""),
+        ("nickname", 0.0, ""),
+    ],
+)
+def test_what_means_nothing_in_a_field_loads_and_leaves_as_it_came(
+    key: str, value: Any, meant: Any
+) -> None:
+    card = Card.from_map(INN | {key: value})
+    assert getattr(card, key) == meant
+    assert exported(card, key) == [value]
+    assert getattr(Card.from_map(card.to_map()), key) == meant
+    assert Card.from_map(card.to_map()).to_map() == card.to_map()
+    assert card.persona() == Card.from_map(INN).persona()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"spec": "chara_card_v2", "spec_version": "2.0", **INN},
+        {"spec": "chara_card_v2", "data": None, **INN},
+        {"spec": "chara_card_v2", "data": "", **INN},
+        {"spec": "chara_card_v3", "data": WRAPPED},
+        {"data": {"data": WRAPPED}},
+        {"spec": "chara_card_v2", "name": "Mara", "data": INN | {"name": ""}},
+        {"spec": "chara_card_v2", **INN, "data": {}},
+        {"name": "", "data": INN},
+        {"char_name": "Mara", "char_persona": "Keeps the inn."},
+        {"char_name": "Mara", "char_persona": "Keeps the inn.", "name": "", "description": ""},
+        {"spec": "chara_card_v2", "char_name": "Mara", "data": INN | {"name": " "}},
+        {"name": "Mara", "persona": "Keeps the inn."},
+        {"nickname": "Mara", "description": "Keeps the inn."},
+        {"nickname": "Mara", "name": None, "description": "Keeps the inn."},
+    ],
+)
+def test_every_shape_gives_the_same_character(data: dict[str, Any]) -> None:
+    card = Card.from_map(data)
+    assert (card.name, card.char, card.description) == ("Mara", "Mara", "Keeps the inn.")
+    assert card.notices == []
+    assert Card.from_map(card.to_map()).persona() == card.persona()
+    assert Card.from_map(card.to_map()).to_map() == card.to_map()
+
+
+def test_the_field_names_of_old_exports() -> None:
+    card = Card.from_map(
+        {
+            "char_name": "Mara",
+            "char_persona": "Keeps the inn.",
+            "char_greeting": "Boots.",
+            "world_scenario": "Rain.",
+            "example_dialogue": "{{char}}: Soup?",
+        }
+    )
+    assert card.first_mes == "Boots."
+    assert card.scenario == "Rain."
+    assert card.examples() == [[("Mara", "Soup?")]]
+    assert exported(card, "char_name", "world_scenario") == ["Mara", "Rain."]
+
+
+def test_what_the_card_says_itself_comes_first() -> None:
+    outer = {"name": "Old", "scenario": "Sun.", "first_mes": "Old."}
+    card = Card.from_map({"spec": "chara_card_v2", **outer, "data": FULL | {"scenario": ""}})
+    assert (card.name, card.first_mes, card.scenario) == ("Mara Venn", FULL["first_mes"], "")
+    card = Card.from_map(INN | {"persona": "Somebody else.", "char_name": "Bram"})
+    assert (card.name, card.description) == ("Mara", "Keeps the inn.")
+    assert any("'persona'" in notice for notice in card.notices)
+
+
+@pytest.mark.parametrize(
+    ("key", "field"),
+    [
+        ("desription", "description"),
+        ("Personality", "personality"),
+        ("first_message", "first_mes"),
+        ("firstMes", "first_mes"),
+        ("system prompt", "system_prompt"),
+        ("scenarios", "scenario"),
+        ("mes_examples", "mes_example"),
+        ("greeting", "first_mes"),
+        ("example_messages", "mes_example"),
+        ("alternate_greeting", "alternate_greetings"),
+    ],
+)
+def test_a_misspelt_field_gets_a_notice(key: str, field: str) -> None:
+    (notice,) = Card.from_map({"name": "Mara", key: "x"}).notices
+    assert repr(key) in notice
+    assert repr(field) in notice
+
+
+def test_what_other_tools_write_gets_none() -> None:
+    beside = {"creator_notes": "x", "character_book": {}, "talkativeness": 0.5, "avatar": "none"}
+    assert Card.from_map(INN | {"persona": {"mood": 3}, "world_scenario": 0}).notices == []
+    more = {"creatorcomment": "x", "create_date": "x", "chat": "x", "fav": True, "hp": 3}
+    assert Card.from_map({"spec": "chara_card_v2", **more, "data": FULL}).notices == []
+    assert Card.from_map(FULL | beside | more).notices == []
+    assert Card.from_map(FULL | {"first_message": "x"}).notices == []  # it has one
+
+
+def test_cards_in_cards_have_an_end() -> None:
+    card: dict[str, Any] = WRAPPED
+    for _ in range(9):
+        card = {"spec": "chara_card_v3", "data": card}
+    with pytest.raises(CardError, match="lies in more than"):
+        Card.from_map(card)
+
+
+def test_numbers_that_json_does_not_know_are_exported_as_null(tmp_path: Path) -> None:
+    card = Card.from_map(INN | {"talkativeness": float("nan"), "x": [float("-inf"), 1.5]})
+    assert exported(card, "talkativeness", "x") == [None, [None, 1.5]]
+    card.save(tmp_path / "card.json")
+    assert "NaN" not in (tmp_path / "card.json").read_text()
+
+
+def test_a_hand_written_persona_is_taken(tmp_path: Path) -> None:
+    card = Card.load(write(tmp_path, "m.toml", 'name = "Mara"\npersona = "Keeps the inn."\n'))
+    assert card.description == "Keeps the inn."
