@@ -65,5 +65,5 @@ def test_the_readmes_card_works(tmp_path: Path) -> None:
     for field in re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE):
         assert field in KNOWN | set(card.extra)
     with pytest.raises(CardError) as caught:
-        Card.load(write(tmp_path, "bad.json", '{"name": "Ada", "tags": "clockmaker"}'))
+        Card.load(write(tmp_path, "bad.json", '{"name": "Ada", "description": ["Mends clocks."]}'))
     assert str(caught.value).split(": ", 1)[1] in text
