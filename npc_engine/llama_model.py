@@ -23,8 +23,10 @@ import llama_cpp
 import llama_cpp.llama_cpp as C  # noqa: N812
 
 from npc_engine.errors import BackendError, ModelError
+from npc_engine.marks import Marks, is_mark
 from npc_engine.model_file import cannot_talk, examine
 from npc_engine.rope import UNBOUNDED, RopeFacts
+from npc_engine.runs import MAX_RUN, stretches
 
 __all__ = [
     "LIBRARY_VERSION",
@@ -42,8 +44,9 @@ log = logging.getLogger("npc_engine.llama")
 _TRACE = 5  # config.LOG_LEVELS: llama.cpp says something of every tensor
 logging.addLevelName(_TRACE, "TRACE")
 
-_NO_VOCAB, _SPM = 0, 1  # llama.h: enum llama_vocab_type
-_BYTE = 1 << 5  # llama.h: LLAMA_TOKEN_ATTR_BYTE
+_NO_VOCAB, _SPM, _BPE = 0, 1, 2  # llama.h: enum llama_vocab_type
+# llama.h: enum llama_token_attr
+_CONTROL, _USER_DEFINED, _BYTE = 1 << 3, 1 << 4, 1 << 5
 _BLOCK = 32  # ggml-common.h: QK8_0, QK4_0
 _BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 
@@ -166,6 +169,7 @@ class Model:
         # Bounded: over a million tokens a dict would come to hold the whole vocabulary.
         self._piece = lru_cache(N_PIECES)(partial(_piece, self.vocab))
         self._spm_lead = self._spm_prefix()
+        self._marks = self._typed_marks()
 
     def _why_not(self) -> ModelError:
         """Why llama.cpp did not load it: a damaged file, or one that it cannot run?"""
@@ -317,11 +321,29 @@ class Model:
 
         The text counts as going on after other text: an SPM vocabulary adds no leading space.
         """
+        parts = [text] if markup else self._marks.parts(text)
+        return [token for part in parts if part for token in self._going_on(part, markup)]
+
+    def _going_on(self, text: str, markup: bool) -> list[int]:
         lead = self._spm_lead
-        tokens = self._tokenize(("\n" + text) if lead else text, markup) if text else []
+        tokens = self._tokenize(("\n" + text) if lead else text, markup)
         return tokens[len(lead) :] if lead and tokens[: len(lead)] == lead else tokens
 
     def _tokenize(self, text: str, markup: bool) -> list[int]:
+        """In stretches, where long ones would overflow the stack: here, so that nobody forgets."""
+        if C.llama_vocab_type(self.vocab) != _BPE or len(text) <= MAX_RUN:
+            return self._tokens(text, markup)
+        parts = self._apart(text) if markup else [text]
+        stretched = (stretch for part in parts for stretch in stretches(part))
+        return [token for stretch in stretched for token in self._tokens(stretch, markup)]
+
+    def _apart(self, markup: str) -> list[str]:
+        """A template's own text, with each special token by itself: none is cut."""
+        special = filter(None, map(self.token_text, self._of_kind(_CONTROL | _USER_DEFINED)))
+        found = sorted((text for text in set(special) if text in markup), key=len, reverse=True)
+        return re.split(f"({'|'.join(map(re.escape, found))})", markup) if found else [markup]
+
+    def _tokens(self, text: str, markup: bool) -> list[int]:
         data = text.encode("utf-8", "replace")
         size = len(data) + 8
         out = (ctypes.c_int32 * size)()
@@ -329,6 +351,16 @@ class Model:
         if n < 0:
             raise BackendError(f"A text of {len(data)} bytes cannot be tokenized (code {n}).")
         return list(out[:n])
+
+    def _of_kind(self, attributes: int) -> list[int]:
+        get = C.llama_vocab_get_attr
+        return [t for t in range(self.n_vocab) if get(self.vocab, t) & attributes]
+
+    def _typed_marks(self) -> Marks:
+        """Markup that llama.cpp would find in plain text, too."""
+        template = self.chat_template or ""
+        texts = map(self.token_text, self._of_kind(_USER_DEFINED))
+        return Marks(text for text in texts if is_mark(text, template))
 
     def _spm_prefix(self) -> list[int]:
         """The tokens that an SPM vocabulary puts before the text that follows a newline.

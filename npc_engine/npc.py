@@ -21,7 +21,7 @@ from npc_engine.hearing import USER, Hearing
 from npc_engine.ledger import Kind, Ledger, Segment
 from npc_engine.open_turn import MESSAGE_SHARE, SPARE
 from npc_engine.sequence import Cache, Sequence
-from npc_engine.voice import Voice, clean
+from npc_engine.voice import Voice, clean, most_characters
 
 __all__ = ["CUT_OFF", "USER", "Npc", "most_pinned"]
 
@@ -83,11 +83,12 @@ class Npc(Hearing):
         the persona leaves no room to talk.
         """
         persona = card.persona(user=USER).strip()
-        tokens, joined = voice.beginning(persona)
+        room = most_characters(window)
+        tokens, joined = voice.beginning(persona[:room])
         most = most_pinned(window, voice)
         n_world = len(voice.world_tokens)
-        if len(tokens) > most:
-            raise _too_large(name, len(tokens), n_world, window, most)
+        if len(tokens) > most or len(persona) > room:
+            raise _too_large(name, max(len(tokens), most + 1), n_world, window, most)
         ledger = Ledger(window, n_pos, joined=joined)
         if n_world:
             ledger.append(Segment(Kind.PERSONA, tokens[:n_world], voice.world, pinned=True))

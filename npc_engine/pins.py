@@ -8,7 +8,7 @@ from npc_engine.errors import BadMessage, TooLarge, UnknownTarget
 from npc_engine.ledger import Kind, Segment
 from npc_engine.messages import Pin, Pinned, Unpin
 from npc_engine.npc import Npc, most_pinned
-from npc_engine.voice import clean
+from npc_engine.voice import clean, most_characters
 
 __all__ = ["budget", "pin", "release", "unpin"]
 
@@ -81,7 +81,9 @@ def _pin_fact(npc: Npc, text: str | None) -> int:
     for segment in _pins(npc):
         if segment.kind is Kind.EVENT and segment.text == event:
             return segment.turn
-    _check(npc, npc.n_turn(event, TAKEN))
+    room = most_characters(budget(npc))
+    n_more = npc.n_turn(event[:room], TAKEN)
+    _check(npc, n_more if len(event) <= room else max(n_more, budget(npc) + 1))
     return npc.insert(event, TAKEN, pinned=True)
 
 

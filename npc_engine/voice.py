@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from npc_engine.prompt import Pieces, Text
 
-__all__ = ["Vocabulary", "Voice", "clean", "shorten"]
+__all__ = ["Vocabulary", "Voice", "clean", "most_characters", "shorten"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufeff\ud800-\udfff]")
 _SENTENCE = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])\s+|\n+")
@@ -109,6 +109,14 @@ def clean(text: Any) -> str:
     return _CONTROL.sub("", str(text).replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
+def most_characters(n_tokens: int) -> int:
+    """Return how long a text may be that is to have `n_tokens` at most.
+
+    What is longer is not tokenized to find out: a megabyte of it would stall everybody.
+    """
+    return max(0, n_tokens) * _MAX_CHARACTERS_PER_TOKEN
+
+
 def shorten(text: str, limit: int, count: Callable[[str], int]) -> tuple[str, bool]:
     """Cut the middle out of a text, at sentences, until `count(text) <= limit`.
 
@@ -116,10 +124,10 @@ def shorten(text: str, limit: int, count: Callable[[str], int]) -> tuple[str, bo
     """
     if limit < 1:
         return "", bool(text)
-    most = limit * _MAX_CHARACTERS_PER_TOKEN
+    most = most_characters(limit)
     if len(text) <= most and count(text) <= limit:
         return text, False
-    if len(text) > most:  # tokenizing a megabyte to throw it away would stall everybody
+    if len(text) > most:
         text = text[: most // 2] + "\n" + text[-(most // 2) :]
     n_characters = int(len(text) * limit / max(1, count(text)))
     while n_characters > len(_GAP):

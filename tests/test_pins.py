@@ -282,3 +282,30 @@ def test_a_late_cancel_cuts_the_line_and_not_a_fact_that_was_pinned_since(rig: R
     assert replies == {done.turn: done.text[:3].rstrip(), fact.turn: TAKEN}
     assert f"*{FACT}*" in rig.heard("mara")
     assert TAKEN in rig.heard("mara")
+
+
+class Listener(TimedLlama):
+    """Notes the longest text that it was asked to tokenize."""
+
+    longest = 0
+
+    def tokenize(self, text: str, markup: bool = False) -> list[int]:
+        self.longest = max(self.longest, len(text))
+        return super().tokenize(text, markup)
+
+
+def test_no_text_is_tokenized_only_to_be_refused_or_cut(tmp_path: Path) -> None:
+    """However long: a step would else take as long as a megabyte takes."""
+    long = "Mara. " * 80_000
+    fake = Listener(n_cells=900)
+    rig = Rig(tmp_path, window=900, fake=fake)
+    rig.spawn("mara", card={"name": "Mara", "first_mes": "Come in. " * 6_000})
+    refused = pin(rig, long)
+    assert refused.code == "too_large"
+    card = {"name": "Bram", "description": "A smith. " * 7_000}
+    assert rig.ask(m.Spawn(id=rig.id(), npc="bram", card=card)).code == "too_large"
+    rig.event(long)
+    rig.hear("mara", long)
+    assert rig.talk("mara", long, notes=[long], max_tokens=4).truncated
+    assert 0 < fake.longest <= 16 * 900
+    rig.close()
