@@ -1,7 +1,8 @@
-"""The server: a ZeroMQ ROUTER between clients and an engine; frames to messages, and the loop.
+"""The server, a ZeroMQ ROUTER between clients and an engine: messages to requests, and the loop.
 
-One thread, no locks. Owns the sockets and who gets which reply; `gate` says what comes in, `peer`
-what one client has open. It does not know what a character is: any `EngineLike` can be served.
+One thread, no locks. Owns who gets which reply; `connections` has the sockets, `gate` says what
+comes in, `peer` what one client has open. It does not know what a character is: any `EngineLike`
+can be served.
 """
 
 import logging
@@ -10,35 +11,31 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Literal, Protocol
 
 import zmq
 
 from npc_engine.config import Settings
+from npc_engine.connections import BEAT_S, Connections, Gone
 from npc_engine.endpoint import bind_endpoint, release_endpoint
 from npc_engine.errors import Internal, RequestError
 from npc_engine.gate import Gate
 from npc_engine.messages import Reply, Request, error_reply
 from npc_engine.peer import Peer
+from npc_engine.zmtp import Message
 
 __all__ = ["Bridge", "EngineLike"]
 
 log = logging.getLogger(__name__)
 
 _STOP = "inproc://stop"
-# Frames read between two steps: a flood must not keep the engine from its work.
+# What is read between two steps, at most: a flood must not keep the engine from its work.
+_RECEIVE_S = 0.004
 _BURST = 256
-# Records libzmq holds for one client. Small, so that a client that does not read is found before
-# megabytes have gone its way; what does not fit waits in its Peer, so bursts lose nothing.
-_SNDHWM = 256
-_RCVHWM = 128
-# A game that loads a level may not answer for 20 s: only 30 s of silence mean that it is gone.
-_PING_EVERY_MS = 10_000
-_GONE_AFTER_MS = 30_000
-# libzmq hangs up on a larger frame without a word, so this guards memory and nothing else: the
-# frames between max_message_bytes and this get an error.
-_LARGEST_FRAME = 64 << 20
-# Authorized clients remembered: libzmq does not tell when an idle one disconnects.
+# Refusals that a client without the token is told; then nobody listens to it any more.
+_MAX_REFUSALS = 64
+# Authorized clients, and those with open requests, at most.
 _MAX_PEERS = 4096
 # A full client is tried again after 10 ms; one that has stopped reading for good, less and less.
 _RETRY_MS = 10
@@ -90,24 +87,24 @@ class Bridge:
         self._retry_ms = _RETRY_MS
         self._stopped = self._closed = False
         self._zmq = zmq.Context()
-        self._router = self._zmq.socket(zmq.ROUTER)
+        self._connections = Connections(
+            self._zmq,
+            stranger_keeps=self._gate.hello_bytes,
+            keeps=self._gate.seek_id_bytes,
+            wants_trust=bool(token),
+        )
+        self._beat_at = time.monotonic() + BEAT_S
         self._wake = self._zmq.socket(zmq.PULL)
         self._wake.bind(_STOP)
         self._poller = zmq.Poller()
-        self._poller.register(self._router, zmq.POLLIN)
+        self._poller.register(self._connections.socket, zmq.POLLIN)
         self._poller.register(self._wake, zmq.POLLIN)
 
     def bind(self) -> str:
         """Bind `settings.bind` and return the endpoint with its real port; raises BindError."""
-        # Without MANDATORY a ROUTER drops what it cannot send, and says nothing.
-        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._router.setsockopt(zmq.SNDHWM, _SNDHWM)
-        self._router.setsockopt(zmq.RCVHWM, _RCVHWM)
-        self._router.setsockopt(zmq.HEARTBEAT_IVL, _PING_EVERY_MS)
-        self._router.setsockopt(zmq.HEARTBEAT_TIMEOUT, _GONE_AFTER_MS)
-        self._router.setsockopt(zmq.HEARTBEAT_TTL, _GONE_AFTER_MS)
-        self._router.setsockopt(zmq.MAXMSGSIZE, max(_LARGEST_FRAME, self._gate.seek_id_bytes))
-        self.endpoint = bind_endpoint(self._router, self._settings.bind, token=self._token)
+        self.endpoint = bind_endpoint(
+            self._connections.socket, self._settings.bind, token=self._token
+        )
         return self.endpoint
 
     def run(self) -> None:
@@ -148,7 +145,7 @@ class Bridge:
             self._answer_all(Internal("The engine is shutting down.", "Start it again."))
             self._drain()
             self._wake.close(linger=0)
-            self._router.close(linger=_LINGER_MS)
+            self._connections.close(_LINGER_MS)
             self._zmq.term()
             release_endpoint(self.endpoint)
 
@@ -157,15 +154,40 @@ class Bridge:
 
         All others are answered with an error here.
         """
-        self._poller.poll(self._timeout_ms(patience))
-        for _ in range(_BURST):
-            try:
-                client, *frames = self._router.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            request = self._admit(client, frames)
-            if request is not None:
+        until = math.inf if patience is None else time.monotonic() + patience
+        n_requests = 0
+        while True:
+            in_vain = (
+                not self._poller.poll(self._timeout_ms(until)) and self._connections.is_drained
+            )
+            for client, request in self._read():
+                n_requests += 1
                 yield client, request
+            self._beat()
+            # Of handshakes and refusals the engine need not know; but a slow client waits, too.
+            if n_requests or in_vain or self._full or self._stopped or time.monotonic() >= until:
+                return
+
+    def _read(self) -> Iterator[tuple[bytes, Request]]:
+        """Yield the requests that are there, as far as the time goes."""
+        until = time.monotonic() + _RECEIVE_S
+        for arrival in islice(self._connections.arrivals(), _BURST):
+            if arrival is not None:
+                client, message = arrival
+                if message is None:
+                    self._lose(client)
+                elif (request := self._admit(client, message)) is not None:
+                    yield client, request
+            elif self._connections.is_drained:
+                return
+            if time.monotonic() >= until:
+                return
+
+    def _beat(self) -> None:
+        if time.monotonic() >= self._beat_at:
+            for client in self._connections.beat():
+                self._lose(client)
+            self._beat_at = time.monotonic() + BEAT_S
 
     def send(self, client: bytes, reply: Reply) -> None:
         """Send a reply, or let it wait for its client; one that does not read is cut off."""
@@ -183,26 +205,48 @@ class Bridge:
         hopeless = self._full and not n_sent
         self._retry_ms = min(2 * self._retry_ms, _MAX_RETRY_MS) if hopeless else _RETRY_MS
 
-    def _timeout_ms(self, patience: float | None) -> int | None:
+    def _timeout_ms(self, until: float) -> int | None:
+        if not self._connections.is_drained:
+            return 0
+        if self._connections.n:
+            until = min(until, self._beat_at)
         retry = self._retry_ms if self._full else _IDLE_MS
-        if patience is None:
+        if until == math.inf:
             return retry
         # Rounded up: rounded down to 0, the loop would spin through the last millisecond.
-        wait = max(0, math.ceil(patience * 1000))
+        wait = max(0, math.ceil((until - time.monotonic()) * 1000))
         return wait if retry is None else min(wait, retry)
 
-    def _admit(self, client: bytes, frames: list[bytes]) -> Request | None:
+    def _admit(self, client: bytes, message: Message) -> Request | None:
         """Return the request if the engine may have it; answer it with an error if not."""
         peer = self._peer(client)
+        known = self._gate.knows(peer)
         try:
-            # libzmq's own ids begin with a zero byte, and no client may choose one that does.
-            request = self._gate.admit(frames, peer, chose_its_id=not client.startswith(b"\0"))
+            request = self._gate.admit(
+                message.frames,
+                peer,
+                chose_its_id=self._connections.chose_its_id(client),
+                n_skipped=message.n_skipped,
+            )
             peer.open(request.id)
         except RequestError as e:
-            peer.refuse(e, self._gate.find_id(frames))
-            self._flush(client, peer)
+            self._refuse(client, peer, e, message)
             return None
+        if not known:
+            self._connections.trust(client)
         return request
+
+    def _refuse(self, client: bytes, peer: Peer, error: RequestError, message: Message) -> None:
+        peer.refuse(error, self._gate.find_id(message.frames, peer))
+        if not self._gate.knows(peer) and self._connections.refused(client) >= _MAX_REFUSALS:
+            self._connections.mute(client)
+        self._flush(client, peer)
+
+    def _lose(self, client: bytes) -> None:
+        """Forget a client that is gone."""
+        if client in self._peers:
+            self._forget(client)
+            self._drop(client, "cancelled")
 
     def _peer(self, client: bytes) -> Peer:
         known = self._peers.pop(client, None)
@@ -210,6 +254,7 @@ class Bridge:
             idle = next((c for c, p in self._peers.items() if p.is_idle), None)
             if idle is not None:
                 del self._peers[idle]
+                self._connections.hang_up(idle)
         peer = known or Peer(self._settings.max_open_requests, self._settings.max_outbox)
         self._peers[client] = peer
         return peer
@@ -217,10 +262,9 @@ class Bridge:
     def _flush(self, client: bytes, peer: Peer) -> int:
         """Send what waits for one client; return how many records went."""
         try:
-            n_sent = peer.flush(lambda frame: self._transmit(client, frame))
-        except _Gone:
-            self._forget(client)
-            self._drop(client, "cancelled")
+            n_sent = peer.flush(lambda frame: self._connections.send(client, frame))
+        except Gone:
+            self._lose(client)
             return 0
         if peer.n_waiting:
             self._full[client] = None
@@ -229,18 +273,6 @@ class Bridge:
         else:
             self._full.pop(client, None)
         return n_sent
-
-    def _transmit(self, client: bytes, frame: bytes) -> bool:
-        """Hand one frame to libzmq; False if its queue for this client is full."""
-        try:
-            self._router.send_multipart([client, frame], zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError as e:
-            if e.errno != zmq.EHOSTUNREACH:
-                raise
-            raise _Gone from None
-        return True
 
     def _forget(self, client: bytes) -> None:
         self._peers.pop(client, None)
@@ -259,9 +291,5 @@ class Bridge:
         """Give clients that read late a moment to take what waits for them."""
         deadline = time.monotonic() + _DRAIN_S
         while self._full and time.monotonic() < deadline:
-            self._router.poll(_RETRY_MS)
+            time.sleep(_RETRY_MS / 1000)
             self.flush()
-
-
-class _Gone(Exception):
-    """The client has disconnected."""

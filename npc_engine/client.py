@@ -73,6 +73,8 @@ class Client(Verbs):
         self._zmq = zmq.Context()
         self._socket = self._zmq.socket(zmq.DEALER)
         self._socket.linger = LINGER_MS
+        # An engine that loads its model answers the handshake when it is ready.
+        self._socket.handshake_ivl = 0
         self._socket.ipv6 = "[" in str(self.endpoint)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._poller = zmq.Poller()

@@ -6,8 +6,16 @@ Owns the token, the protocol version and the size limit. It knows no socket and 
 import hmac
 import logging
 
-from npc_engine.errors import BadMessage, ProtocolVersion, RequestError, Unauthorized
-from npc_engine.messages import PROTOCOL_VERSION, Hello, Request, find_id, unpack
+from npc_engine.errors import BadMessage, ProtocolVersion, Unauthorized
+from npc_engine.messages import (
+    PROTOCOL_VERSION,
+    Hello,
+    Request,
+    find_id,
+    too_large,
+    unpack,
+    unpack_hello,
+)
 from npc_engine.peer import Peer
 
 __all__ = ["Gate"]
@@ -16,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # Decoding a frame costs several times its size: beyond this many times the limit, no id is sought.
 _SEEK_ID = 4
+# A hello without its token: a name of 256 characters, an id of 64, keys of newer clients.
+_HELLO_BYTES = 8192
 MAX_LOGGED = 64  # characters of a client's name in the log
 
 
@@ -32,8 +42,22 @@ class Gate:
         """Length of the longest frame in which an id is sought."""
         return _SEEK_ID * self._max_bytes
 
-    def admit(self, frames: list[bytes], peer: Peer, *, chose_its_id: bool = False) -> Request:
+    @property
+    def hello_bytes(self) -> int:
+        """Length of the longest frame that is looked into before the token was shown."""
+        return _HELLO_BYTES + 2 * len(self._token)
+
+    def admit(
+        self,
+        frames: list[bytes],
+        peer: Peer,
+        *,
+        chose_its_id: bool = False,
+        n_skipped: int = 0,
+    ) -> Request:
         """Return the request in the frames of one message; raises RequestError.
+
+        `n_skipped`: bytes of the last frame, where it was too long to be kept.
 
         A client without the token learns nothing else, whatever it sends. A routing id that a
         client chose outlives its connection: where a token counts, whoever takes it next would
@@ -44,15 +68,10 @@ class Gate:
                 "This client has chosen its own routing id, which proves nothing.",
                 "Leave ZMQ_ROUTING_ID (identity) unset.",
             )
-        known = peer.authorized or not self._token
-        try:
-            request = self._unpack(frames)
-        except RequestError:
-            if known:
-                raise
-            raise _unauthorized(wrong=False) from None
-        if not known and not self._shows_token(request):
-            raise _unauthorized(wrong=isinstance(request, Hello) and bool(request.token))
+        if self.knows(peer):
+            request = self._unpack(frames, n_skipped)
+        else:
+            request = self._unpack_hello(frames, n_skipped)
         if isinstance(request, Hello) and request.protocol != PROTOCOL_VERSION:
             raise ProtocolVersion(
                 f"The client speaks protocol version {request.protocol!r}, "
@@ -64,22 +83,37 @@ class Gate:
         peer.authorized = bool(self._token)
         return request
 
-    def find_id(self, frames: list[bytes]) -> str | None:
+    def knows(self, peer: Peer) -> bool:
+        """Return whether a client may ask for anything: it has shown the token, if there is one."""
+        return peer.authorized or not self._token
+
+    def find_id(self, frames: list[bytes], peer: Peer) -> str | None:
         """Return the id of a message that was not admitted, if it has a usable one."""
         frame = frames[-1] if frames else b""
-        return find_id(frame) if len(frame) <= self.seek_id_bytes else None
+        most = self.seek_id_bytes if self.knows(peer) else self.hello_bytes
+        return find_id(frame) if len(frame) <= most else None
 
-    def _unpack(self, frames: list[bytes]) -> Request:
+    def _unpack(self, frames: list[bytes], n_skipped: int) -> Request:
         if len(frames) != 1:
             raise BadMessage(
                 f"The message has {len(frames)} frames.",
                 "Send each message as one frame, through a DEALER socket.",
             )
+        if n_skipped:
+            raise too_large(n_skipped, self._max_bytes)
         request: Request = unpack(frames[0], self._max_bytes)
         return request
 
-    def _shows_token(self, request: Request) -> bool:
-        shown = (request.token or "") if isinstance(request, Hello) else ""
+    def _unpack_hello(self, frames: list[bytes], n_skipped: int) -> Hello:
+        """Return the hello that shows the token; raises Unauthorized for all else, unread."""
+        whole = len(frames) == 1 and not n_skipped and len(frames[0]) <= self.hello_bytes
+        hello = unpack_hello(frames[0]) if whole else None
+        shown = (hello and hello.token) or ""
+        if hello is None or not self._is_token(shown):
+            raise _unauthorized(wrong=bool(shown))
+        return hello
+
+    def _is_token(self, shown: str) -> bool:
         return hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), self._token)
 
 

@@ -125,7 +125,9 @@ __all__ = [
     "error_reply",
     "find_id",
     "pack",
+    "too_large",
     "unpack",
+    "unpack_hello",
     "unpack_reply",
 ]
 
@@ -133,6 +135,7 @@ PROTOCOL_VERSION = 1
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(AnyRequest)
+_hello = msgspec.msgpack.Decoder(Hello)
 _replies: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(AnyReply)
 _raw_values = msgspec.msgpack.Decoder(dict[Any, msgspec.Raw])
 # What msgspec raises on hostile bytes: its own errors, RecursionError on deep nesting, ValueError
@@ -156,15 +159,28 @@ def pack(message: Request | Reply) -> bytes:
 def unpack(frame: bytes, max_bytes: int = 1 << 20) -> Any:
     """Return the request in a frame; raises TooLarge or BadMessage."""
     if len(frame) > max_bytes:
-        raise TooLarge(
-            f"The message has {len(frame)} bytes.", f"Send at most {max_bytes} bytes in one frame."
-        )
+        raise too_large(len(frame), max_bytes)
     try:
         return _requests.decode(frame)
     except _BAD as e:
         raise BadMessage(
             complaint(frame, e, _TYPES), "See docs/protocol.md for what each type takes."
         ) from None
+
+
+def unpack_hello(frame: bytes) -> Hello | None:
+    """Return the hello in a frame; None for anything else. Other keys are skipped, not read."""
+    try:
+        return _hello.decode(frame)
+    except _BAD:
+        return None
+
+
+def too_large(n_bytes: int, max_bytes: int) -> TooLarge:
+    """Return the error for a message of so many bytes."""
+    return TooLarge(
+        f"The message has {n_bytes} bytes.", f"Send at most {max_bytes} bytes in one frame."
+    )
 
 
 def unpack_reply(frame: bytes) -> Any:

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,214 +29,33 @@ from npc_engine.errors import BindError, RequestError
 from npc_engine.messages import (
     PROTOCOL_VERSION,
     Cancel,
-    Done,
-    DoneStats,
     Event,
     Hello,
-    Line,
     List,
-    Ok,
     Ping,
-    Pong,
-    Reply,
     Request,
     Save,
     Say,
     Scene,
     Spawn,
-    Welcome,
     find_id,
     pack,
     unpack,
 )
 from tests.fake_llama import FakeLlama
-
-TIMEOUT_MS = 10_000
-STREAMED = {"text", "line", "gesture"}
-
-Record = dict[str, Any]
-
+from tests.served import (
+    TIMEOUT_MS,
+    Dealer,
+    ScriptedEngine,
+    Served,
+    hello,
+    ping,
+    say,
+    wait_until,
+)
 
 # More than the kernel's buffers swallow: a client that does not read stays full.
 DEEP = 8192
-
-
-class ScriptedEngine:
-    """Does what the text of a `say` says.
-
-    "lines N": so many lines, 32 a step · "for ever": until dropped · "hold": until closed ·
-    "twice": answers twice · "fail": the step raises. Everything else is answered at once.
-    """
-
-    def __init__(self) -> None:
-        self.n_steps = 0
-        self.n_closed = 0
-        self.handled: list[Request] = []
-        self.drops: list[tuple[bytes, str]] = []
-        self.dropped = threading.Event()
-        self._out: deque[tuple[bytes, Reply]] = deque()
-        self._says: dict[tuple[bytes, str], int] = {}
-        self._lines: dict[tuple[bytes, str], float] = {}
-
-    def handle(self, message: Request, client: bytes, /) -> None:
-        if type(message) is not Ping:
-            self.handled = [*self.handled[-9:], message]
-        if not isinstance(message, Say):
-            self._out.append((client, self._answer(message)))
-            return
-        script, _, n = message.text.partition(" ")
-        self._says[client, message.id] = 0
-        self._lines[client, message.id] = {
-            "lines": float(n or 0) if n.isdigit() else 1.0,
-            "for": float("inf"),
-            "hold": -1.0,
-            "twice": 0.0,
-            "fail": float("nan"),
-        }.get(script, 1.0)
-        if script == "twice":
-            self._out.append((client, self._done(message.id)))
-
-    def _answer(self, message: Request) -> Reply:
-        if isinstance(message, Hello):
-            return Welcome(
-                id=message.id, protocol=1, engine="scripted", model={}, limits={}, npcs=[]
-            )
-        return Pong(id=message.id) if isinstance(message, Ping) else Ok(id=message.id)
-
-    def _done(self, request_id: str, reason: Any = "stop") -> Done:
-        return Done(
-            id=request_id, npc="mara", text="", reason=reason, truncated=False, stats=DoneStats()
-        )
-
-    def step(self) -> list[tuple[bytes, Reply]]:
-        self.n_steps += 1
-        for (client, request_id), seq in list(self._says.items()):
-            n = self._lines[client, request_id]
-            if n != n:
-                raise ZeroDivisionError("the script says so")
-            for i in range(seq, int(min(seq + 32, n))):
-                line = Line(id=request_id, seq=i, npc="mara", index=i, text="la " * 300)
-                self._out.append((client, line))
-            self._says[client, request_id] = seq + 32
-            if 0 <= n <= seq + 32:
-                self._end(client, request_id, "stop")
-        out, self._out = list(self._out), deque()
-        return out
-
-    def _end(self, client: bytes, request_id: str, reason: str) -> None:
-        del self._says[client, request_id], self._lines[client, request_id]
-        self._out.append((client, self._done(request_id, reason)))
-
-    def patience(self) -> float | None:
-        return 0.0 if self._out or any(n != -1 for n in self._lines.values()) else None
-
-    def drop(self, client: bytes, reason: str, /) -> None:
-        self.drops.append((client, reason))
-        for key in [k for k in self._says if k[0] == client]:
-            self._end(*key, reason)
-        self.dropped.set()
-
-    def close(self) -> list[tuple[bytes, Reply]]:
-        self.n_closed += 1
-        for key in list(self._says):
-            self._end(*key, "cancelled")
-        return list(self._out)
-
-
-class Served:
-    """A bridge that runs in a thread, until the end of a `with`."""
-
-    def __init__(self, token: str = "", engine: Any = None, **settings: Any) -> None:
-        self.engine = ScriptedEngine() if engine is None else engine
-        self.bridge = Bridge(
-            self.engine, Settings(**{"bind": "tcp://127.0.0.1:0"} | settings), token=token
-        )
-        self.raised: BaseException | None = None
-        self.context = zmq.Context()
-        self.dealers: list[Dealer] = []
-        self.endpoint = self.bridge.bind()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def _serve(self) -> None:
-        try:
-            self.bridge.run()
-        except ZeroDivisionError as e:
-            self.raised = e
-        finally:
-            self.bridge.close()
-
-    def __enter__(self) -> "Served":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            assert self.stop() < 2.0
-        finally:
-            for dealer in self.dealers:
-                dealer.socket.close(linger=0)
-            self.context.term()
-
-    def stop(self) -> float:
-        """Stop the bridge; return the seconds that took."""
-        started = time.monotonic()
-        self.bridge.stop()
-        self._thread.join(TIMEOUT_MS / 1000)
-        assert not self._thread.is_alive()
-        return time.monotonic() - started
-
-    def client(self, **options: int | bytes) -> "Dealer":
-        self.dealers.append(Dealer(self.context, self.endpoint, **options))
-        return self.dealers[-1]
-
-
-class Dealer:
-    """A bare client: sends records, reads records."""
-
-    def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, **options: int | bytes
-    ) -> None:
-        self.socket = context.socket(zmq.DEALER)
-        self.socket.setsockopt(zmq.LINGER, 0)
-        self.socket.setsockopt(zmq.RCVTIMEO, TIMEOUT_MS)
-        self.socket.setsockopt(zmq.SNDTIMEO, TIMEOUT_MS)
-        for name, value in options.items():
-            self.socket.setsockopt(getattr(zmq, name), value)
-        self.socket.connect(endpoint)
-
-    def send(self, *frames: bytes) -> None:
-        self.socket.send_multipart(frames)
-
-    def ask(self, request: Request) -> Record:
-        """Send a request and return the next record."""
-        self.send(pack(request))
-        return self.read()
-
-    def read(self) -> Record:
-        record: Record = msgspec.msgpack.decode(self.socket.recv())
-        return record
-
-    def read_to_end(self) -> list[Record]:
-        """Read records to the first terminal one."""
-        records = [self.read()]
-        while records[-1]["type"] in STREAMED:
-            records.append(self.read())
-        return records
-
-    def hears_nothing(self, ms: int = 50) -> bool:
-        return self.socket.poll(ms) == 0
-
-
-def ping(request_id: str = "p") -> Ping:
-    return Ping(id=request_id)
-
-
-def say(text: str, request_id: str = "s") -> Say:
-    return Say(id=request_id, npc="mara", text=text)
-
-
-def hello(token: str | None = None) -> Hello:
-    return Hello(id="h", protocol=PROTOCOL_VERSION, token=token)
 
 
 def real_engine(**settings: Any) -> Engine:
@@ -344,17 +163,29 @@ def test_without_a_token_a_routing_id_is_nobodys_concern(served: Served) -> None
     assert served.client(ROUTING_ID=b"game").ask(ping())["type"] == "pong"
 
 
-def test_authorized_clients_that_vanish_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_authorized_clients_that_vanish_are_forgotten() -> None:
+    with Served(token="t") as served:
+        stays = served.client()
+        assert stays.ask(hello("t"))["type"] == "welcome"
+        for _ in range(20):
+            client = served.client()
+            assert client.ask(hello("t"))["type"] == "welcome"
+            client.socket.close(linger=0)
+        assert stays.ask(ping())["type"] == "pong"
+        wait_until(lambda: len(served.bridge._peers) == 1)
+
+
+def test_of_too_many_authorized_clients_one_that_is_idle_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(bridge_module, "_MAX_PEERS", 8)
     with Served(token="t") as served:
         busy, idle = served.client(), served.client()
         assert busy.ask(hello("t"))["type"] == idle.ask(hello("t"))["type"] == "welcome"
         busy.send(pack(say("hold")))
         for _ in range(20):
-            client = served.client()
-            assert client.ask(hello("t"))["type"] == "welcome"
-            client.socket.close(linger=0)
-        assert idle.ask(ping())["code"] == "unauthorized"
+            assert served.client().ask(hello("t"))["type"] == "welcome"
+        assert idle.ask(ping())["code"] == "unauthorized"  # it has connected again
         assert busy.ask(ping())["type"] == "pong"
         served.stop()
         assert len(served.bridge._peers) <= 8

@@ -124,15 +124,15 @@ def test_ids_are_sought_up_to_four_times_the_limit(peer: Peer) -> None:
         frame = msgspec.msgpack.encode({"type": "ping", "id": "big", "pad": "x" * n})
         with pytest.raises(TooLarge):
             gate.admit([frame], peer)
-        assert gate.find_id([frame]) == found
-    assert gate.find_id([b"", PING]) == "1"
-    assert gate.find_id([]) is None
+        assert gate.find_id([frame], Peer(4, 4)) == found
+    assert gate.find_id([b"", PING], Peer(4, 4)) == "1"
+    assert gate.find_id([], Peer(4, 4)) is None
 
 
 @given(st.lists(st.binary(max_size=64), max_size=3), st.sampled_from(["", "secret"]))
 def test_any_frames(frames: list[bytes], token: str) -> None:
     gate = Gate(token, 32)
-    gate.find_id(frames)
+    gate.find_id(frames, Peer(4, 4))
     try:
         assert isinstance(gate.admit(frames, Peer(4, 4)), Request)
     except RequestError as e:

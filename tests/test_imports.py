@@ -61,6 +61,8 @@ RANKS = {
     "card_shapes": 1,
     "durable": 1,
     "endpoint": 1,
+    "zmtp": 0,
+    "connections": 1,
     "folder_lock": 1,
     "messages": 1,
     "model_file": 1,
@@ -203,7 +205,7 @@ OWNERS = {
     "llama_cpp": {"crowd_llama", "llama", "llama_model", "llama_sampler", "rival"},
     "numpy": {"drift", "llama", "stream_reader"},  # distributions over 49k tokens
     "rich": {"report", "terminal"},
-    "zmq": {"bridge", "client", "endpoint"},
+    "zmq": {"bridge", "client", "connections", "endpoint"},
 }
 # They define no names for others.
 SCRIPTS = {"__main__"}

@@ -1,0 +1,229 @@
+"""All connections of an engine: one ZeroMQ socket, and a `zmtp.Zmtp` for each client.
+
+Owns the socket and what everybody together may cost: connections, bytes of messages that have not
+ended, silence. It knows who is trusted, and not why; and nothing of what a message says.
+
+Why no ROUTER: libzmq keeps all parts of a message until the last one comes, whatever its limits,
+from anybody who connects. Over a STREAM it hands on what it has read, and keeps a few reads.
+
+Rule 1. Strangers are at most 512; of more the one that came first goes.
+Rule 2. Of all messages that have not ended, 64 MiB are kept; beyond that goes who began first.
+Rule 3. Who says nothing for three beats is gone, and so is a handshake that takes as long.
+"""
+
+import logging
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+
+import zmq
+
+from npc_engine.zmtp import PING, BadPeer, Message, Zmtp, framed
+
+__all__ = ["BEAT_S", "Connections", "Gone"]
+
+log = logging.getLogger(__name__)
+
+# A game that loads a level may not answer for 20 s: only 30 s of silence mean that it is gone.
+BEAT_S = 10.0
+_SILENT_BEATS = 3
+_MUTED_BEATS = 2
+_MAX_CONNECTIONS = 4096
+_MAX_STRANGERS = 512
+_MAX_HELD_BYTES = 64 << 20
+# Records libzmq holds for one client. Small, so that a client that does not read is found before
+# megabytes have gone its way; what does not fit waits in its Peer, so bursts lose nothing.
+_SNDHWM = 256
+# Reads libzmq holds of one client, of 8 KiB each, before TCP slows it down.
+_RCVHWM = 16
+
+
+_Arrival = tuple[bytes, Message | None]
+
+
+class Gone(Exception):
+    """The client has disconnected."""
+
+
+class Connections:
+    """Who is connected. A message of a stranger is handed on up to `stranger_keeps` bytes.
+
+    `keeps` is what counts for those who are trusted: without `wants_trust` everybody, once
+    connected. Clients are the names that libzmq gives to connections; none comes twice.
+    """
+
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        *,
+        stranger_keeps: int,
+        keeps: int,
+        wants_trust: bool,
+    ) -> None:
+        self.is_drained = True  # whether all that had come was handed on
+        self._keeps = keeps
+        self._stranger_keeps = stranger_keeps
+        self._wants_trust = wants_trust
+        self._all: dict[bytes, Zmtp] = {}
+        self._strangers: dict[bytes, int] = {}  # how often each was refused
+        self._held: dict[bytes, int] = {}  # bytes of a message that has not ended
+        self._n_held = 0
+        self._n_silent: dict[bytes, int] = {}  # beats without a word
+        self.socket = context.socket(zmq.STREAM)
+        self.socket.setsockopt(zmq.SNDHWM, _SNDHWM)
+        self.socket.setsockopt(zmq.RCVHWM, _RCVHWM)
+        # A client that takes nothing for as long is not told by its silence: nothing gets to it.
+        self.socket.setsockopt(zmq.TCP_MAXRT, int(1000 * BEAT_S * _SILENT_BEATS))
+        self._arrivals = self._arrive()
+
+    @property
+    def n(self) -> int:
+        """How many are connected."""
+        return len(self._all)
+
+    def arrivals(self) -> Iterator[_Arrival | None]:
+        """Yield each message with its client, and None in its place for a client that is gone.
+
+        Endless: it also yields None now and then, so that the caller may look at the clock, and
+        when nothing is left to be read (`is_drained`). What is not taken is there the next time.
+        """
+        return self._arrivals
+
+    def send(self, client: bytes, frame: bytes) -> bool:
+        """Hand one frame to libzmq; False if its queue for this client is full. Raises Gone."""
+        return self._transmit(client, framed(frame))
+
+    def chose_its_id(self, client: bytes) -> bool:
+        """Return whether the client gave itself a routing id."""
+        return client in self._all and self._all[client].chose_its_id
+
+    def refused(self, client: bytes) -> int:
+        """Note that a stranger was refused; return how often it has been."""
+        n = self._strangers.get(client, 0) + 1
+        if client in self._strangers:
+            self._strangers[client] = n
+        return n
+
+    def trust(self, client: bytes) -> None:
+        """Hand on longer messages of a client, and never hang up for a stranger."""
+        self._strangers.pop(client, None)
+        if client in self._all:
+            self._all[client].keep = self._keeps
+
+    def mute(self, client: bytes) -> None:
+        """Hand on nothing of a client any more, and hang up in a while."""
+        if client in self._all:
+            self._all[client].mute()
+
+    def hang_up(self, client: bytes) -> None:
+        """Disconnect a client."""
+        self._forget(client)
+        with suppress(zmq.ZMQError):  # gone, or too full even for that: then TCP gives up
+            self.socket.send_multipart([client, b""], zmq.NOBLOCK)
+
+    def beat(self) -> list[bytes]:
+        """Ask for a sign of life where none came since the last beat; return who is gone.
+
+        To be called every `BEAT_S`. It counts beats and no time: while the engine reads nothing,
+        nobody is silent.
+        """
+        gone = []
+        for client, connection in list(self._all.items()):
+            n = self._n_silent[client] = self._n_silent.get(client, 0) + 1
+            if n > (_MUTED_BEATS if connection.muted else _SILENT_BEATS):
+                self.hang_up(client)
+                gone.append(client)
+            elif n > 1 and connection.is_ready and not connection.muted:
+                with suppress(Gone):
+                    self._transmit(client, PING)
+        return gone
+
+    def close(self, linger_ms: int) -> None:
+        """Close the socket."""
+        self._arrivals.close()
+        self.socket.close(linger=linger_ms)
+
+    def _arrive(self) -> Generator[_Arrival | None]:
+        while True:
+            try:
+                client, data = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                self.is_drained = True
+                yield None
+                continue
+            self.is_drained = False
+            if data:
+                yield from self._read(client, data)
+            elif client in self._all:
+                self._forget(client)
+                yield client, None
+            else:
+                yield from self._welcome(client)
+            yield None
+
+    def _welcome(self, client: bytes) -> Iterator[_Arrival]:
+        if len(self._all) >= _MAX_CONNECTIONS:
+            self.hang_up(client)
+            return
+        if len(self._strangers) >= _MAX_STRANGERS:
+            first = next(iter(self._strangers))
+            self.hang_up(first)
+            yield first, None
+        self._strangers[client] = 0
+        keeps = self._stranger_keeps if self._wants_trust else self._keeps
+        connection = self._all[client] = Zmtp(keeps)
+        self._send_out(client, connection)
+
+    def _read(self, client: bytes, data: bytes) -> Iterator[_Arrival]:
+        connection = self._all.get(client)
+        if connection is None:
+            return  # what came before it was hung up
+        try:
+            for message in connection.feed(data):
+                self._hold(client, 0)
+                yield client, message
+        except BadPeer as e:
+            log.debug("a connection was refused: %s", e)
+            self.hang_up(client)
+            yield client, None
+        if client not in self._all:
+            return
+        if connection.is_ready and not connection.muted:
+            self._n_silent[client] = 0
+            if not self._wants_trust:
+                self.trust(client)
+        self._send_out(client, connection)
+        self._hold(client, connection.n_held)
+        while self._n_held > max(_MAX_HELD_BYTES, 2 * self._keeps):
+            first = next(iter(self._held))
+            self.hang_up(first)
+            yield first, None
+
+    def _send_out(self, client: bytes, connection: Zmtp) -> None:
+        with suppress(Gone):
+            if connection.out and self._transmit(client, bytes(connection.out)):
+                connection.out.clear()
+
+    def _hold(self, client: bytes, n_bytes: int) -> None:
+        self._n_held += n_bytes - self._held.get(client, 0)
+        if n_bytes:
+            self._held[client] = n_bytes
+        else:
+            self._held.pop(client, None)
+
+    def _forget(self, client: bytes) -> None:
+        self._hold(client, 0)
+        self._all.pop(client, None)
+        self._strangers.pop(client, None)
+        self._n_silent.pop(client, None)
+
+    def _transmit(self, client: bytes, data: bytes) -> bool:
+        try:
+            self.socket.send_multipart([client, data], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as e:
+            if e.errno != zmq.EHOSTUNREACH:
+                raise
+            self._forget(client)
+            raise Gone from None
+        return True
