@@ -68,6 +68,7 @@ class Character:
         max_tokens: int,
         max_events: int,
         flood: Flood,
+        on_change: Callable[["Character"], None] = lambda _character: None,
     ) -> None:
         self.npc = npc
         self.claim = Claim(npc.name, npc.sequence, Priority.IDLE, 0)
@@ -80,9 +81,20 @@ class Character:
         self._send = send
         self._clock = clock
         self._max_tokens = max_tokens
-        self.n_changes = 0
+        self._n_changes = 0
+        self._on_change = on_change
         self.on_line: Callable[[Character], None] | None = None
         self._unread.look_again(clock())  # it may come from a save, with events that end
+
+    @property
+    def n_changes(self) -> int:
+        """How often what a save holds of it may have changed. `on_change` hears of each time."""
+        return self._n_changes
+
+    @n_changes.setter
+    def n_changes(self, n: int) -> None:
+        self._n_changes = n
+        self._on_change(self)
 
     @property
     def wants(self) -> bool:

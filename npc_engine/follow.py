@@ -63,17 +63,25 @@ class Follow:
         return self.character.n_changes != self.seen
 
     @property
+    def is_folded(self) -> bool:
+        """Whether its snapshot has all of it."""
+        return self.character.n_changes == self.folded
+
+    @property
     def wants_fold(self) -> bool:
         """Whether it has changed since its snapshot, and is not amid a line."""
-        has_changed = self.character.n_changes != self.folded
-        return self.is_safe and has_changed and not self.character.speaking
+        return self.is_safe and not self.is_folded and not self.character.speaking
+
+    @property
+    def has_ended_turn(self) -> bool:
+        """Whether a turn has ended that is not submitted."""
+        return self.turn != self.character.npc.turn
 
     def due(self, now: float) -> float:
         """Return when it is to be submitted. It has changed."""
         if self.since is None:
             self.since = now
-        turn_ended = self.turn != self.character.npc.turn
-        return max(now if turn_ended else self.since + LOOK_S, self.retry_at)
+        return max(now if self.has_ended_turn else self.since + LOOK_S, self.retry_at)
 
     def note_submitted(self) -> None:
         """Note that it is submitted as it is now."""

@@ -1,20 +1,25 @@
 """Which characters are journaled into which slots, and what becomes of each write.
 
-Owns who is followed. Whoever is due (`follow`) is frozen, never while nothing happens, and goes to
-the thread that writes files; there it is compared and appended (`journals`). It knows no byte of a
-journal, and a bad disk costs nobody a line.
+Owns who is followed. Whoever is due (`follow`, `agenda`) is frozen, never while nothing happens,
+and goes in `rounds` to the thread that writes files; there it is compared and appended
+(`journals`). It knows no byte of a journal, never looks at those who have not changed, and a bad
+disk costs nobody a line.
 """
 
 import logging
+import math
 import queue
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
+from npc_engine.agenda import Agenda
 from npc_engine.character import Character
-from npc_engine.errors import NpcError, SnapshotError
+from npc_engine.errors import NpcError
 from npc_engine.follow import RETRY_S, Follow, Witness
-from npc_engine.journals import Journals, NeedsFold
+from npc_engine.journals import Journals, Outcome
+from npc_engine.rounds import Round
 from npc_engine.stage import Stage
 from npc_engine.writer import WriterThread
 
@@ -24,9 +29,6 @@ log = logging.getLogger("npc_engine")
 
 MOST_AT_ONCE = 16  # are frozen in one step: that is to be no part of it that anybody notices
 FOLD_BYTES = 256 << 10  # a load takes a tenth of a second for it; a journal may have far more
-
-Outcome = int | NpcError | None
-"""Of an append: the bytes of the journal, why it failed, or None where it needs a fold."""
 
 
 class Journaling:
@@ -51,12 +53,17 @@ class Journaling:
         self._clock = clock
         self._own_slot = own_slot
         self._journals: Journals | None = None
-        self._follows: dict[tuple[str, str], Follow] = {}
+        self._follows: dict[str, dict[str, Follow]] = {}  # by name and slot
+        self._fresh: dict[Follow, None] = {}  # who may have become due since the last look
+        self._agendas: dict[str, Agenda] = {}  # by slot
+        self._unfolded: dict[str, dict[str, Follow]] = {}  # by slot and name: who has a journal
+        self._round: Round | None = None  # who is due now may join it
         self._left: dict[tuple[str, str], Follow] = {}  # whose last is not written yet
         self._done: queue.SimpleQueue[tuple[Follow, Outcome]] = queue.SimpleQueue()
         self._errors: dict[tuple[str, str], str] = {}
         self._n_under_way: Counter[str] = Counter()  # by slot; also of those who have left
         self._next: float | None = None  # when the next look is due
+        stage.on_change = self._note_change
 
     # -- who -----------------------------------------------------------------------------------
 
@@ -67,18 +74,29 @@ class Journaling:
             character = witness[0]
             if not self.is_followed(slot, character):
                 self._let_go((slot, name))  # of another life
-                self._follows[slot, name] = Follow.of(slot, witness)
+                self._follows.setdefault(name, {})[slot] = Follow.of(slot, witness)
                 character.on_line = self._line_begins
+
+    def follow_of(self, slot: str, name: str) -> Follow | None:
+        """Return what is noted of a character that is journaled into a slot."""
+        return self._follows.get(name, {}).get(slot)
+
+    def _follow_by(self, slot: str, witness: Witness) -> Follow | None:
+        """Return what is noted of this one; None where another has its name by now."""
+        follow = self.follow_of(slot, witness[0].npc.name)
+        return follow if follow is not None and follow.character is witness[0] else None
 
     def copied(self, slot: str, who: Mapping[str, Witness]) -> None:
         """Note that what is submitted from now on goes behind these snapshots, whatever was before.
 
         A save is copied over seconds: what came since goes into a journal that it replaces.
         """
-        for name, (character, n_changes) in who.items():
-            follow = self._follows.get((slot, name))
-            if follow is not None and follow.character is character:
-                follow.seen = n_changes
+        self._round = None
+        for witness in who.values():
+            follow = self._follow_by(slot, witness)
+            if follow is not None:
+                follow.seen = witness[1]
+                self._fresh[follow] = None
 
     def lost(self, slot: str, who: Mapping[str, Witness]) -> None:
         """Note that these snapshots were not written: what they had goes into the journals."""
@@ -86,12 +104,13 @@ class Journaling:
 
     def saved(self, slot: str, who: Mapping[str, Witness]) -> None:
         """Note that these characters' snapshots are safe on the disk."""
-        for name, (character, n_changes) in who.items():
-            follow = self._follows.get((slot, name))
-            if follow is None or follow.character is not character:
+        for name, witness in who.items():
+            follow = self._follow_by(slot, witness)
+            if follow is None:
                 continue
             follow.is_safe, follow.is_folding = True, False
-            follow.folded, follow.retry_s = n_changes, RETRY_S
+            follow.folded, follow.retry_s = witness[1], RETRY_S
+            self._note_change(follow.character)
             self._errors.pop((slot, name), None)
             if slot != self._own_slot:
                 self._leave_others(slot, name)
@@ -102,37 +121,35 @@ class Journaling:
         It goes to the disk with the snapshot, which takes the place of a journal that may have it.
         """
         late = {}
-        for name, (character, n_changes) in who.items():
-            follow = self._follows.get((slot, name))
-            if follow is None or follow.character is not character:
+        for name, witness in who.items():
+            follow = self._follow_by(slot, witness)
+            if follow is None or follow.character.n_changes == witness[1]:
                 continue
-            state = self._frozen(follow) if character.n_changes != n_changes else None
+            state = self._frozen(follow)
             if state is not None:
                 late[name] = state
-                follow.seen = n_changes  # and look again: it costs nothing if all is there
         return late
 
     def failed(self, slot: str, names: Iterable[str], error: str) -> None:
         """Note that these characters' snapshots were not written: go on as before."""
         for name in names:
-            follow = self._follows.get((slot, name))
+            follow = self.follow_of(slot, name)
             if follow is None:
                 continue
             follow.is_folding = False
             if follow.is_safe:
                 self._put_off(follow, error)
             else:
-                del self._follows[slot, name]
+                self._drop(follow)
 
     def _leave_others(self, slot: str, name: str) -> None:
-        kept = (slot, self._own_slot)
-        for key in [key for key in self._follows if key[1] == name and key[0] not in kept]:
-            self._let_go(key)
+        for other in [s for s in self._follows[name] if s not in (slot, self._own_slot)]:
+            self._let_go((other, name))
 
     def leave(self, name: str) -> None:
         """Write the last of a character that has left the stage."""
-        for follow in [follow for follow in self._follows.values() if follow.name == name]:
-            del self._follows[follow.key]
+        for follow in list(self._follows.get(name, {}).values()):
+            self._drop(follow)
             follow.last = self._frozen(follow)
             if follow.last is None:
                 self._let_go(follow.key)
@@ -140,81 +157,125 @@ class Journaling:
                 self._left[follow.key] = follow
                 self._submit(follow)
 
+    def _drop(self, follow: Follow) -> None:
+        """Follow it no more."""
+        slots = self._follows[follow.name]
+        del slots[follow.slot]
+        if not slots:
+            del self._follows[follow.name]
+        self._unfolded.get(follow.slot, {}).pop(follow.name, None)
+
     def _let_go(self, key: tuple[str, str]) -> None:
-        self._follows.pop(key, None)
+        follow = self.follow_of(*key)
+        if follow is not None:
+            self._drop(follow)
         self._left.pop(key, None)
         self._errors.pop(key, None)
         if self._journals is not None:
             journals = self._journals
+            self._round = None
             self._thread.run(lambda: journals.forget(*key))
 
     def is_followed(self, slot: str, character: Character) -> bool:
         """Whether a character is journaled into a slot."""
-        follow = self._follows.get((slot, character.npc.name))
-        return follow is not None and follow.character is character
+        return self._follow_by(slot, (character, 0)) is not None
 
     def changed(self, slot: str) -> Iterator[str]:
         """Yield who has changed since its snapshot in a slot, and is not amid a line."""
-        for follow in self._follows.values():
-            if follow.slot == slot and follow.wants_fold:
-                yield follow.name
+        unfolded = self._unfolded.get(slot, {})
+        for name, follow in list(unfolded.items()):
+            if follow.wants_fold:
+                yield name
+            elif follow.is_folded:
+                del unfolded[name]
 
     # -- when ----------------------------------------------------------------------------------
+
+    def _note_change(self, character: Character) -> None:
+        for follow in list(self._follows.get(character.npc.name, {}).values()):
+            if follow.character is character:
+                self._fresh[follow] = None
+                self._unfolded.setdefault(follow.slot, {})[follow.name] = follow
+            elif not self._is_there(follow):
+                self._let_go(follow.key)  # another has been loaded in its place
 
     def step(self, put_off: Collection[str] = ()) -> None:
         """Freeze whoever is due. `put_off`: slots that somebody waits to read."""
         self._next = None
-        if not self._follows and not self._left:
-            return
         now = self._clock()
         for left in self._left.values():
             if not left.n_under_way:
-                self._submit_at(left, left.retry_at, now)
+                self._submit_left(left, now)
+        self._look(now)
         n = 0
-        for key, follow in list(self._follows.items()):
-            if n == MOST_AT_ONCE:
-                self._next = now  # the others in the next step
-                break
-            if not self._is_there(follow):
-                self._let_go(key)  # another has been loaded in its place
-            elif follow.slot in put_off or follow.n_under_way or follow.is_folding:
-                continue
-            elif follow.has_changed:
-                n += self._submit_at(follow, follow.due(now), now)
+        agendas = {slot: agenda for slot, agenda in self._agendas.items() if slot not in put_off}
+        for has_ended in (True, False):
+            for agenda in agendas.values():
+                while n < MOST_AT_ONCE and (follow := agenda.take(now, has_ended)) is not None:
+                    n += self._submit_due(follow)
+        for slot, agenda in agendas.items():
+            self._note_next(agenda.next_due())
+            if not agenda:
+                del self._agendas[slot]
 
-    def _submit_at(self, follow: Follow, due: float, now: float) -> bool:
-        if now >= due:
+    def _look(self, now: float) -> None:
+        """Note when those are due who have changed since the last look."""
+        fresh, self._fresh = self._fresh, {}
+        for follow in fresh:
+            if follow.has_changed and self.follow_of(*follow.key) is follow:
+                agenda = self._agendas.setdefault(follow.slot, Agenda())
+                agenda.put(follow, follow.due(now), follow.has_ended_turn)
+
+    def _submit_due(self, follow: Follow) -> bool:
+        if self.follow_of(*follow.key) is not follow or not self._is_there(follow):
+            return False
+        is_early = follow.n_under_way and not follow.has_ended_turn  # a turn takes its place
+        if is_early or follow.is_folding:
+            return False  # it is looked at again when that has ended
+        if follow.has_changed:
             self._submit(follow)
-            return True
-        self._next = due if self._next is None else min(due, self._next)
-        return False
+        return True
+
+    def _submit_left(self, left: Follow, now: float) -> None:
+        if now >= left.retry_at:
+            self._submit(left)
+        else:
+            self._note_next(left.retry_at)
+
+    def _note_next(self, due: float | None) -> None:
+        if due is not None:
+            self._next = due if self._next is None else min(due, self._next)
 
     def flush(self) -> None:
         """Submit at once all that has changed."""
-        for follow in self._follows.values():
-            if follow.has_changed and self._is_there(follow):
-                self._submit(follow)
+        self._look(self._clock())
+        for agenda in self._agendas.values():
+            for has_ended in (True, False):
+                while (follow := agenda.take(math.inf, has_ended)) is not None:
+                    if follow.has_changed and self._is_there(follow):
+                        self._submit(follow)
         for left in self._left.values():
             if not left.n_under_way:
                 self._submit(left)
+        self._round = None  # whoever reads behind it is not to wait for those who come now
 
     def _is_there(self, follow: Follow) -> bool:
         return self._stage.characters.get(follow.name) is follow.character
 
     def _submit(self, follow: Follow) -> None:
         journals = self._journals
+        has_ended = follow.has_ended_turn
         follow.note_submitted()
         state = follow.last or self._frozen(follow)
         if journals is None or state is None:
             return
-        slot, name = follow.key
-
-        def job() -> None:
-            self._done.put((follow, _append(journals, slot, name, state)))
-
-        follow.n_under_way += 1
-        self._n_under_way[slot] += 1
-        self._thread.run(job)
+        n = None if self._round is None else self._round.add(follow, state, has_ended)
+        if n is None:
+            self._round = Round(partial(_write, journals, self._done))
+            n = self._round.add(follow, state, has_ended) or 0
+            self._thread.run(self._round.run)
+        follow.n_under_way += n
+        self._n_under_way[follow.slot] += n
 
     def _frozen(self, follow: Follow) -> dict[str, Any] | None:
         try:
@@ -225,7 +286,8 @@ class Journaling:
         return follow.without_line(state)
 
     def _line_begins(self, character: Character) -> None:
-        follows = [f for f in self._follows.values() if f.character is character]
+        of_name = self._follows.get(character.npc.name, {}).values()
+        follows = [follow for follow in of_name if follow.character is character]
         for follow in follows:
             follow.before = self._frozen(follow)
         if not follows:
@@ -239,6 +301,7 @@ class Journaling:
             follow, outcome = self._done.get_nowait()
             self._n_under_way[follow.slot] -= 1
             follow.n_under_way -= 1
+            self._fresh[follow] = None
             if isinstance(outcome, NpcError):
                 self._put_off(follow, str(outcome))
                 continue
@@ -247,7 +310,7 @@ class Journaling:
                 self._is_out(follow, outcome)
             elif outcome is None or outcome > FOLD_BYTES:
                 self._fold_one(follow)
-            elif self._follows.get(follow.key) is follow:
+            elif self.follow_of(*follow.key) is follow:
                 self._errors.pop(follow.key, None)
 
     def _is_out(self, follow: Follow, outcome: Outcome) -> None:
@@ -257,15 +320,16 @@ class Journaling:
             self._let_go(follow.key)
 
     def _put_off(self, follow: Follow, error: str) -> None:
-        if follow not in (self._follows.get(follow.key), self._left.get(follow.key)):
+        if follow not in (self.follow_of(*follow.key), self._left.get(follow.key)):
             return
         if not self._errors:
             log.warning("%s It is tried again; nothing is lost as long as the engine runs.", error)
         self._errors[follow.key] = error
         follow.put_off(self._clock())
+        self._fresh[follow] = None
 
     def _fold_one(self, follow: Follow) -> None:
-        if follow.is_folding or self._follows.get(follow.key) is not follow:
+        if follow.is_folding or self.follow_of(*follow.key) is not follow:
             return
         follow.is_folding = True
         self._fold(follow.slot, follow.name)
@@ -284,9 +348,9 @@ class Journaling:
         return None if self._next is None else max(0.0, self._next - self._clock())
 
     @property
-    def waits(self) -> bool:
-        """Whether the writing thread has something to tell before long."""
-        return any(self._n_under_way.values())
+    def n_under_way(self) -> int:
+        """Of how many the writing thread has something to tell before long."""
+        return self._n_under_way.total()
 
     @property
     def error(self) -> str:
@@ -296,16 +360,14 @@ class Journaling:
     @property
     def n_journaled(self) -> int:
         """How many characters are."""
-        return len({name for _, name in self._follows})
+        return len(self._follows)
 
 
-def _append(journals: Journals, slot: str, name: str, state: dict[str, Any]) -> Outcome:
-    try:
-        return journals.append(slot, name, state)
-    except NeedsFold:
-        return None
-    except NpcError as error:
-        return error
-    except Exception as error:  # each has an outcome, whatever happens
-        log.exception("journaling %r", name)
-        return SnapshotError(f"The journal of {name!r} was not written: {error}.")
+def _write(
+    journals: Journals,
+    done: "queue.SimpleQueue[tuple[Follow, Outcome]]",
+    some: list[tuple[Follow, dict[str, Any]]],
+) -> None:
+    outcomes = journals.append([(*follow.key, state) for follow, state in some])
+    for (follow, _), outcome in zip(some, outcomes, strict=True):
+        done.put((follow, outcome))

@@ -5,27 +5,36 @@ it is for the thread that writes files: a journal is appended to and begun anew 
 It knows no stage and no clock.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from npc_engine.delta import Image, diff
 from npc_engine.durable import explain
+from npc_engine.errors import NpcError, SnapshotError
 from npc_engine.journal import MAX_BYTES, begin, image_of, record
 
-__all__ = ["Journals", "NeedsFold"]
+__all__ = ["Change", "Journals", "Outcome"]
+
+log = logging.getLogger("npc_engine")
 
 _NONE: Mapping[str, Mapping[str, Any]] = {}
+
+Change = tuple[str, str, Mapping[str, Any]]
+"""Slot and name of a character, and what it is now."""
+
+Outcome = int | NpcError | None
+"""Of an append: the bytes of the journal, safe on the disk (0: it has none); why nothing was
+written; or None where a snapshot has to take its place, since it cannot grow any more."""
 
 
 class _Store(Protocol):
     """What is needed of `store.Store`."""
 
-    def append(self, slot: str, npc: str, at: int, data: bytes) -> None: ...
-
-
-class NeedsFold(Exception):
-    """This journal cannot grow any more: a snapshot has to take its place."""
+    def append(
+        self, slot: str, grown: Sequence[tuple[str, int, bytes]]
+    ) -> list[OSError | None]: ...
 
 
 @dataclass
@@ -36,6 +45,14 @@ class _Tail:
     image: Image
     n_bytes: int = 0
     check: bytes = b""
+
+
+class _Growth(NamedTuple):
+    """What comes behind `at` bytes of a journal, and what that makes its end."""
+
+    at: int
+    data: bytes
+    tail: _Tail
 
 
 def _first(
@@ -85,32 +102,49 @@ class Journals:
         """Return a journal to be written with its snapshot, of `state`: what is newer in `late`."""
         return _first(npc, base, state, late)[0]
 
-    def append(self, slot: str, npc: str, state: Mapping[str, Any]) -> int:
-        """Write what has changed; return the bytes of the journal, safe on the disk.
+    def append(self, changes: Sequence[Change]) -> list[Outcome]:
+        """Write what has changed of characters, all of them different; return what became of each.
 
-        Nothing is written where there is no journal. Raises NeedsFold, and SnapshotError when
-        nothing was written, or not whole: then the next call has what this one had.
+        What could not be written of one is in its next record.
         """
+        outcomes = [self._grown(*change) for change in changes]
+        for slot in dict.fromkeys(slot for slot, _, _ in changes):
+            growths = [
+                (i, changes[i][1], growth)
+                for i, growth in enumerate(outcomes)
+                if isinstance(growth, _Growth) and changes[i][0] == slot
+            ]
+            errors = self._store.append(slot, [(npc, g.at, g.data) for _, npc, g in growths])
+            for (i, npc, growth), error in zip(growths, errors, strict=True):
+                outcomes[i] = self._outcome(slot, npc, growth.tail, error)
+        return [None if isinstance(o, _Growth) else o for o in outcomes]
+
+    def _grown(self, slot: str, npc: str, state: Mapping[str, Any]) -> _Growth | Outcome:
         tail = self._tails.get((slot, npc))
         if tail is None:
             return 0
-        now = image_of(state)
-        delta = diff(tail.image, now)
-        if not delta:
-            return tail.n_bytes
-        head, check = (b"", tail.check) if tail.n_bytes else begin(npc, tail.base)
-        data, check = record(delta, check)
-        data = head + data
-        if tail.n_bytes + len(data) > MAX_BYTES:
-            raise NeedsFold
         try:
-            self._store.append(slot, npc, tail.n_bytes, data)
-        except FileNotFoundError:  # somebody has removed it
-            raise NeedsFold from None
-        except OSError as e:
-            raise explain(e, f"The journal of {npc!r} in {slot!r} was not written") from e
-        self._tails[slot, npc] = _Tail(tail.base, now, tail.n_bytes + len(data), check)
-        return tail.n_bytes + len(data)
+            now = image_of(state)
+            delta = diff(tail.image, now)
+            if not delta:
+                return tail.n_bytes
+            head, check = (b"", tail.check) if tail.n_bytes else begin(npc, tail.base)
+            data, check = record(delta, check)
+        except Exception as e:  # each has an outcome, whatever happens
+            log.exception("journaling %r", npc)
+            return SnapshotError(f"The journal of {npc!r} was not written: {e}.")
+        end = tail.n_bytes + len(head) + len(data)
+        if end > MAX_BYTES:
+            return None
+        return _Growth(tail.n_bytes, head + data, _Tail(tail.base, now, end, check))
+
+    def _outcome(self, slot: str, npc: str, tail: _Tail, error: OSError | None) -> Outcome:
+        if isinstance(error, FileNotFoundError):  # somebody has removed it
+            return None
+        if error is not None:
+            return explain(error, f"The journal of {npc!r} in {slot!r} was not written")
+        self._tails[slot, npc] = tail
+        return tail.n_bytes
 
     def forget(self, slot: str, npc: str) -> None:
         """This journal grows no more."""

@@ -31,6 +31,7 @@ __all__ = ["Saving"]
 log = logging.getLogger("npc_engine")
 
 POLL_S = 0.005  # how often a file write under way is looked after
+FILE_S = 0.005  # what a close grants the disk for each file that is still to be written
 
 Answer = Callable[[], Reply]
 
@@ -246,7 +247,7 @@ class Saving:
         if self._copying:
             return 0.0
         writing = self._opened is not None and self._opened.writer.n_pending > 0
-        if writing or self._journaling.waits:
+        if writing or self._journaling.n_under_way:
             return POLL_S
         waits = (self._journaling.patience(), self._autosave.patience())
         return min((wait for wait in waits if wait is not None), default=None)
@@ -266,10 +267,12 @@ class Saving:
         return {"n_journaled": self._journaling.n_journaled, "journal_error": error}
 
     def close(self, timeout: float) -> None:
-        """Finish what is being saved, within `timeout` seconds; answer every `save`."""
+        """Finish what is being saved, in `timeout` and FILE_S a file; answer every `save`."""
         self._autosave.save_newcomers()
         self._copying.all_at_once()
         self._journaling.flush()
+        n_files = sum(len(job.files) for job in self._writing) + self._journaling.n_under_way
+        timeout += FILE_S * n_files
         if self._opened is not None:
             all_written = self._opened.writer.close(timeout)
             self._note_written(self._opened.writer)

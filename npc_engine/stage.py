@@ -57,7 +57,8 @@ class Stage:
     """All characters by name. `send` takes replies, `clock` gives seconds.
 
     `run` does a job on the thread that writes files; without it they are written at once.
-    `n_added` counts all who have ever come.
+    `n_added` counts all who have ever come. `on_change` hears of everybody who comes, or whose
+    `n_changes` grows.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Stage:
         self.settings = settings
         self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
         self.characters: dict[str, Character] = {}
+        self.on_change: Callable[[Character], None] = lambda _character: None
         self.n_added = 0
         self.beginnings = Beginnings(
             voice.world_tokens, n_cells=room.n_cells, trims=not room.keeps_states
@@ -141,9 +143,14 @@ class Stage:
             self.settings.max_tokens,
             self.settings.max_events,
             self._flood,
+            self._note_change,
         )
         self._seats.admit(npc.sequence)
         self.beginnings.join(npc.name, npc.sequence)
+        self._note_change(self.characters[npc.name])
+
+    def _note_change(self, character: Character) -> None:
+        self.on_change(character)
 
     def remove(self, name: str) -> None:
         """Take a character off the stage, its open requests cancelled, its slot free."""

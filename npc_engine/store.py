@@ -21,7 +21,7 @@ Rules
  4. Links are not followed; no name leaves the saves folder.
  5. Nothing is changed without the lock, at a start neither. Reading takes none: where the slot is
     missing, .old is the slot.
- 6. A backup never changes: what is appended to after it was written is copied, not linked.
+ 6. A backup never changes. Its files are linked, not copied; one that is to grow is copied then.
 
 What a machine that stops leaves, and what the next start or save makes of it:
 
@@ -43,20 +43,21 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from npc_engine.appending import Append, append_files
 from npc_engine.backups import backup_name, discard, is_backup, rotate
 from npc_engine.durable import (
-    append_file,
-    copy_file,
+    TOGETHER,
     escape,
     explain,
     is_folder,
     link_or_copy,
+    new_file,
     rename,
+    sync_files,
     sync_folder,
-    write_file,
 )
 from npc_engine.errors import SnapshotError
 from npc_engine.folder_lock import FolderLock
@@ -74,12 +75,15 @@ from npc_engine.slot_reader import (
 )
 from npc_engine.snapshot import Snapshot
 
-__all__ = ["File", "Store"]
+__all__ = ["File", "Grown", "Store"]
 
 log = logging.getLogger("npc_engine.store")
 
 File = bytes | Callable[[], bytes | Sequence[bytes | memoryview]]
 """A file's bytes, or what makes them when they are written (`writer` does so on its own thread)."""
+
+Grown = tuple[str, int, bytes]
+"""Whose journal grows, and what comes behind how many of its bytes."""
 
 _NONE: Mapping[str, File] = {}
 LOCK_WAIT_S = 2.0  # the engine before may still be closing
@@ -175,18 +179,20 @@ class Store:
         if there:
             self._write(to, {}, source)
 
-    def append(self, slot: str, npc: str, at: int, data: bytes) -> None:
-        """Write data behind the first `at` bytes of a character's journal, safe on the disk.
+    def append(self, slot: str, grown: Sequence[Grown]) -> list[OSError | None]:
+        """Write behind the journals of characters, safe on the disk; say what each has failed with.
 
-        Only where `write` is called, too. Raises OSError; FileNotFoundError where there is no such
-        slot, or less of a journal.
+        Only where `write` is called, too. FileNotFoundError where there is no such slot, or less of
+        a journal.
         """
         folder = self.root / escape(slot)
-        if not is_folder(folder):
-            raise FileNotFoundError(errno.ENOENT, f"there is no slot {slot!r}")
-        append_file(folder / (escape(npc) + JOURNAL), at, data)
-        if not at:
-            sync_folder(folder)
+        try:
+            if not is_folder(folder):
+                raise FileNotFoundError(errno.ENOENT, f"there is no slot {slot!r}")
+        except OSError as e:
+            return [e for _ in grown]
+        journals = [(folder / (escape(npc) + JOURNAL), at, data) for npc, at, data in grown]
+        return append_files([Append(*journal) for journal in journals])
 
     def _write(
         self, slot: str, files: Mapping[str, File], others: Path | None, backup: bool = True
@@ -302,21 +308,36 @@ class Store:
 
 
 def _fill(folder: Path, files: Mapping[str, File]) -> int:
+    all_ = list(files.items())
+    parts = (all_[first : first + TOGETHER] for first in range(0, len(all_), TOGETHER))
+    return sum(_write_together(folder, part) for part in parts)
+
+
+def _write_together(folder: Path, files: Iterable[tuple[str, File]]) -> int:
     n_bytes = 0
-    for name, file in files.items():
-        data = file() if callable(file) else file
-        parts = [data] if isinstance(data, bytes) else data
-        write_file(folder / name, *parts)
-        n_bytes += sum(map(len, parts))
+    fds: list[int] = []
+    try:
+        for name, file in files:
+            data = file() if callable(file) else file
+            parts = [data] if isinstance(data, bytes) else data
+            fds.append(new_file(folder / name, parts))
+            n_bytes += sum(map(len, parts))
+    finally:
+        sync_files(fds)
     return n_bytes
 
 
 def _keep_others(source: Path, target: Path, written: Collection[str]) -> None:
-    """Take over the files of those who are not written. A journal grows, so it is copied."""
+    """Take over the files of those who are not written: no byte of them is copied (rule 6)."""
     theirs = {
         Path(name).with_suffix(suffix).name for name in written for suffix in (SUFFIX, JOURNAL)
     }
     for path in entries(source):
-        if path.name not in theirs and path.is_file() and not path.is_symlink():
-            keep = copy_file if path.suffix == JOURNAL else link_or_copy
-            keep(path, target / path.name)
+        is_unfinished = path.name.startswith(".")
+        if (
+            path.name not in theirs
+            and not is_unfinished
+            and path.is_file()
+            and not path.is_symlink()
+        ):
+            link_or_copy(path, target / path.name)

@@ -54,7 +54,8 @@ class FileNode:
 
 @dataclass(eq=False)
 class Folder:
-    """`pending`: (number, op) of names; an op is (put, name, node), (drop, name), (move, a, b)."""
+    """`pending`: (number, op) of names; an op is (put, name, node), (drop, name), (move, a, b),
+    (over, a, b): moved to a name that another has."""
 
     safe: dict[str, "Node"] = field(default_factory=dict)
     now: dict[str, "Node"] = field(default_factory=dict)
@@ -112,9 +113,12 @@ class Disk:
     def _unlink(self, path: str) -> None:
         self._change(path, "drop", path.rpartition("/")[2])
 
-    def _rename(self, path: str, to: str) -> None:
+    def _rename(self, path: str, to: str, how: str = "move") -> None:
         assert path.rpartition("/")[0] == to.rpartition("/")[0], "out of its folder"
-        self._change(path, "move", path.rpartition("/")[2], to.rpartition("/")[2])
+        self._change(path, how, path.rpartition("/")[2], to.rpartition("/")[2])
+
+    def _replace(self, path: str, to: str) -> None:
+        self._rename(path, to, "over")
 
     def _write(self, ino: int, at: int, part: bytes) -> None:
         self._files[ino].pending.append((at, part))
@@ -160,7 +164,7 @@ def _apply(names: dict[str, Node], op: Op) -> None:
         names.setdefault(name, op[2])
     elif what == "drop":
         names.pop(name, None)
-    elif name in names and op[2] not in names:
+    elif name in names and (what == "over" or op[2] not in names):
         names[op[2]] = names.pop(name)
 
 

@@ -28,6 +28,7 @@ REAL = {
         "fsync",
         "ftruncate",
         "rename",
+        "replace",
         "mkdir",
         "link",
         "unlink",
@@ -183,6 +184,9 @@ class CrashFs:
 
     def rename(self, path: Any, to: Any) -> None:
         self._named("rename", path, lambda: REAL["rename"](path, to), self._inside(to))
+
+    def replace(self, path: Any, to: Any) -> None:
+        self._named("replace", path, lambda: REAL["replace"](path, to), self._inside(to))
 
     def mkdir(self, path: Any, mode: int = 0o777) -> None:
         self._named("mkdir", path, lambda: REAL["mkdir"](path, mode))

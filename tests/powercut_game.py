@@ -121,20 +121,21 @@ class Hooks:
             copy(store, slot, to)
             self._log.put("copied", slot, to)
 
-        def add(journals: Journals, slot: str, npc: str, state: Any) -> int:
-            n = self._note(npc, state)
-            n_bytes = append(journals, slot, npc, state)
-            if n_bytes:
-                self._log.put("safe", slot, {npc: n})
-            return n_bytes
+        def add(journals: Journals, changes: Sequence[Any]) -> list[Any]:
+            lines = [self._note(npc, state) for _, npc, state in changes]
+            outcomes = append(journals, changes)
+            for (slot, npc, _), n, outcome in zip(changes, lines, outcomes, strict=True):
+                if isinstance(outcome, int) and outcome:
+                    self._log.put("safe", slot, {npc: n})
+            return outcomes
 
         def begin(npc: str, base: str, state: Any, late: Any) -> bytes:
             self._in_this_save[npc] = self._note(npc, late)
             return first(npc, base, state, late)
 
         def hand_over(saving: Saving, job: Any) -> None:
-            slot, follows = job.request.slot, saving._journaling._follows
-            rest = {npc: s for npc, (_, s) in job.states.items() if (slot, npc) not in follows}
+            slot, followed = job.request.slot, saving._journaling.follow_of
+            rest = {npc: s for npc, (_, s) in job.states.items() if not followed(slot, npc)}
             self._log.put("rewrites", slot, {npc: progress(spoken(s)) for npc, s in rest.items()})
             write_job(saving, job)
 
@@ -217,7 +218,7 @@ class Game:
 
     def _come_again(self, npc: str) -> None:
         """Leave, and come back as the autosave has it: nothing is lost, also on a bad disk."""
-        follow = self._engine._saving._journaling._follows.get((AUTOSAVE, npc))
+        follow = self._engine._saving._journaling.follow_of(AUTOSAVE, npc)
         if follow is None or not follow.is_safe:
             return
         far = self._far(npc)
@@ -272,8 +273,9 @@ class Game:
 
     def _hurry(self) -> None:
         """Try again at once what has failed."""
-        for follow in self._engine._saving._journaling._follows.values():
-            follow.retry_s = 0.01
+        for slots in self._engine._saving._journaling._follows.values():
+            for follow in slots.values():
+                follow.retry_s = 0.01
 
     def _trouble_the_disk(self) -> None:
         if self._plan.disk == "fails":

@@ -328,7 +328,7 @@ turn = 0
 while True:
     for name in ("a", "b"):
         rig.talk(name, f"<{turn}>")
-    while saving._copying or saving._writing or saving._journaling.waits or (
+    while saving._copying or saving._writing or saving._journaling.n_under_way or (
         saving._journaling.n_journaled < 2
     ):
         rig.step()

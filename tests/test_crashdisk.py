@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from npc_engine.durable import append_file, copy_file, link_or_copy, sync_folder, write_file
+from npc_engine.appending import append_file
+from npc_engine.durable import copy_file, link_or_copy, sync_folder, write_file
 from tests.crashdisk import Disk
 from tests.crashfs import CrashFs, Log, Trap, read_log
 

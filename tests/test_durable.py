@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npc_engine import durable
+from npc_engine.appending import append_file
 from npc_engine.durable import (
     escape,
     explain,
@@ -196,10 +197,10 @@ def test_errors_say_what_to_do(error: OSError, help_has: str) -> None:
 
 def test_append_makes_and_continues_a_file(tmp_path: Path) -> None:
     path = tmp_path / "f"
-    durable.append_file(path, 0, b"one")
-    durable.append_file(path, 3, b"two")
+    append_file(path, 0, b"one")
+    append_file(path, 3, b"two")
     assert path.read_bytes() == b"onetwo"
-    durable.append_file(path, 4, b"!")  # what stood there was not whole
+    append_file(path, 4, b"!")  # what stood there was not whole
     assert path.read_bytes() == b"onet!"
     assert os.name == "nt" or stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -220,16 +221,16 @@ def test_a_failed_append_is_cut_off(
 
     monkeypatch.setattr("os.write", write)
     with pytest.raises(OSError, match="full"):
-        durable.append_file(path, 5, b"more")
+        append_file(path, 5, b"more")
     assert path.read_bytes() == b"whole"
 
 
 def test_append_needs_what_it_goes_on_from(tmp_path: Path) -> None:
     path = tmp_path / "f"
     with pytest.raises(FileNotFoundError):
-        durable.append_file(path, 1, b"x")
+        append_file(path, 1, b"x")
     assert not path.exists()
     path.write_bytes(b"12")
     with pytest.raises(FileNotFoundError):
-        durable.append_file(path, 3, b"x")
+        append_file(path, 3, b"x")
     assert path.read_bytes() == b"12"

@@ -77,7 +77,7 @@ def written(rig: Rig) -> None:
     """Step until nothing is being written, with no time passing in the rig."""
     saving = rig.engine._saving
     rig.step()
-    rig._loop(lambda: not (saving._copying or saving._writing or saving._journaling.waits))
+    rig._loop(lambda: not (saving._copying or saving._writing or saving._journaling.n_under_way))
 
 
 def on_disk(rig: Rig) -> None:

@@ -69,7 +69,7 @@ def test_a_power_cut_at_any_call(
         for n in range(1, 4 + keep):
             files = {npc: make(npc, str(n)) for npc in (NPCS[:1] if merge and n > 1 else NPCS)}
             store.write("s", files, merge=merge)
-            store.append("s", NPCS[0], 0, b"no journal")
+            store.append("s", [(NPCS[0], 0, b"no journal")])
             log.put("done", n)
         store.close()
     monkeypatch.setattr("os.fsync", lambda fd: None)

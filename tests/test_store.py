@@ -472,8 +472,8 @@ def test_a_backup_does_not_change_with_the_journal_of_the_slot(root: Path) -> No
     journal = root / "tavern" / "+bob.journal"
     journal.write_bytes(b"begin")
     save(root, "new", 1, merge=True)
-    with journal.open("ab") as f:
-        f.write(b" and more")
+    assert Store(root, KEY).append("tavern", [("Bob", 5, b" and more")]) == [None]
+    assert journal.read_bytes() == b"begin and more"
     assert (root / "tavern.bak" / "+bob.journal").read_bytes() == b"begin"
     kept = [(root / slot / "+bob.npc").stat().st_ino for slot in ("tavern", "tavern.bak")]
     assert os.name == "nt" or kept[0] == kept[1]
@@ -587,14 +587,20 @@ def told(text: str) -> dict[str, Any]:
     return {"text": text, "segments": []}
 
 
+def append(store: Store, at: int, data: bytes, slot: str = "tavern") -> None:
+    (error,) = store.append(slot, [("mara", at, data)])
+    if error is not None:
+        raise error
+
+
 def test_a_journal_is_read_with_its_snapshot(root: Path) -> None:
     store = Store(root, KEY)
     made = encode({"npc": "mara", "snapshot": "5a"}, told("old"), b"kv", KEY)
     store.write("tavern", {"mara": made}, merge=True)
     data = journal_of("5a", told("old"), told("new"), told("newer"))
-    store.append("tavern", "mara", 0, data[:-9])
+    append(store, 0, data[:-9])
     assert texts(store) == {"mara": "new", "Bob": "old bob"}
-    store.append("tavern", "mara", len(data) - 9, data[-9:])
+    append(store, len(data) - 9, data[-9:])
     assert texts(store) == {"mara": "newer", "Bob": "old bob"}
     assert (root / "tavern" / "mara.journal").read_bytes() == data
     store.write("tavern", files({"Bob": "new bob"}), merge=True)
@@ -629,7 +635,7 @@ def test_a_journal_that_is_a_link_is_left_alone(root: Path, tmp_path: Path) -> N
     assert isinstance(found, Snapshot)
     assert "link" in str(found.journal)
     with pytest.raises(OSError, match=r"."):
-        store.append("tavern", "mara", 0, b"x")
+        append(store, 0, b"x")
     assert elsewhere.read_bytes() == b"precious"
 
 
@@ -637,20 +643,20 @@ def test_a_journal_that_is_a_link_is_left_alone(root: Path, tmp_path: Path) -> N
 def test_nothing_is_appended_to_what_is_not_there(root: Path, slot: str, at: int) -> None:
     store = Store(root, KEY)
     if at == 6:
-        store.append("tavern", "mara", 0, b"12345")
+        append(store, 0, b"12345")
     before = tree(root)
     with pytest.raises(FileNotFoundError):
-        store.append(slot, "mara", at, b"x")
+        append(store, at, b"x", slot)
     assert tree(root) == before
     assert texts(store) == OLD
 
 
 def test_a_slot_is_copied_and_the_copy_stays_as_it_is(root: Path) -> None:
     store = Store(root, KEY)
-    store.append("tavern", "mara", 0, b"12345")
+    append(store, 0, b"12345")
     store.copy("tavern", "before")
     store.copy("nowhere", "before")
-    store.append("tavern", "mara", 5, b"678")
+    append(store, 5, b"678")
     store.write("tavern", files(NEW), merge=True)
     assert texts(store, "before") == OLD
     assert (root / "before" / "mara.journal").read_bytes() == b"12345"
