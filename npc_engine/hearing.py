@@ -8,7 +8,7 @@ Texts that come in may hold anything.
 from collections.abc import Sequence as Seq
 
 from npc_engine.card import Card
-from npc_engine.ledger import Kind, Segment
+from npc_engine.ledger import Kind, Segment, oldest
 from npc_engine.open_turn import EVENT_SHARE, MESSAGE_SHARE, NOTES_SHARE, OpenTurn
 from npc_engine.voice import clean
 
@@ -46,11 +46,15 @@ class Hearing(OpenTurn):
         return bool(same)
 
     def forget_events(self, most: int) -> int:
-        """Keep the newest `most` events of the open turn; return how many leave.
+        """Keep `most` events of the open turn, the newest unless others are more important.
 
-        What others say in its presence is no event, and is bounded by the window.
+        Returns how many leave. What others say in its presence is no event, and is bounded by the
+        window.
         """
-        old = [s for s in self._unread() if not s.utterance][:-most]
+        events = [s for s in self._unread() if not s.utterance]
+        old = []
+        while len(events) > most:
+            old.append(events.pop(oldest([s.importance for s in events])))
         self.sequence.drop(old)
         return len(old)
 
@@ -77,7 +81,7 @@ class Hearing(OpenTurn):
     def hear(self, speaker: str, text: str) -> None:
         """Read the player's line so far; the `say` that follows reuses what is alike."""
         words, _ = self._said(speaker, text)
-        self._set_said(words)
+        self._read_ahead(words)
 
     def expire(self, now: float) -> tuple[int, float | None]:
         """Forget events of the open turn whose time is over.

@@ -17,10 +17,13 @@ Rules
     arXiv 2309.17453 does).
  4. Pinned segments are never evicted. The persona comes first: its first tokens are the sink
     tokens. Pinned turns stay where they are, whole.
- 5. Whole turns are evicted, so that what remains is a well-formed chat: oldest first, and one with
-    an important event as if it were younger. As few as make room: an eviction costs nothing, so
+ 5. Whole turns are evicted, so that what remains is a well-formed chat, and in the open turn single
+    events: they are whole paragraphs of it. As few as make room: an eviction costs nothing, so
     there is no reason to leave cells empty.
- 6. In the open turn only events may be evicted one by one: they are whole paragraphs of it.
+ 6. They leave in one order, the oldest first: each event of the open turn and each turn before it
+    makes what came earlier one older, and importance makes it count as older or younger than it
+    is. But events of the open turn beyond EVENTS_SHARE leave before any turn: a flood of them is
+    no reason to forget a talk.
  7. Where the persona leaves a user turn open (`joined`), the first turn after it has no opener; so
     when turns are evicted, the opener of the first that remains goes too.
  8. Holes are closed (`renumber`) before a position would reach `n_pos`: at once when there is none
@@ -28,12 +31,23 @@ Rules
     where a cache cannot move them, all is read again from 0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import ceil
 from typing import Any
 
-__all__ = ["RENUMBER_AT", "Cells", "Kind", "Ledger", "Move", "Range", "Segment"]
+__all__ = [
+    "EVENTS_SHARE",
+    "RENUMBER_AT",
+    "Cells",
+    "Kind",
+    "Ledger",
+    "Move",
+    "Range",
+    "Segment",
+    "oldest",
+]
 
 Range = tuple[int, int]
 """Positions [first, last) that left the cache."""
@@ -48,6 +62,10 @@ cost a percent of perplexity near the limit, as the sink tokens get far away."""
 IMPORTANCE = 16.0
 """How much longer the most important turn stays than the least: 4 times as long as an ordinary
 one (importance 0.5), which stays 4 times as long as a trivial one."""
+
+EVENTS_SHARE = 0.40
+"""Part of the window beside all that is pinned for which events of the open turn may drive out the
+past. Where there is room they may have all of it."""
 
 
 class Kind(StrEnum):
@@ -231,26 +249,27 @@ class Ledger:
                 segment.pinned = pinned
                 self.n_pinned += len(segment.tokens) if pinned else -len(segment.tokens)
 
-    def make_room(self, n_new: int, turn: int) -> list[Range]:
+    def make_room(self, n_new: int, turn: int, n_events: int = 0) -> list[Range]:
         """Evict so that `n_new` more tokens fit; the open turn is `turn` (rules 4 to 7).
 
-        Returns the ranges that must leave the cache, none when there is room enough.
+        `n_events`: of these, the tokens of an event. Returns the ranges that must leave the cache,
+        none when there is room enough.
         """
         n_left = self.n_tokens + n_new
         if n_left <= self.window:
             return []
         gone: list[Segment] = []
-        for group in self._evictable(turn):
+        for group in self._evictable(turn, n_events):
             if n_left <= self.window:
                 break
             gone += group
-            n_left -= sum(len(s.tokens) for s in group)
+            n_left -= _n_tokens(group)
         gone += self._orphan_opener(gone)
-        self.n_evicted += sum(len(s.tokens) for s in gone)
+        self.n_evicted += _n_tokens(gone)
         return self.drop(gone)
 
-    def _evictable(self, turn: int) -> list[list[Segment]]:
-        """Past turns, then the single events of the open turn, in the order in which they go."""
+    def _evictable(self, turn: int, n_events: int) -> list[list[Segment]]:
+        """Past turns and the single events of the open turn, in the order in which they go."""
         turns: dict[int, list[Segment]] = {}
         events: list[list[Segment]] = []
         for segment in self.segments:
@@ -260,10 +279,13 @@ class Ledger:
                 turns.setdefault(segment.turn, []).append(segment)
             elif segment.kind is Kind.EVENT:
                 events.append([segment])
+        ages = [(len(events) + turn - number, group) for number, group in turns.items()]
+        ages += [(len(events) - i, event) for i, event in enumerate(events)]
         # sorted() is stable: of two that are equally old, the first goes first.
-        past = sorted(turns.values(), key=lambda t: -_age(turn - t[0].turn, t))
-        ages = {id(event[0]): len(events) - i for i, event in enumerate(events)}
-        return past + sorted(events, key=lambda e: -_age(ages[id(e[0])], e))
+        order = [group for _, group in sorted(ages, key=lambda a: -weighted(a[0], _worth(a[1])))]
+        n_over = n_events + sum(map(_n_tokens, events))
+        n_over -= int(EVENTS_SHARE * (self.window - self.n_pinned))
+        return _first_of(order, events, n_over)
 
     def _orphan_opener(self, gone: list[Segment]) -> list[Segment]:
         if not self.joined or not gone:
@@ -356,10 +378,40 @@ def _n_common(a: list[int], b: list[int]) -> int:
     return n
 
 
-def _age(n_turns: int, segments: list[Segment]) -> float:
-    """How old a turn or an event counts: words are of importance 0.5, events have their own."""
-    importance = max(s.importance for s in segments)
-    return float(n_turns * IMPORTANCE ** (0.5 - importance))
+def weighted(age: int, importance: float) -> float:
+    """Return how old something counts that is `age` things old."""
+    return float(age * IMPORTANCE ** (0.5 - importance))
+
+
+def oldest(importances: Sequence[float]) -> int:
+    """Return which of several things that came one after the other is the first to leave."""
+    n = len(importances)
+    return max(range(n), key=lambda i: weighted(n - i, importances[i]))
+
+
+def _worth(segments: list[Segment]) -> float:
+    """The importance of a turn: of its events the greatest; words alone have 0.5."""
+    return max((s.importance for s in segments if s.kind is Kind.EVENT), default=0.5)
+
+
+def _n_tokens(segments: list[Segment]) -> int:
+    return sum(len(s.tokens) for s in segments)
+
+
+def _first_of(
+    order: list[list[Segment]], events: list[list[Segment]], n_over: int
+) -> list[list[Segment]]:
+    """The order with as many events first as have `n_over` tokens."""
+    names = {id(event) for event in events}
+    first: list[list[Segment]] = []
+    for group in order:
+        if n_over <= 0:
+            break
+        if id(group) in names:
+            first.append(group)
+            n_over -= _n_tokens(group)
+    gone = {id(event) for event in first}
+    return first + [group for group in order if id(group) not in gone]
 
 
 def _merge(ranges: list[Range]) -> list[Range]:

@@ -117,7 +117,7 @@ class Npc(Hearing):
 
         `event` is one of `as_event`. Returns the turn's number.
         """
-        self.sequence.make_room(self.n_turn(event, reply), self.turn)
+        self._make_room(self.n_turn(event, reply))
         since = self._open_turn()  # after making room: events may have left it
         self.sequence.drop(since)
         self._open(0)
@@ -222,7 +222,7 @@ class Npc(Hearing):
         self.reply.text = text
         for segment in since:
             self.sequence.append(segment)
-        self.sequence.make_room(0, self.turn)
+        self._make_room(0)
         return True
 
     def take_back(self, turn: int, gone: Collection[int]) -> None:
@@ -247,7 +247,7 @@ class Npc(Hearing):
                 line = s.text if s.text.endswith("\n") else s.text + "\n"
                 self._add_event(line, s.importance, s.expires).utterance = s.utterance
         if draft is not None:
-            self._set_said(draft.text)
+            self._read_ahead(draft.text)
 
     def rewind(self, first: int) -> None:
         """Forget its turns from `first` on, pinned ones too, and all that it perceived since then.

@@ -7,6 +7,10 @@ Owns how its segments follow each other: what opens it, that each paragraph ends
 draft of the player's words stays behind all else, and that there is room. It knows what stands
 there, but not why: that is `hearing`'s and `npc`'s.
 
+A draft has the room that nobody else wants: nothing leaves for words that may be deleted again. Of
+what does not fit only the beginning is read ahead; it gives way to all that comes, and has its room
+made when it is said.
+
 Shares of the window that is left beside the persona and one turn's markup: a message 40 %, an
 event 15 %, the notes of a turn 10 %; a reply gets what then remains. So a turn always fits once
 the past has left.
@@ -43,10 +47,25 @@ class OpenTurn:
         free = self.ledger.window - self.ledger.n_pinned - self.voice.n_markup - SPARE
         return max(0, int(free * part))
 
-    def _open(self, n_more: int) -> None:
+    def _make_room(self, n_more: int, n_events: int = 0) -> None:
+        """Make room for `n_more` tokens that count, `n_events` of them an event's.
+
+        Half-typed words give up theirs first.
+        """
+        ledger, draft = self.ledger, self._draft
+        n_over = ledger.n_tokens + n_more - ledger.window
+        if draft is not None and n_over > 0 and ledger.segments[-1] is draft:
+            self.sequence.cut(draft, max(0, len(draft.tokens) - n_over))
+        self.sequence.make_room(n_more, self.turn, n_events)
+
+    def _open(self, n_more: int, n_events: int = 0) -> None:
         """Make room for `n_more` tokens in an open user turn."""
-        self.sequence.make_room(n_more + len(self.voice.open) + len(self._line_end()), self.turn)
+        self._make_room(n_more + self._n_to_open, n_events)
         self._begin_line()
+
+    @property
+    def _n_to_open(self) -> int:
+        return len(self.voice.open) + len(self._line_end())
 
     def _begin_line(self) -> None:
         """Begin a line of the user turn, which is opened if need be."""
@@ -98,10 +117,10 @@ class OpenTurn:
         draft = self._take_draft()
         line += "\n" if draft and not line.endswith("\n") else ""
         tokens = self.voice.words(line)
-        self._open(len(tokens) + (len(draft.tokens) if draft else 0))
+        self._open(len(tokens), len(tokens))
         event = self._add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
         if draft is not None:
-            self._draft = self._add(Kind.SAID, draft.tokens, draft.text)
+            self._read_ahead(draft.text)
         return event
 
     def _unread(self, line: str | None = None) -> list[Segment]:
@@ -114,6 +133,22 @@ class OpenTurn:
         if draft is not None:
             self.sequence.drop([draft])
         return draft
+
+    def _read_ahead(self, words: str) -> None:
+        """Make half-typed words the tail, as many of them as there is room for."""
+        tokens = self.voice.words(words)
+        if self._draft is None:
+            if self.ledger.n_tokens + self._n_to_open >= self.ledger.window:
+                return
+            self._open(0)
+            self._draft = self._add(Kind.SAID, [], words)
+        draft = self._draft
+        self.sequence.cut(draft, _n_common(draft.tokens, tokens))
+        more = tokens[len(draft.tokens) :][: self.ledger.window - self.ledger.n_tokens]
+        self.sequence.make_room(len(more), self.turn)
+        for token in more:
+            self.ledger.append_token(token)
+        draft.text = words
 
     def _set_said(self, words: str, n_more: int = 0) -> Segment:
         """Make the player's words the tail, keeping the tokens that are there already."""
@@ -133,7 +168,9 @@ class OpenTurn:
         """
         tokens = self.voice.words(words)
         self.sequence.cut(tail, _n_common(tail.tokens, tokens))
-        self.sequence.make_room(len(tokens) - len(tail.tokens) + n_more, self.turn)
+        n_new = len(tokens) - len(tail.tokens)
+        n_events = n_new if tail.kind is Kind.EVENT else 0
+        self.sequence.make_room(n_new + n_more, self.turn, n_events)
         if self.ledger.segments[-1] is not tail:
             return False
         for token in tokens[len(tail.tokens) :]:

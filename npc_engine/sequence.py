@@ -165,9 +165,12 @@ class Sequence:
         """Keep the first `n_keep` tokens of the last segment."""
         self._remove(self.ledger.cut(segment, n_keep))
 
-    def make_room(self, n_new: int, turn: int) -> None:
-        """Evict until `n_new` more tokens fit, and renumber when positions run out."""
-        self._remove(self.ledger.make_room(n_new, turn))
+    def make_room(self, n_new: int, turn: int, n_events: int = 0) -> None:
+        """Evict until `n_new` more tokens fit, and renumber when positions run out.
+
+        `n_events`: of these, the tokens of an event.
+        """
+        self._remove(self.ledger.make_room(n_new, turn, n_events))
         if self.ledger.needs_renumbering(n_new):
             self.renumber()
 

@@ -4,7 +4,8 @@ Owns the rules of a flood, and counts what they cost. It knows what waits and th
 batch and no socket.
 
 Rules
- 1. At most `most` events wait for a character or stand in its open turn; the newest are kept.
+ 1. At most `most` events wait for a character or stand in its open turn; the newest are kept, and
+    important ones longer than trivial ones (see `ledger`, rule 6).
  2. A text that is unread already counts once, where the later one stands: with the larger of the
     two importances and the later of the two ends. Not across a line that waits: whoever answers it
     is to know what came before it.
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from npc_engine.ledger import oldest
 from npc_engine.messages import Event, Say
 from npc_engine.npc import Npc
 
@@ -55,16 +57,16 @@ class Unread:
 
     def put(self, inbox: MutableSequence[Any], new: Waiting) -> None:
         """Put an event at the end of what waits (rules 1 and 2)."""
-        events = [w for w in inbox if isinstance(w.request, Event)]
         same = _same(inbox, new.request.text)
         if same is not None:
             new.request = _merged(same, new)
             inbox.remove(same)
             self._flood.n_coalesced += 1
-        elif len(events) >= self._most:
-            inbox.remove(events[0])
-            self._flood.n_dropped += 1
         inbox.append(new)
+        events = [w for w in inbox if isinstance(w.request, Event)]
+        if len(events) > self._most:
+            inbox.remove(events[oldest([w.request.importance for w in events])])
+            self._flood.n_dropped += 1
 
     def perceive(self, event: Event, received: float, now: float) -> None:
         """Add an event to the open turn, unless it is over (rules 1 to 3)."""

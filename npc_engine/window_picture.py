@@ -90,7 +90,7 @@ class _Table:
                 yield from map(self._turn, group)
 
     def _turn(self, part: Part) -> Row:
-        importance = max(s.importance for s in part.segments)
+        importance = max((s.importance for s in part.segments if s.kind == "event"), default=0.5)
         facts = (str(self.window.turn - part.turn), f"{importance:.2g}")
         row = self._row(part.style, f"turn {part.turn}", part.n_tokens, facts, self._words(part))
         if part.n_pending == part.n_tokens:

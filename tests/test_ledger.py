@@ -25,8 +25,9 @@ class Naive:
     places: list[int | None] = field(default_factory=list)
 
 
-def weights(segments: list[Naive]) -> list[float]:
-    return [s.segment.importance for s in segments]
+def worth(segments: list[Naive]) -> float:
+    """A turn's importance is that of its events; words alone are ordinary."""
+    return max([s.segment.importance for s in segments if s.kind is Kind.EVENT] or [0.5])
 
 
 def index(segments: list[Naive], segment: Naive) -> int:
@@ -42,29 +43,33 @@ def oldest(ages: list[tuple[int, float, int]]) -> int:
     return next(name for age, name in counted if age == most)
 
 
-def survivors(told: list[Naive], ledger: Ledger, n_new: int, turn: int) -> list[Naive]:
+def survivors(
+    told: list[Naive], ledger: Ledger, n_new: int, turn: int, n_events: int = 0
+) -> list[Naive]:
     """Rules 4 to 7, written down as plainly as can be."""
 
-    def n_left(segments: list[Naive]) -> int:
-        return sum(len(s.tokens) for s in segments) + n_new
+    def n_tokens(segments: list[Naive]) -> int:
+        return sum(len(s.tokens) for s in segments)
 
+    n_all = [s for s in told if not s.pinned and s.turn == turn and s.kind is Kind.EVENT]
+    share = int(0.4 * (ledger.window - n_tokens([s for s in told if s.pinned])))
     left = list(told)
-    while n_left(left) > ledger.window:
+    while n_tokens(left) + n_new > ledger.window:
         loose = [s for s in left if not s.pinned]
-        past = {s.turn: [t for t in loose if t.turn == s.turn] for s in loose if s.turn != turn}
-        events = [s for s in loose if s.turn == turn and s.kind is Kind.EVENT]
-        if past:
-            first = oldest([(turn - t, max(weights(past[t])), t) for t in past])
-            left = [s for s in left if s.pinned or s.turn != first]
-        elif events:
-            n_all = [s for s in told if not s.pinned and s.turn == turn and s.kind is Kind.EVENT]
-            ages = [
-                (len(n_all) - index(n_all, s), s.segment.importance, i)
-                for i, s in enumerate(events)
-            ]
-            left = [s for s in left if s is not events[oldest(ages)]]
-        else:
+        events = [s for s in n_all if any(s is one for one in left)]
+        groups = {s.turn: [t for t in loose if t.turn == s.turn] for s in loose if s.turn != turn}
+        past = list(groups.values())
+        if events and n_tokens(events) + n_events > share:
+            past = []
+        ages = [(len(n_all) + turn - t[0].turn, worth(t), i) for i, t in enumerate(past)]
+        ages += [
+            (len(n_all) - index(n_all, s), s.segment.importance, i)
+            for i, s in enumerate(events, len(past))
+        ]
+        if not ages:
             break
+        gone = [*past, *([s] for s in events)][oldest(ages)]
+        left = [s for s in left if not any(s is g for g in gone)]
     rest = [s for s in left if s.kind is not Kind.PERSONA]
     if ledger.joined and len(left) < len(told) and rest and rest[0].kind is Kind.OPEN:
         left.remove(rest[0])
@@ -179,13 +184,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self._forget(self.ledger.cut(s.segment, n_keep))
         del s.tokens[n_keep:], s.places[n_keep:]
 
-    @rule(n_new=st.integers(0, 120), back=st.integers(0, 2))
-    def make_room(self, n_new: int, back: int) -> None:
-        turn = self.turn - back
-        expected = survivors(self.told, self.ledger, n_new, turn)
+    @rule(n_new=st.integers(0, 120), back=st.integers(0, 2), is_event=st.booleans())
+    def make_room(self, n_new: int, back: int, is_event: bool) -> None:
+        turn, n_events = self.turn - back, n_new if is_event else 0
+        expected = survivors(self.told, self.ledger, n_new, turn, n_events)
         gone = [s for s in self.told if not any(s is e for e in expected)]
         self.n_evicted += sum(len(s.tokens) for s in gone)
-        self._forget(self.ledger.make_room(n_new, turn))
+        self._forget(self.ledger.make_room(n_new, turn, n_events))
         self.told = expected
         if self.ledger.n_tokens + n_new > self.ledger.window:
             assert all(
@@ -401,6 +406,39 @@ def test_an_important_event_keeps_its_turn_longer_than_a_trivial_one() -> None:
     assert sorted({s.turn for s in ledger.segments}) == [0, 1, 7, 8]
     ledger.make_room(90, 9)
     assert sorted({s.turn for s in ledger.segments}) == [0], "it does not stay for ever"
+
+
+def test_a_trivial_event_lets_its_turn_go_before_older_words() -> None:
+    ledger = make(*[(kind, turn, 5) for turn in range(1, 9) for kind in (Kind.EVENT, Kind.REPLY)])
+    for s in ledger.segments:
+        if s.kind is Kind.EVENT:
+            s.importance = 0.0 if s.turn == 5 else 0.5
+    ledger.make_room(30, 9)
+    assert sorted({s.turn for s in ledger.segments}) == [0, 2, 3, 4, 6, 7, 8]
+
+
+def test_unread_events_and_turns_leave_in_one_order() -> None:
+    """An event is as old as what came after it, and a turn is older than all that came since."""
+    left = []
+    for n_gone in range(1, 13):
+        ledger = make(*[(Kind.SAID, turn, 5) for turn in (1, 2)], *[(Kind.EVENT, 3, 5)] * 10)
+        for s in ledger.segments[3:]:
+            s.importance = 0.0
+        ledger.make_room(ledger.window - ledger.n_tokens + 5 * n_gone, 3)
+        left.append(sorted({1, 2} & {s.turn for s in ledger.segments}))
+    assert left == [[1, 2]] * 7 + [[2]] * 2 + [[]] * 3, "40, 36 ... 16, then 12 and 11"
+
+
+def test_a_flood_of_events_has_its_share_of_the_past_and_no_more() -> None:
+    """40 % of the 90 tokens beside what is pinned are 36."""
+    for n_new, n_events, left in (
+        (5, 5, [1, 2, *[3] * 7]),  # there is room
+        (30, 5, [1, 2, *[3] * 6]),
+        (30, 0, [2, *[3] * 7]),  # for a line: the events are within their share
+    ):
+        ledger = make((Kind.SAID, 1, 15), (Kind.SAID, 2, 15), *[(Kind.EVENT, 3, 5)] * 7)
+        ledger.make_room(n_new, 3, n_events)
+        assert [s.turn for s in ledger.segments[1:]] == left
 
 
 def test_trivial_events_of_the_open_turn_leave_first() -> None:

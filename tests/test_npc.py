@@ -13,6 +13,7 @@ from npc_engine.config import Sampling
 from npc_engine.errors import TooLarge
 from npc_engine.ledger import Kind
 from npc_engine.npc import Npc
+from npc_engine.overhearing import overhear
 from tests.fake_llama import BOS, END, START, FakeLlama
 from tests.test_voice import GEMMA
 
@@ -629,3 +630,80 @@ def test_positions_are_won_back_behind_a_line_not_amid_one(can_shift: bool) -> N
         assert told(npc).startswith(BEGINNING)
         assert told(npc).endswith(f"Answer {i}.<|im_end|>\n")
     assert npc.ledger.n_renumbered > 0
+
+
+# -- what half-typed words may cost ------------------------------------------------------------
+
+
+def turns_of(npc: Npc) -> set[int]:
+    return {s.turn for s in npc.ledger.segments} - {0, npc.turn}
+
+
+def talk_until_full(npc: Npc) -> None:
+    while not npc.ledger.n_evicted:
+        npc.say("Player", "Where is the cellar key?")
+        read(npc)
+        for token in b"Under the stone.":
+            npc.speak(token)
+        npc.finish("Under the stone.", 16, interrupted=False)
+        read(npc)
+
+
+LONG = "I was going to tell you of the sea. " * 6
+
+
+def test_nothing_leaves_for_words_that_are_deleted_again() -> None:
+    npc = make(window=500)
+    talk_until_full(npc)
+    known = turns_of(npc)
+    for n in range(0, len(LONG), 20):
+        npc.hear("Player", LONG[:n])
+        read(npc)
+        assert npc.ledger.n_tokens <= npc.ledger.window
+        assert turns_of(npc) == known
+    npc.hear("Player", "")
+    assert turns_of(npc) == known
+
+
+def test_what_was_half_typed_is_said_whole_and_makes_its_room_then() -> None:
+    npc, other = make(window=500), make(window=500)
+    for one in (npc, other):
+        talk_until_full(one)
+    npc.hear("Player", LONG)
+    read(npc)
+    n_read = len(npc.half_typed.tokens) if npc.half_typed else 0
+    assert 0 < n_read < len(LONG), "only its beginning has room"
+    known = turns_of(npc)
+    for one in (npc, other):
+        one.say("Player", LONG)
+        read(one)
+    assert npc.ledger.tokens() == other.ledger.tokens()
+    assert turns_of(npc) < known
+
+
+@pytest.mark.parametrize("comes", ["event", "pin", "talk of others", "a cut"])
+def test_half_typed_words_give_way_to_whatever_comes(comes: str) -> None:
+    """With nothing typed, each of these has room as things are: so nothing leaves for it."""
+    npc = make(window=500)
+    while npc.ledger.window - npc.ledger.n_tokens > 170:
+        npc.say("Player", "So?")
+        read(npc)
+        for token in b"So it is.":
+            npc.speak(token)
+        npc.finish("So it is.", 9, interrupted=False)
+    npc.hear("Player", LONG)
+    read(npc)
+    assert npc.ledger.n_tokens == npc.ledger.window
+    if comes == "event":
+        npc.perceive("A bell tolls in the tower.")
+    elif comes == "pin":
+        npc.insert(npc.as_event("The key is under the stone"), "*nods*", pinned=True)
+    elif comes == "talk of others":
+        overhear(npc, 7, "Bram", "Good evening")
+        overhear(npc, 7, "Bram", " to you all.")
+    else:
+        assert npc.cut_back(npc.turn - 1, "So", 2)
+    read(npc)
+    assert npc.ledger.n_evicted == 0
+    assert npc.ledger.n_tokens <= npc.ledger.window
+    assert npc.half_typed is None or npc.half_typed is npc.ledger.segments[-1]

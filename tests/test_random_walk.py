@@ -133,8 +133,9 @@ class Walk:
     def event(self) -> None:
         one = self.name if self.random.random() < 0.8 else None
         expires = self.random.choice([None, None, 0.05])
+        importance = self.random.choice([0.0, 0.5, 0.5, 1.0])
         self.send(m.Event(id=self.rig.id(), npcs=[one] if one else "*", text=self.words(one),
-                          expires_s=expires))  # fmt: skip
+                          importance=importance, expires_s=expires))  # fmt: skip
 
     def hear(self) -> None:
         name = self.name

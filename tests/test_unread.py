@@ -113,7 +113,48 @@ def test_what_waits_is_as_in_the_naive_model(texts: list[str | None], most: int)
     assert flood.n_dropped + flood.n_coalesced == n_events - n_kept
 
 
+def test_a_flood_of_trifles_drops_no_event_that_matters() -> None:
+    flood, inbox = Flood(), deque[Waits]()
+    queue = Unread(None, 4, flood)  # type: ignore[arg-type]
+    queue.put(inbox, Waits(event("Murder!", 1.0)))
+    for i in range(6):
+        queue.put(inbox, Waits(event(f"Drop {i}.", 0.0)))
+    texts = [w.request.text for w in inbox]
+    assert texts == ["Murder!", "Drop 3.", "Drop 4.", "Drop 5."]
+    for i in range(20):
+        queue.put(inbox, Waits(event(f"News {i}.", 1.0)))
+    assert [w.request.text for w in inbox] == [f"News {i}." for i in range(16, 20)]
+    assert flood.n_dropped == 23
+
+
 # -- the open turn ------------------------------------------------------------------------------
+
+
+def test_a_flood_in_the_open_turn_drops_no_event_that_matters(rig: Rig) -> None:
+    rig.event("Murder!", importance=1.0)
+    for i in range(6):
+        rig.event(f"Drop {i}.", importance=0.0)
+        rig.rest()
+    assert unread(rig) == ["Murder!", "Drop 3.", "Drop 4.", "Drop 5."]
+
+
+@pytest.mark.parametrize("importance", [0.0, 0.5, 1.0])
+def test_a_flood_of_events_does_not_push_out_the_talk(tmp_path: Path, importance: float) -> None:
+    rig = Rig(tmp_path, fake=TimedLlama(mind=scripted("It is so.")), window=400)
+    rig.spawn("mara")
+    rig.event("Mara finds her sister dead.", importance=1.0)
+    weighty = rig.talk("mara", "I am sorry.").turn
+    while rig["mara"].npc.ledger.n_tokens < 250:
+        rig.talk("mara", "Go on.")
+    for i in range(40):
+        rig.event(f"Drop {i} falls.", importance=importance)
+        rig.rest()
+    turns = {t.turn: t for t in rig.ask(m.Transcript(id=rig.id(), npc="mara")).turns}
+    assert weighty in turns or importance == 1.0
+    assert len(turns) >= 3, "some of the talk stays"
+    assert unread(rig)[-1] == "Drop 39 falls."
+    assert sum(len(f"*{text}*\n") for text in unread(rig)) <= 0.55 * 400
+    rig.close()
 
 
 def test_the_newest_of_the_open_turn_are_kept(rig: Rig) -> None:

@@ -128,3 +128,18 @@ def test_a_narrow_terminal_keeps_words_and_not_age() -> None:
 def test_plain_glyphs_are_ascii() -> None:
     segments = [segment("persona", 0, 100, text="x" * 80), segment("said", 9, 100, 900)]
     assert "\n".join(rows(window(segments))).isascii()
+
+
+def test_a_turn_is_as_important_as_its_events() -> None:
+    shown = [
+        [
+            segment("open", 1, 4),
+            segment("event", 1, 5, 4, importance=0.0),
+            segment("said", 1, 5, 9),
+        ],
+        [segment("open", 1, 4), segment("said", 1, 5, 4)],
+    ]
+    for segments, importance in zip(shown, (" 0 ", " 0.5 "), strict=True):
+        w = window([segment("persona", 0, 4, 0), *segments], turn=3)
+        turn = next(row for row in table(w) if row[1] == "turn 1")
+        assert importance in f" {turn[3]} "
