@@ -1,7 +1,7 @@
-"""llama.cpp's model half: weights, vocabulary and metadata of one GGUF file.
+"""llama.cpp's model half: weights and metadata of one GGUF file; its words are `llama_vocab`'s.
 
-With `llama` and `llama_sampler` the only files that know ctypes and llama_cpp. Loading says in one
-sentence why a file cannot be used. It knows no KV cache and no characters.
+With `llama_vocab`, `llama` and `llama_sampler` the only files that know ctypes and llama_cpp.
+Loading says in one sentence why a file cannot be used. It knows no KV cache and no characters.
 """
 
 import ctypes
@@ -11,9 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 # Threads that spin while they wait starve a game on the same cores: measured 0.3 tokens/s instead
 # of 26 beside two busy processes. libgomp and libomp read this when they are loaded.
@@ -22,11 +20,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import llama_cpp
 import llama_cpp.llama_cpp as C  # noqa: N812
 
-from npc_engine.errors import BackendError, ModelError
-from npc_engine.marks import Marks, is_mark
+from npc_engine.errors import ModelError
+from npc_engine.llama_vocab import LlamaVocab
 from npc_engine.model_file import cannot_talk, examine
 from npc_engine.rope import UNBOUNDED, RopeFacts
-from npc_engine.runs import MAX_RUN, stretches
 
 __all__ = [
     "LIBRARY_VERSION",
@@ -44,13 +41,10 @@ log = logging.getLogger("npc_engine.llama")
 _TRACE = 5  # config.LOG_LEVELS: llama.cpp says something of every tensor
 logging.addLevelName(_TRACE, "TRACE")
 
-_NO_VOCAB, _SPM, _BPE = 0, 1, 2  # llama.h: enum llama_vocab_type
-# llama.h: enum llama_token_attr
-_CONTROL, _USER_DEFINED, _BYTE = 1 << 3, 1 << 4, 1 << 5
+_NO_VOCAB, _SPM = 0, 1  # llama.h: enum llama_vocab_type
+_BYTE = 1 << 5  # llama.h: LLAMA_TOKEN_ATTR_BYTE
 _BLOCK = 32  # ggml-common.h: QK8_0, QK4_0
 _BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
-
-N_PIECES = 4096  # tokens whose bytes are kept: more than a model says in a long talk
 
 LIBRARY_VERSION = str(llama_cpp.__version__)
 """The version of llama-cpp-python."""
@@ -122,7 +116,7 @@ def can_offload() -> bool:
     return bool(C.llama_supports_gpu_offload())
 
 
-class Model:
+class Model(LlamaVocab):
     """A GGUF model's weights and vocabulary. Raises ModelError with the reason."""
 
     def __init__(
@@ -152,7 +146,7 @@ class Model:
         if not self.handle:
             raise self._why_not()
         self.vocab = C.llama_model_get_vocab(self.handle)
-        self.n_vocab: int = C.llama_vocab_n_tokens(self.vocab)
+        self.n_vocab = C.llama_vocab_n_tokens(self.vocab)
         self.n_ctx_train: int = C.llama_model_n_ctx_train(self.handle)
         try:
             self._check_kind()
@@ -162,14 +156,8 @@ class Model:
         self.n_params: int = C.llama_model_n_params(self.handle)
         self.n_bytes: int = C.llama_model_size(self.handle)
         self.n_head: int = max(1, C.llama_model_n_head(self.handle))
-        self.add_bos: bool = C.llama_vocab_get_add_bos(self.vocab)
-        self.bos: int = C.llama_vocab_bos(self.vocab)
-        self.eos: int = C.llama_vocab_eos(self.vocab)
-        self.eog = frozenset(t for t in range(self.n_vocab) if C.llama_vocab_is_eog(self.vocab, t))
-        # Bounded: over a million tokens a dict would come to hold the whole vocabulary.
-        self._piece = lru_cache(N_PIECES)(partial(_piece, self.vocab))
+        super().__init__(self.vocab, self.chat_template or "")
         self._spm_lead = self._spm_prefix()
-        self._marks = self._typed_marks()
 
     def _why_not(self) -> ModelError:
         """Why llama.cpp did not load it: a damaged file, or one that it cannot run?"""
@@ -316,52 +304,6 @@ class Model:
         n_layer = C.llama_model_n_layer(self.handle)
         return int(n_layer * (n_k * _BYTES[layout.type_k] + n_v * _BYTES[layout.type_v]))
 
-    def tokenize(self, text: str, markup: bool = False) -> list[int]:
-        """Return the tokens of a text. Only in `markup` are special tokens recognised.
-
-        The text counts as going on after other text: an SPM vocabulary adds no leading space.
-        """
-        parts = [text] if markup else self._marks.parts(text)
-        return [token for part in parts if part for token in self._going_on(part, markup)]
-
-    def _going_on(self, text: str, markup: bool) -> list[int]:
-        lead = self._spm_lead
-        tokens = self._tokenize(("\n" + text) if lead else text, markup)
-        return tokens[len(lead) :] if lead and tokens[: len(lead)] == lead else tokens
-
-    def _tokenize(self, text: str, markup: bool) -> list[int]:
-        """In stretches, where long ones would overflow the stack: here, so that nobody forgets."""
-        if C.llama_vocab_type(self.vocab) != _BPE or len(text) <= MAX_RUN:
-            return self._tokens(text, markup)
-        parts = self._apart(text) if markup else [text]
-        stretched = (stretch for part in parts for stretch in stretches(part))
-        return [token for stretch in stretched for token in self._tokens(stretch, markup)]
-
-    def _apart(self, markup: str) -> list[str]:
-        """A template's own text, with each special token by itself: none is cut."""
-        special = filter(None, map(self.token_text, self._of_kind(_CONTROL | _USER_DEFINED)))
-        found = sorted((text for text in set(special) if text in markup), key=len, reverse=True)
-        return re.split(f"({'|'.join(map(re.escape, found))})", markup) if found else [markup]
-
-    def _tokens(self, text: str, markup: bool) -> list[int]:
-        data = text.encode("utf-8", "replace")
-        size = len(data) + 8
-        out = (ctypes.c_int32 * size)()
-        n = C.llama_tokenize(self.vocab, data, len(data), out, size, False, markup)
-        if n < 0:
-            raise BackendError(f"A text of {len(data)} bytes cannot be tokenized (code {n}).")
-        return list(out[:n])
-
-    def _of_kind(self, attributes: int) -> list[int]:
-        get = C.llama_vocab_get_attr
-        return [t for t in range(self.n_vocab) if get(self.vocab, t) & attributes]
-
-    def _typed_marks(self) -> Marks:
-        """Markup that llama.cpp would find in plain text, too."""
-        template = self.chat_template or ""
-        texts = map(self.token_text, self._of_kind(_USER_DEFINED))
-        return Marks(text for text in texts if is_mark(text, template))
-
     def _spm_prefix(self) -> list[int]:
         """The tokens that an SPM vocabulary puts before the text that follows a newline.
 
@@ -371,26 +313,6 @@ class Model:
         if C.llama_vocab_type(self.vocab) != _SPM or not adds_space:
             return []
         return self._tokenize("\n", False)
-
-    def piece(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; control tokens are empty."""
-        return self._piece(token)
-
-    def token_text(self, token: int) -> str:
-        """Return a token as the vocabulary writes it, such as `<|im_end|>`; "" for none."""
-        text = C.llama_vocab_get_text(self.vocab, token) if token >= 0 else None
-        return text.decode("utf-8", "replace") if text else ""
-
-
-def _piece(vocab: Any, token: int) -> bytes:
-    size = 64
-    buf = ctypes.create_string_buffer(size)
-    n = C.llama_token_to_piece(vocab, token, buf, size, 0, False)
-    if n < 0:
-        size = -n
-        buf = ctypes.create_string_buffer(size)
-        n = C.llama_token_to_piece(vocab, token, buf, size, 0, False)
-    return buf.raw[: max(n, 0)]
 
 
 def _number(text: str) -> float:

@@ -64,6 +64,7 @@ RANKS = {
     "zmtp": 0,
     "connections": 1,
     "folder_lock": 1,
+    "llama_vocab": 1,
     "messages": 1,
     "model_file": 1,
     "parking": 1,
@@ -203,9 +204,9 @@ EXCEPTIONS = {("engine", "loading")}
 FACE = {"__version__"}
 # Who knows a library that is slow to import or dangerous to use.
 OWNERS = {
-    "ctypes": {"llama", "llama_model"},
+    "ctypes": {"llama", "llama_model", "llama_vocab"},
     "jinja2": {"template"},
-    "llama_cpp": {"crowd_llama", "llama", "llama_model", "llama_sampler", "rival"},
+    "llama_cpp": {"crowd_llama", "llama", "llama_model", "llama_sampler", "llama_vocab", "rival"},
     "numpy": {"drift", "llama", "stream_reader"},  # distributions over 49k tokens
     "rich": {"report", "terminal"},
     "zmq": {"bridge", "client", "connections", "endpoint"},

@@ -15,7 +15,6 @@ from gguf import GGUFValueType
 
 from npc_engine.errors import BackendError, ModelError
 from npc_engine.llama_model import (
-    N_PIECES,
     Layout,
     Model,
     can_offload,
@@ -23,6 +22,7 @@ from npc_engine.llama_model import (
     system_info,
     why,
 )
+from npc_engine.llama_vocab import N_PIECES
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "models"))  # scripts, not a package
 
@@ -322,7 +322,7 @@ def test_a_text_that_cannot_be_tokenized(
     make: Make, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load(make())
-    monkeypatch.setattr("npc_engine.llama_model.C.llama_tokenize", lambda *args: -7)
+    monkeypatch.setattr("npc_engine.llama_vocab.C.llama_tokenize", lambda *args: -7)
     with pytest.raises(BackendError, match=r"3 bytes .*code -7"):
         model._tokenize("old", False)
 
