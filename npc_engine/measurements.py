@@ -94,7 +94,9 @@ def _system_cpu_name() -> str:
             return str(winreg.QueryValueEx(cpu, "ProcessorNameString")[0])
     if sys.platform == "darwin":
         command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout  # noqa: S603
+        return subprocess.run(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
+        ).stdout
     for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2]

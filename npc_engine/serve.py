@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -34,12 +35,20 @@ __all__ = [
     "at_end_of_stdin",
     "drop_stdout",
     "first_row_of_stdin",
+    "import_all",
     "serve",
 ]
 
 log = logging.getLogger("npc_engine")
 
 MAX_TOKEN_BYTES = 1024
+OF_ONE_SYSTEM = ("fcntl", "msvcrt", "resource", "winreg")
+# What is imported in functions. Tests let an engine do all it can, and find no other.
+IMPORTED_LATER = (
+    *("npc_engine.loading", "npc_engine.template", "numpy", "platformdirs", "psutil"),
+    *("encodings.ascii", "encodings.unicode_escape", "jinja2.debug"),
+    *OF_ONE_SYSTEM,
+)
 
 
 def serve(settings: Settings) -> int:
@@ -61,6 +70,7 @@ def serve(settings: Settings) -> int:
         try:
             endpoint = bridge.bind()
             signals.catch()
+            import_all()
             if settings.exit_on_stdin_eof:
                 at_end_of_stdin(signals.on_end_of_stdin)
             engine.loaded = _loaded(settings)
@@ -72,6 +82,17 @@ def serve(settings: Settings) -> int:
             bridge.close()
             signals.release()
     return 0
+
+
+def import_all() -> None:
+    """Import whatever an engine imports later on.
+
+    On Windows a thread that reads stdin holds up all who look at it, and a library that brings a C
+    runtime of its own (numpy) does so when it is loaded: the import would never end.
+    """
+    for name in IMPORTED_LATER:
+        with suppress(ModuleNotFoundError) if name in OF_ONE_SYSTEM else nullcontext():
+            import_module(name)
 
 
 def _check_saves(folder: Path) -> None:
