@@ -24,7 +24,7 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from npc_engine.cores import BUSY, Watch
+from npc_engine.cores import BUSY, Watch, others_are_busy
 from npc_engine.errors import BackendError, ConfigError, ModelError
 from npc_engine.llama_model import Layout, Model, build_id
 from npc_engine.measurements import cpu_name, keep, recall
@@ -47,7 +47,6 @@ TIE = 1.05
 BUDGET_S = 3.0
 MIN_ROUNDS = 16
 MAX_ROUNDS = 64
-LOOK_S = 0.3  # how long it looks whether the machine is quiet now
 PLAIN_TYPES = ("f32", "f16", "bf16")
 
 
@@ -153,7 +152,7 @@ def _candidates(kv_type: str, flash_attn: str) -> Sequence[Layout]:
 def _rows(model: Model, candidates: Sequence[Layout], n_threads: int, fresh: bool) -> list[Row]:
     key = _key(model, candidates, n_threads)
     kept = _kept(recall(KIND, key), candidates)
-    if kept is None or fresh or not (kept.is_quiet or _is_busy()):
+    if kept is None or fresh or not (kept.is_quiet or others_are_busy()):
         new = _measure(candidates, lambda layout: Track(model, layout, n_threads))
         if new.results and (kept is None or new.is_quiet or not kept.is_quiet):
             kept = new
@@ -173,14 +172,6 @@ def _measure(candidates: Sequence[Layout], open_runner: Open) -> _Kept:
     results = _race(candidates, open_runner)
     by_name = {str(layout): result for layout, result in results.items()}
     return _Kept(by_name, watch.busy(), time.time())
-
-
-def _is_busy() -> bool:
-    """Whether others are at work now. It takes a moment, so it is asked only with a reason."""
-    watch = Watch()
-    time.sleep(LOOK_S)
-    busy = watch.busy()
-    return busy is None or busy > BUSY
 
 
 def _key(model: Model, candidates: Sequence[Layout], n_threads: int) -> str:

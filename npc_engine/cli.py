@@ -78,7 +78,8 @@ TALK_SETTINGS = (
     "log_level",
 )
 DEMO_DEFAULTS = {  # in words; `opening` chooses
-    "model": "models/SmolLM2-135M-Instruct.Q4_1.gguf, which `make setup` fetches",
+    "model": "models/SmolLM2-135M-Instruct.Q4_1.gguf, which `make setup` fetches, or what it made "
+    "of it for this CPU",
     "saves": "demo-saves in the user's data folder; a scripted talk keeps none",
 }
 NOT_PASSED_ON = ("model", "token", "log_level")  # used here, and not by the engine of a talk

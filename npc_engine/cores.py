@@ -13,12 +13,21 @@ from typing import Any
 
 import psutil
 
-__all__ = ["BUSY", "OthersLoad", "Watch", "cpu_quota", "n_usable_cores", "usable_cpus"]
+__all__ = [
+    "BUSY",
+    "OthersLoad",
+    "Watch",
+    "cpu_quota",
+    "n_usable_cores",
+    "others_are_busy",
+    "usable_cpus",
+]
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 CPUS = Path("/sys/devices/system/cpu")
 EVERY_S = 0.5  # how often the load is measured: reading it takes 0.1 ms, and it needs some time
+LOOK_S = 0.3  # how long a look takes whether the machine is quiet
 LEAST_S = 0.05  # of less the system's ticks say nothing
 BUSY = 0.2
 """Part of the cores from which on other programs spoil a measurement."""
@@ -156,6 +165,14 @@ class Watch:
         """Return the part of the cores that others took, 1.0 = all; None when nobody tells."""
         load = self._load()
         return None if load is None else round(load / (len(usable_cpus()) or 1), 2)
+
+
+def others_are_busy() -> bool:
+    """Say whether others would spoil a measurement now; yes where nobody tells. Takes a moment."""
+    watch = Watch()
+    time.sleep(LOOK_S)
+    busy = watch.busy()
+    return busy is None or busy > BUSY
 
 
 def _busy(times: Any) -> float:

@@ -19,7 +19,9 @@ from npc_engine.errors import NpcError
 from npc_engine.llama_model import Model
 from npc_engine.loading import n_auto_threads
 from npc_engine.machine import computer, library
+from npc_engine.model_file import fitted
 from npc_engine.quantization import advise
+from npc_engine.requantize import try_types
 from npc_engine.selftest import ADVICE, Answer, self_test, uses_amx
 from npc_engine.trial import try_model
 
@@ -27,13 +29,15 @@ __all__ = ["examine", "main"]
 
 ABOUT = """\
 Check this machine, this llama.cpp build and, with --model, a model: what they are, how fast they
-are together, and what would be faster. Takes some seconds. A model's KV cache is calibrated anew;
-the result is kept for the engine in the user's cache folder (NPC_ENGINE_CACHE_DIR names another),
+are together, and what would be faster. Takes some seconds; half a minute, once, where another
+quantization of a small model may be faster: it is made, timed and read with. A model's KV cache is
+calibrated anew; all is kept in the user's cache folder (NPC_ENGINE_CACHE_DIR names another),
 unless this machine is busy now and was quiet before. What was measured on a busy machine is
 measured again by the first engine that starts on a quiet one. The self-test of AMX code is kept,
 too, with its date and cause; --retest runs it again.
 Exit status: 0 all is well, 1 something needs attention, 2 the model cannot be used.
 """
+NEAR_LOSSLESS = "Q8_0"  # what it is made of is kept, so it is always worth a try
 TOO_BUSY = 0.5  # other work per core beyond which figures say little
 
 Check = tuple[str, str]  # mark, text
@@ -108,9 +112,11 @@ def examine(
         "threads": n_auto_threads(),
         "model": model,
     }
-    if model:
+    if model and model_path:
         report["library"] = {**report["library"], **_tested(tested)}
         model["advice"] = _advice(model, report["library"])
+        if not model["advice"]["suits"]:
+            model["advice"] = _tried(model_path, model["advice"], tested.works, say)
     checks = [{"mark": mark, "text": text} for mark, text in _checks(report)]
     return {**report, "checks": checks, "healthy": all(c["mark"] != "x" for c in checks)}
 
@@ -140,7 +146,33 @@ def _advice(model: dict[str, Any], lib: dict[str, Any]) -> dict[str, Any]:
         amx=lib["amx"] and works,
         repack=bool(lib["repack"] and works and vectors),
     )
-    return {"suits": given.suits, "faster": list(given.faster), "reason": given.reason}
+    return {
+        "suits": given.suits,
+        "faster": list(given.faster),
+        "tried": False,
+        "reason": given.reason,
+    }
+
+
+def _tried(
+    path: Path, advice: dict[str, Any], extra_bufts: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """What becomes of the advice when the types are made from a small file, and tried."""
+    names = list(dict.fromkeys((*advice["faster"], NEAR_LOSSLESS)))
+    verdict = try_types(path, names, n_auto_threads(), extra_bufts=extra_bufts, say=say)
+    if verdict is None:
+        return advice
+    reason, made = verdict.reason, fitted(path)
+    is_there = verdict.best is not None and made.is_file()
+    if verdict.best:
+        more = f"It is {made.name!r}." if is_there else "`python models/fit.py FILE` makes it."
+        reason = f"{reason} {more}"
+    return {
+        "suits": verdict.best is None or is_there,
+        "faster": [verdict.best] if verdict.best else [],
+        "tried": True,
+        "reason": reason,
+    }
 
 
 def _checks(report: dict[str, Any]) -> Iterator[Check]:
@@ -193,7 +225,8 @@ def _check_model(model: dict[str, Any], computer: dict[str, Any]) -> Iterator[Ch
     if advice["suits"]:
         yield "ok", f"{model['quantization']}: {advice['reason']}"
     else:
-        faster = " or ".join((", ".join(advice["faster"][:-1]), advice["faster"][-1]))
+        *first, last = advice["faster"]
+        faster = f"{', '.join(first)} or {last}" if first else last
         yield "!", f"A {faster} file of this model would be faster here. {advice['reason']}"
     yield _check_ram(model["ram"], computer["ram_total"])
     if any((row["busy"] or 0) > BUSY for row in model["kv"]):

@@ -32,6 +32,7 @@ __all__ = [
     "build_id",
     "can_offload",
     "clear_why",
+    "quantize",
     "system_info",
     "why",
 ]
@@ -114,6 +115,17 @@ def build_id() -> str:
 def can_offload() -> bool:
     """Return whether this library build can put layers on a GPU."""
     return bool(C.llama_supports_gpu_offload())
+
+
+def quantize(source: Path, target: Path, file_type: int) -> bool:
+    """Write a model in another quantization (llama.h: enum llama_ftype), even of a quantized file.
+
+    False where llama.cpp cannot; the reason is in the log.
+    """
+    params = C.llama_model_quantize_default_params()
+    params.ftype, params.allow_requantize = file_type, True
+    ends = os.fsencode(source), os.fsencode(target)
+    return bool(C.llama_model_quantize(*ends, ctypes.byref(params)) == 0)
 
 
 class Model(LlamaVocab):

@@ -11,7 +11,7 @@ from pathlib import Path
 from npc_engine.errors import ModelError
 from npc_engine.gguf_header import MAGIC, Header, read_header
 
-__all__ = ["ModelFile", "cannot_talk", "examine", "n_bytes_of"]
+__all__ = ["ModelFile", "cannot_talk", "examine", "fitted", "n_bytes_of"]
 
 _PART = re.compile(r"(?P<stem>.*)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 _CHAT = "Use a chat model: docs/models.md lists some."
@@ -94,6 +94,11 @@ def n_bytes_of(path: Path) -> int:
         return path.stat().st_size
     parts = _named(path, named["stem"], int(named["count"]))
     return sum(part.stat().st_size for part in {path, *parts} if part.is_file())
+
+
+def fitted(path: Path) -> Path:
+    """Return where the file stands that was made of a model for this CPU, if it was."""
+    return path.with_name(f"{path.stem}.fitted.gguf")
 
 
 def cannot_talk(name: str, arch: str, what: str, advice: str = _CHAT) -> ModelError:

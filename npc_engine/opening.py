@@ -19,11 +19,13 @@ from npc_engine.demo import play
 from npc_engine.errors import ConfigError, ModelError
 from npc_engine.example_characters import example_card, example_names
 from npc_engine.installation import data_folder
+from npc_engine.model_file import fitted
 from npc_engine.sidecar import Sidecar
 from npc_engine.terminal import Screen, open_screen
 
 __all__ = ["chat", "demo"]
 
+# `make setup` fetches it; beside it stands what it was requantized to, where that is faster.
 DEMO_MODEL = Path("models", "SmolLM2-135M-Instruct.Q4_1.gguf")
 DEMO_MAX_TOKENS = 60  # the scripted talk should not take long
 FIRST = "mara"
@@ -136,4 +138,5 @@ def _demo_model() -> str:
             f"There is no model {DEMO_MODEL.as_posix()!r} in {str(Path.cwd())!r}.",
             "Run `make setup`, which fetches it, or say which: npc-engine demo --model q4.gguf",
         )
-    return str(DEMO_MODEL)
+    made = fitted(DEMO_MODEL)
+    return str(made if made.is_file() else DEMO_MODEL)

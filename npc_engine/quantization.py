@@ -1,12 +1,27 @@
 """What a GGUF file's quantization is called, and which ones a CPU build reads fast.
 
-Owns those names and rules. The rules come from measured builds and from which types ggml repacks
-(ggml/src/ggml-cpu/repack.cpp, amx/). It measures nothing: `doctor` shows the figures beside it.
+Owns those names and rules, and the verdict on types that were tried. The rules come from measured
+builds and from which types ggml repacks (ggml/src/ggml-cpu/repack.cpp, amx/). It measures nothing:
+`doctor` shows the figures beside it, `requantize` tries.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import exp
+from typing import Annotated
 
-__all__ = ["Advice", "advise", "name_of"]
+import msgspec
+
+__all__ = [
+    "Advice",
+    "Figures",
+    "Verdict",
+    "advise",
+    "is_clearly_faster",
+    "judge",
+    "name_of",
+    "number_of",
+]
 
 # llama.h: enum llama_ftype, from 0 on; - was removed
 _FILE_TYPES = """
@@ -16,6 +31,38 @@ _FILE_TYPES = """
 """
 _NAMES = _FILE_TYPES.split()
 _PLAIN = ("F32", "F16", "BF16")
+
+CLEARLY = 1.1  # how many times faster the turn of a talk must be
+WORSE = 0.01  # nats of a token, so a percent of perplexity, that count as worse
+N_READ, N_SPOKEN = 30, 40  # tokens of a turn
+
+_Speed = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
+_Nats = Annotated[float, msgspec.Meta(ge=0, lt=100)]
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """One type, tried: tokens a second, read and spoken, by one speaker.
+
+    `nats`: the negative log likelihood of a token of a text; None where it was not read, since the
+    type is no faster.
+    """
+
+    read_tps: _Speed
+    speak_tps: _Speed
+    nats: _Nats | None = None
+
+    @property
+    def turn_s(self) -> float:
+        """Seconds that a turn of a talk takes."""
+        return N_READ / self.read_tps + N_SPOKEN / self.speak_tps
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`best`: the type that is clearly faster and no worse, or None. `reason`: the figures."""
+
+    best: str | None
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +84,43 @@ def name_of(file_type: str) -> str:
     number = int(file_type[:9])
     name = _NAMES[number] if number < len(_NAMES) else "-"
     return f"file type {number}" if name == "-" else name
+
+
+def number_of(name: str) -> int:
+    """Return the `general.file_type` of a quantization."""
+    return _NAMES.index(name)
+
+
+def is_clearly_faster(other: Figures, own: Figures) -> bool:
+    """Say whether a turn takes clearly less time with another type."""
+    return other.turn_s * CLEARLY <= own.turn_s
+
+
+def judge(own: str, figures: Mapping[str, Figures]) -> Verdict:
+    """Say which of the types that were tried is better than a file's own, and what each came to."""
+    base = figures[own]
+    others = {name: f for name, f in figures.items() if name != own}
+    good = [n for n, f in others.items() if is_clearly_faster(f, base) and not _is_worse(f, base)]
+    best = min(good, key=lambda name: others[name].turn_s, default=None)
+    told = "; ".join(f"{name} {_came_to(f, base)}" for name, f in others.items())
+    if best:
+        return Verdict(best, f"{best} made from it is clearly faster here and no worse: {told}.")
+    if not told:
+        return Verdict(None, "llama.cpp makes no other type of this file.")
+    return Verdict(
+        None, f"tried here, no type made from it is both clearly faster and no worse: {told}."
+    )
+
+
+def _is_worse(other: Figures, own: Figures) -> bool:
+    return other.nats is None or own.nats is None or other.nats - own.nats > WORSE
+
+
+def _came_to(other: Figures, own: Figures) -> str:
+    took = f"{other.turn_s / own.turn_s:.2f} times as long for a turn"
+    if other.nats is None or own.nats is None:
+        return took
+    return f"{took}, perplexity {exp(other.nats - own.nats) - 1:+.1%}"
 
 
 def advise(quantization: str, *, amx: bool, repack: bool) -> Advice:

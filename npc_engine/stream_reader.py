@@ -22,7 +22,7 @@ from npc_engine.errors import BackendError
 from npc_engine.llama import Llama, Span
 from npc_engine.stream import Pinned, Plan, Reread, Rolling, Room
 
-__all__ = ["N_BLOCK", "N_SINGLE", "Block", "Reader"]
+__all__ = ["N_BLOCK", "N_SINGLE", "Block", "Reader", "surprise"]
 
 N_BLOCK = 1024
 """Tokens of a block: perplexity and times are kept for each."""
@@ -154,7 +154,7 @@ class Reader:
             raise BackendError(f"The cells {first} to {last} cannot be removed.")
 
     def _score(self, block: Block, following: list[int], held: int, same: bool) -> None:
-        nll = sum(_surprise(self.llama.logits(i), t) for i, t in enumerate(following))
+        nll = sum(surprise(self.llama.logits(i), t) for i, t in enumerate(following))
         n = len(following)
         block.n += n
         block.nll += nll
@@ -204,8 +204,8 @@ class Reader:
                 self.plan.add(part)
 
 
-def _surprise(logits: Any, token: int) -> float:
-    """The negative log likelihood of a token, in nats."""
+def surprise(logits: Any, token: int) -> float:
+    """Return the negative log likelihood of a token, in nats."""
     top = float(logits.max())
     total = float(np.exp(logits - np.float32(top)).sum(dtype=np.float64))
     return top + float(np.log(total)) - float(logits[token])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from npc_engine import calibrate
 from npc_engine.calibrate import CANDIDATES, Row, choose_layout, measured
 from npc_engine.config import FLASH_ATTN, KV_TYPES
+from npc_engine.cores import BUSY
 from npc_engine.errors import BackendError, ConfigError, ModelError
 from npc_engine.llama_model import Layout, Model
 from npc_engine.measurements import recall
@@ -87,7 +88,8 @@ def race(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fakes:
     monkeypatch.setenv("NPC_ENGINE_CACHE_DIR", str(tmp_path))
     fakes = Fakes({PLAIN: 10.0, FLASH: 20.0, MIXED: 9.0, BF16: 12.0, SMALL: 11.0})
     monkeypatch.setattr(calibrate, "Track", lambda _model, layout, _n_threads: fakes(layout))
-    monkeypatch.setattr(calibrate, "LOOK_S", 0.0)
+    busy = lambda: fakes.busy is None or fakes.busy > BUSY  # noqa: E731
+    monkeypatch.setattr(calibrate, "others_are_busy", busy)
     monkeypatch.setattr(calibrate, "Watch", lambda: SimpleNamespace(busy=lambda: fakes.busy))
     return fakes
 

@@ -155,6 +155,15 @@ def test_a_watch_tells_what_part_of_the_cores_others_took(monkeypatch: pytest.Mo
     assert too_short.busy() is None
 
 
+@pytest.mark.parametrize(("busy", "answer"), [(0.0, False), (0.5, True), (None, True)])
+def test_others_are_busy_from_a_fifth_of_the_cores_on(
+    monkeypatch: pytest.MonkeyPatch, busy: float | None, answer: bool
+) -> None:
+    monkeypatch.setattr(cores, "LOOK_S", 0.0)
+    monkeypatch.setattr(Watch, "busy", lambda self: busy)
+    assert cores.others_are_busy() is answer
+
+
 def test_it_looks_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     computer = Computer(monkeypatch)
     load = OthersLoad(lambda: computer.now)

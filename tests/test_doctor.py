@@ -13,6 +13,7 @@ from npc_engine.doctor import examine, main
 from npc_engine.doctor_text import render
 from npc_engine.errors import ModelError
 from npc_engine.measurements import day_of
+from npc_engine.quantization import Verdict
 from npc_engine.selftest import Answer
 
 GIB = 1 << 30
@@ -65,8 +66,13 @@ MODEL = {
 }  # fmt: skip
 
 
-def report_of(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, Any]:
-    """The report on a machine that is all right but for `changes`, `part__key=value`."""
+def report_of(
+    monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **changes: Any
+) -> dict[str, Any]:
+    """The report on a machine that is all right but for `changes`, `part__key=value`.
+
+    `verdict`: what comes of it when other quantizations are tried; None where none can be.
+    """
     parts: dict[str, Any] = {"computer": COMPUTER, "library": LIBRARY, "model": MODEL}
     parts = copy.deepcopy(parts)
     for name, value in changes.items():
@@ -81,6 +87,7 @@ def report_of(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, Any]
     monkeypatch.setattr(doctor, "uses_amx", lambda: parts["library"]["amx"])
     monkeypatch.setattr(doctor, "self_test", lambda _path, fresh: answer)
     monkeypatch.setattr(doctor, "_examine_model", lambda _path, _works: parts["model"])
+    monkeypatch.setattr(doctor, "try_types", lambda *_args, **_keys: verdict)
     return examine(Path("small.gguf"))
 
 
@@ -122,6 +129,35 @@ def test_advice_follows_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
     assert no_vectors["model"]["advice"]["suits"]
 
 
+def quantization_check(report: dict[str, Any]) -> tuple[str, str]:
+    return next((c["mark"], c["text"]) for c in report["checks"] if "Q4_1" in c["text"])
+
+
+def test_a_type_that_was_tried_and_is_worse_is_no_reproach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    verdict = Verdict(None, "tried here, none is better: Q4_0 0.79 times as long for a turn.")
+    report = report_of(monkeypatch, verdict, model__quantization="Q4_1")
+    assert quantization_check(report) == ("ok", f"Q4_1: {verdict.reason}")
+    assert report["model"]["advice"]["faster"] == []
+
+
+def test_a_type_that_was_tried_and_is_better(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    verdict = Verdict("Q8_0", "Q8_0 made from this Q4_1 is clearly faster.")
+    report = report_of(monkeypatch, verdict, model__quantization="Q4_1")
+    mark, text = quantization_check(report)
+    assert mark == "!"
+    assert text.startswith("A Q8_0 file of this model would be faster here. Q8_0 made from")
+    assert "models/fit.py" in text
+    (tmp_path / "small.fitted.gguf").touch()
+    mark, text = quantization_check(report_of(monkeypatch, verdict, model__quantization="Q4_1"))
+    assert mark == "ok"
+    assert "'small.fitted.gguf'" in text
+
+
 def test_features_that_the_system_hides_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     report = report_of(monkeypatch, computer__features=None)
     assert "vector" not in " ".join(c["text"] for c in report["checks"] if c["mark"] == "!")
@@ -150,7 +186,7 @@ def test_without_a_model_there_is_no_model_part(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_bad_self_test_has_a_date_and_a_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"library__amx": True, "library__extra_bufts_work": False}
-    text = " ".join(render(report_of(monkeypatch, **changes)).split())
+    text = " ".join(render(report_of(monkeypatch, None, **changes)).split())
     assert f"failed on {day_of(1e9)}, at 3 starts in a row: its self-test crashed (SIGSEGV)" in text
     assert "--retest asks again" in text
     assert f"(tested {day_of(1e9)})" in text
@@ -240,7 +276,14 @@ def test_this_very_machine_without_a_model(capsys: pytest.CaptureFixture[str]) -
     assert report["library"]["llama_cpp_python"]
 
 
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other quantizations are not tried: test_requantize does, and it takes its time."""
+    monkeypatch.setattr("npc_engine.requantize.MAX_BYTES", 0)
+
+
 @pytest.mark.model
+@pytest.mark.usefixtures("untried")
 def test_the_real_model(smollm2: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", str(smollm2), "--json"]) in (0, 1)
     model = json.loads(capsys.readouterr().out)["model"]
@@ -252,6 +295,7 @@ def test_the_real_model(smollm2: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.model
+@pytest.mark.usefixtures("untried")
 def test_every_kind_of_model(tiny_model: Path) -> None:
     report = examine(tiny_model)
     assert report["model"]["policy_means"].lower().startswith(report["model"]["policy"][:3]) or (

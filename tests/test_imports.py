@@ -156,6 +156,7 @@ RANKS = {
     "stream_figures": 7,
     "stream_run": 7,
     "talk_report": 7,
+    "requantize": 6,
     "trial": 7,
     "character": 8,
     "scenes": 8,

@@ -337,6 +337,25 @@ class TestInstallOnce:
         assert labels == ["first", "stop", "again"]
 
 
+class TestFit:
+    def fit(self, root: Path, key: str, code: str) -> None:
+        (root / "models").mkdir(exist_ok=True)
+        (root / "models" / "fit.py").write_text(code)
+        install.fit_model(root, root, Path(sys.executable), key)
+
+    def test_a_model_is_fitted_once_for_each_build(self, tmp_path: Path) -> None:
+        told = tmp_path / "told"
+        for key in ("a", "a", "b", "a"):
+            self.fit(tmp_path, key, f"open({str(told)!r}, 'a').write('{key}')")
+        assert told.read_text() == "aba"
+
+    def test_what_fails_costs_only_speed(self, tmp_path: Path) -> None:
+        told = tmp_path / "told"
+        self.fit(tmp_path, "a", "import sys; sys.exit(1)")
+        self.fit(tmp_path, "a", f"open({str(told)!r}, 'a').write('a')")
+        assert told.read_text() == "a", "it is tried again"
+
+
 class TestEnvironment:
     @pytest.fixture
     def created(self, monkeypatch: pytest.MonkeyPatch) -> list[Path]:

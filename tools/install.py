@@ -19,6 +19,7 @@ from live import StepFailed, run_logged
 __all__ = [
     "BUILD_RECORD",
     "environment",
+    "fit_model",
     "install_llama",
     "main",
     "once",
@@ -59,6 +60,7 @@ def _set_up(root: Path, env: Path) -> None:
     _install_project(root, env, python)
     _check_library(python, build)
     _fetch_model(root, python)
+    fit_model(root, env, python, build.wheel.parent.name)
     print(f"Ready: {_relative(_script(env, 'npc-engine'))}")
 
 
@@ -154,6 +156,19 @@ def _fetch_model(root: Path, python: Path) -> None:
     done = subprocess.run([python, root / "models" / "fetch.py", "smollm2"])
     if done.returncode != 0:
         raise StepFailed("The model could not be fetched (the reason stands above).")
+
+
+def fit_model(root: Path, env: Path, python: Path, key: str) -> None:
+    """Requantize the model where that suits this CPU and build, named by `key`: once.
+
+    A failure is only told: the model talks as it is.
+    """
+    if _read_stamp(env).get("fit") == key:
+        return
+    print("Looking for the quantization that suits this CPU", flush=True)
+    done = subprocess.run([python, root / "models" / "fit.py"])
+    if done.returncode == 0:
+        write_whole(env / _STAMP, json.dumps({**_read_stamp(env), "fit": key}, indent=2) + "\n")
 
 
 def _read_stamp(env: Path) -> dict[str, str]:
