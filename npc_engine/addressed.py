@@ -9,11 +9,14 @@ character: whoever calls it gives keys and the names that go with each.
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
+from npc_engine.terminals import TERMINALS
+
 __all__ = ["called"]
 
 # A name stands by itself, as one that is called out, between a mark of the one and of the other.
 _MARKS = frozenset(".!?,;:\"'*-\n\u2026\u2013\u2014\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb")
-_WIDE_MARKS = frozenset("\u3002\u3001\u300c\u300d\uff01\uff1f\uff0c\uff1a")
+_MARKS |= frozenset(TERMINALS)
+_WIDE_MARKS = frozenset("\u3001\u300c\u300d\uff0c\uff1a\u060c\u061b\u104a\u1363")
 _BEFORE = _MARKS | _WIDE_MARKS | frozenset("(\u00bf\u00a1")
 _AFTER = _MARKS | _WIDE_MARKS | frozenset(")")
 # Scripts that put no space between words: a name in one of them is found anywhere.

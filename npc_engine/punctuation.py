@@ -1,24 +1,31 @@
-"""What the marks of European and CJK writing mean: ends, closers, quotes, abbreviations.
+"""What the marks of writing mean: ends, closers, quotes, abbreviations.
 
 Owns the character classes and word lists, and the cleaning of one line that is known whole.
 Knows no streams: where a line ends when only its beginning is there, `sentences` decides.
 """
 
 import re
+import unicodedata
+
+from npc_engine.terminals import BY_SCRIPT, SPACED, TERMINALS
 
 __all__ = [
-    "CJK_END",
     "ELLIPSIS",
     "ENDERS",
     "END_RUN",
+    "FIRSTS",
     "LATE_RUN",
     "MARKS",
     "MAX_RUN",
     "PAUSE",
     "SPACES",
+    "THAI",
+    "THAI_WORD",
     "UNSPACED",
     "WORD",
+    "WORD_SPACE",
     "clean",
+    "ends_surely",
     "goes_on",
     "join",
     "skip",
@@ -27,26 +34,38 @@ __all__ = [
 
 MAX_RUN = 64  # characters of punctuation that are looked at as one
 
-_CJK_ENDERS = "。！？｡"  # noqa: RUF001
-ENDERS = ".!?…؟।॥" + _CJK_ENDERS
+ENDERS = TERMINALS
+# Ethiopic: between words, and twice at the end of a sentence.
+WORD_SPACE = "\u1361"
+# What may end a sentence, in a character class.
+FIRSTS = ENDERS + "".join(BY_SCRIPT) + WORD_SPACE
 # In a character class. The late ones close even behind a space, as in French.
 _LATE_CLOSERS = r"”’»›)}\]」』）】》"  # noqa: RUF001
 _CLOSERS = r"\"'“«‹" + _LATE_CLOSERS  # noqa: RUF001
-_PUNCTUATION = r"\s!-/:-@\[-`{-~¡¿«»‹›‘’“”„‐-―、，；：·・（）〈-】" + ENDERS  # noqa: RUF001
+_PUNCTUATION = r"\s!-/:-@\[-`{-~¡¿«»‹›‘’“”„‐-―、，；：·・（）〈-】"  # noqa: RUF001
+_PUNCTUATION += r"\u037e\u060c\u061b\u104a\u1361-\u1366" + ENDERS
 
 # What is worth saying alone: letters, digits, emoji.
 WORD = re.compile(rf"[^{_PUNCTUATION}]")
 # An end of a sentence with all that closes after it; then the same behind a space.
-END_RUN = re.compile(rf"[{ENDERS}][{ENDERS}{_CLOSERS}]{{0,{MAX_RUN - 1}}}")
+END_RUN = re.compile(rf"[{FIRSTS}]{WORD_SPACE}?[{ENDERS}{_CLOSERS}]{{0,{MAX_RUN - 2}}}")
 LATE_RUN = re.compile(rf"[{ENDERS}{_LATE_CLOSERS}]{{0,{MAX_RUN}}}")
-CJK_END = re.compile(f"[{_CJK_ENDERS}]")
+# One that needs no space behind it.
+_SURE_END = re.compile(f"[{''.join(set(ENDERS) - set(SPACED))}]|{WORD_SPACE}{{2}}")
+_WIDE_STOPS = "\uff0e\ufe52"
 ELLIPSIS = re.compile(r"\.\.|…")
 MARKS = re.compile(r"[*_]{0,8}")
 SPACES = re.compile(r"[^\S\n]*")
 # Where a sentence that is too long may be cut.
-PAUSE = re.compile(r"[,;:—–](?=\s)|\s[-–—](?=\s)|[、，；：]")  # noqa: RUF001
-# Letters of scripts that put no spaces between words (CJK, Thai, Lao).
-UNSPACED = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff66-\uff9f\u0e00-\u0eff]")
+PAUSE = re.compile(r"[,;:—–](?=\s)|\s[-–—](?=\s)|[、，；：\u060c\u061b\u104a\u1363-\u1366]")  # noqa: RUF001
+# Letters of scripts that put no spaces between words (CJK, Thai, Lao, Tibetan, Burmese, Khmer).
+UNSPACED = re.compile(
+    r"[\u2e80-\u9fff\uf900-\ufaff\uff66-\uff9f\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff]"
+)
+# Thai and Lao: behind which a space may end a sentence, as nothing else does; and what then begins.
+THAI = r"\u0e01-\u0e5b\u0e81-\u0edf"
+THAI_WORD = re.compile(r"[\u0e01-\u0e2e\u0e40-\u0e44\u0e81-\u0eae\u0ec0-\u0ec4\u0edc-\u0edf]")
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7a3]")
 
 _STRAY_COMMA = re.compile(r"^(?:[,;:](?=\s)|[、，；：])\s*")  # noqa: RUF001
 _EDGE_UNDERSCORE = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
@@ -69,6 +88,9 @@ _CLOSES = {'"': '"', "“": "”", "„": "“”", "«": "»", "»": "«", "「
 _OPENS = {'"': '"', "”": "“„", "“": "„", "»": "«", "«": "»", "」": "「", "』": "『"}
 _SINGLE = {"'": "'", "‘": "’"}  # noqa: RUF001
 _GLUED = re.compile(r"[\"'“„‘«»‹›「『（(\[¿¡]$")  # noqa: RUF001
+
+
+_CLOSED = re.compile(rf"[{_CLOSERS}]\Z")
 
 
 def skip(pattern: re.Pattern[str], text: str, at: int) -> int:
@@ -108,12 +130,33 @@ def join(carried: str, line: str) -> str:
     return f"{carried} {line}" if ELLIPSIS.search(carried) else line
 
 
+def ends_surely(head: str, run: str, follower: str) -> bool:
+    """Tell whether `run`, an END_RUN, ends a sentence without a space behind it.
+
+    `head`: the sentence so far. `follower`: the first character behind the run.
+    """
+    before = head[-1:]
+    if run in _WIDE_STOPS and _is_latin(before):  # a number, an abbreviation
+        return not (_is_latin(follower) or clean(head).isdigit())
+    if _SURE_END.search(run):
+        return True
+    if ELLIPSIS.search(run) or run[0] not in ".!?":
+        return False
+    script = _CJK if run[0] == "." else UNSPACED  # Thai has full stops in its abbreviations
+    return bool(script.match(before) and script.match(follower))
+
+
+def _is_latin(char: str) -> bool:
+    plain = unicodedata.normalize("NFKC", char)
+    return plain.isascii() and plain.isalnum()
+
+
 def goes_on(head: str, run: str, follower: str) -> bool:
     """Tell whether `run`, an END_RUN with a space behind it, is not the end of the sentence.
 
     `head`: the sentence so far. `follower`: the first character behind the space.
     """
-    if run[-1] not in ENDERS or ELLIPSIS.search(run):
+    if _CLOSED.search(run) or ELLIPSIS.search(run):
         return follower.islower()
     if run != ".":
         return False

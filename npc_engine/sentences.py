@@ -7,9 +7,11 @@ Knows no bytes, no tokens, no stop strings: `detokenizer` feeds it what is fit t
            ------ --------- --------------------------- ------- ----
            gesture line     line                        gesture held back: may go on
 
-1. A newline ends a line. So does a run of . ! ? and the like with the quotes and brackets that
-   close after it, if a space and another character follow. CJK full stops need no space. Enders
-   and closers that follow behind a space (French) still belong to the line.
+1. A newline ends a line. So does a run of . ! ? and the like (`terminals`: of all scripts) with the
+   quotes and brackets that close after it, if a space and another character follow. Marks that
+   are nothing else, as CJK full stops are, need no space. Enders and closers that follow behind a
+   space (French) still belong to the line. Thai and Lao have no such mark: a line of MIN_UNMARKED
+   characters or more ends at a space between two of their words.
 2. A sentence goes on after an abbreviation, a single capital initial (but "I"), a number that
    starts it ("1. Bread"), after an ellipsis or a closing quote with a small letter behind it.
 3. `*...*` and, at word edges, `_..._` on one row are a gesture, and a gesture ends the line before
@@ -38,15 +40,17 @@ from itertools import islice
 from typing import Literal
 
 from npc_engine import punctuation as p
+from npc_engine.terminals import BY_SCRIPT, is_of_script
 
-__all__ = ["MAX_GESTURE", "MAX_LINE", "Kind", "LineSplitter", "Record"]
+__all__ = ["MAX_GESTURE", "MAX_LINE", "MIN_UNMARKED", "Kind", "LineSplitter", "Record"]
 
 MAX_LINE = 240
+MIN_UNMARKED = 24
 MAX_GESTURE = 400
 
 Kind = Literal["text", "line", "gesture"]
 
-_TRIGGER = re.compile(rf"[\n*_(\[（【{p.ENDERS}]")  # noqa: RUF001
+_TRIGGER = re.compile(rf"[\n*_(\[（【{p.FIRSTS}]|(?<=[{p.THAI}])[^\S\n]")  # noqa: RUF001
 _MARK_END = {
     "*": re.compile(r"\n|(?<!\*)\*(?!\*)"),
     "_": re.compile(r"\n|(?<=[^\s_])_(?!\w)"),
@@ -156,6 +160,10 @@ class LineSplitter:
             return self._mark(place, char, final)
         if char in _BRACKET_END:
             return self._bracket(place, char, final)
+        if char.isspace():
+            return self._space(place, final)
+        if char == p.WORD_SPACE or char in BY_SCRIPT:
+            return self._mark_of_a_script(place, char, final)
         return self._sentence(place, final)
 
     def _go_on(self, at: int) -> bool:
@@ -185,12 +193,33 @@ class LineSplitter:
         self._end_line(pauses[-1] if pauses else space if space > 0 else limit)
         self._at = max(at, self._start)  # marks before it are decided, and stay so
 
+    def _space(self, place: int, final: bool) -> bool:
+        text = self._buffer
+        follower = p.skip(p.SPACES, text, place)
+        if place - self._start < MIN_UNMARKED:
+            return self._go_on(follower)
+        if follower == len(text):
+            return final and self._go_on(follower)
+        if not p.THAI_WORD.match(text, follower):
+            return self._go_on(follower)
+        return self._end_line(place)
+
+    def _mark_of_a_script(self, place: int, char: str, final: bool) -> bool:
+        if char != p.WORD_SPACE:
+            ends = is_of_script(char, self._buffer[self._start : place])
+        elif place + 1 == len(self._buffer) and not final:
+            return False
+        else:
+            ends = self._buffer.startswith(char, place + 1)
+        return self._sentence(place, final) if ends else self._go_on(place + 1)
+
     def _sentence(self, place: int, final: bool) -> bool:
         text, size = self._buffer, len(self._buffer)
         end = p.skip(p.END_RUN, text, place)
         if end == size and not final:
             return False
-        if p.CJK_END.search(text, place, end):
+        head, run = text[self._start : place], text[place:end]
+        if p.ends_surely(head, run, text[end : end + 1]):
             return self._end_line(end)
         stop = p.skip(p.MARKS, text, end)
         while True:
@@ -205,7 +234,6 @@ class LineSplitter:
             if late == follower or late - place > p.MAX_RUN or text[late : late + 1].isalnum():
                 break
             stop = late
-        head, run = text[self._start : place], text[place:end]
         if p.goes_on(head, run, text[follower]):
             return self._go_on(end)
         return self._end_line(stop)

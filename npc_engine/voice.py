@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from npc_engine.prompt import Pieces, Text
+from npc_engine.terminals import TERMINALS
 
 __all__ = ["Vocabulary", "Voice", "clean", "most_characters", "shorten"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufeff\ud800-\udfff]")
-_SENTENCE = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])\s+|\n+")
+_SENTENCE = re.compile(rf"(?<=[{TERMINALS}])\s+|\n+")
 _GAP = " \u2026 "
 _WORLD_END = "\n\n"  # between the world and the persona: a paragraph
 _MAX_CHARACTERS_PER_TOKEN = 16
