@@ -166,7 +166,8 @@ class Character:
         elif isinstance(request, Overheard):
             overhearing.overhear(self.npc, request.utterance, request.speaker, request.text)
         elif isinstance(request, Unheard):
-            overhearing.unhear(self.npc, request.utterance, request.speaker, request.text)
+            cut = request.utterance, request.speaker, request.text
+            self.inbox.cut(request, is_known=overhearing.unhear(self.npc, *cut))
         elif isinstance(request, Unsaid):
             self._take_back(request)
         else:
@@ -239,7 +240,7 @@ class Character:
             self.claim.expected = 0
         self.claim.asleep = False  # it may have failed since this line came in
         if self.ears is not None:
-            self.ears.begin(npc.name, request)
+            speaking.told = self.ears.begin(npc.name, request)
 
     def _seed(self) -> int:
         """Every turn has its own seed, so that a restored character goes on as it would have."""
@@ -276,8 +277,8 @@ class Character:
         self.npc.speak(token)
         for record in speaking.feed(self.npc.voice.vocabulary.piece(token)):
             self._send(speaking.client, record)
-        if speaking.has_new_line and self.ears is not None:
-            self.ears.hear(self.npc.name, speaking.detokenizer.text[: speaking.line_end])
+        if speaking.has_new_line and speaking.told is not None:
+            speaking.told.hear(speaking.whole_lines)
         if speaking.detokenizer.stopped:
             self._finish("stop")
         elif speaking.is_full:
@@ -302,15 +303,16 @@ class Character:
     def _end_turn(self, speaking: Speaking, text: str, n_bytes: int, interrupted: bool) -> None:
         """Close the turn behind a reply that has its answer: a failure here is only logged."""
         self.n_changes += 1
+        told = speaking.told
         try:
-            self.npc.finish(text, n_bytes, interrupted)
+            self.npc.finish(text, n_bytes, interrupted, told.number if told else 0)
         except Exception:
             log.exception("a turn of %r could not be closed", self.npc.name)
             self.npc.sequence.forget_cache()
             self.claim.asleep = True
             self._said = None
-        if self.ears is not None:
-            self.ears.end(self.npc.name, speaking, text, interrupted)
+        if told is not None:
+            told.end(speaking, text, interrupted)
 
     def _quiet(self) -> Speaking:
         speaking, self.speaking = self.speaking, None
@@ -343,17 +345,18 @@ class Character:
         self.n_changes += 1
         if not self.npc.cut_back(said.turn, text, said.n_bytes(text)):
             return False
-        if self.ears is not None:
-            self.ears.unsay(self.npc.name, text)
+        if said.told is not None:
+            said.told.unsay(text)
         return True
 
     def _take_back(self, unsaid: Unsaid) -> None:
         """Live on as if what nobody heard had not been said."""
-        self._said = None
-        self.npc.take_back(unsaid.turn, unsaid.gone)
+        if self.npc.take_back(unsaid.gone):
+            self._said = None
         self._unread.look_again(self._clock())
         if unsaid.cut is not None:
-            self.npc.cut_back(*unsaid.cut)
+            utterance, text, n_bytes = unsaid.cut
+            self.npc.cut_back(self.npc.turn_of(utterance), text, n_bytes)
 
     def cancel(self, client: bytes, request_id: str, heard: int | None) -> bool:
         """Cut a `say` short, or take it out of the inbox; False when there is none such."""

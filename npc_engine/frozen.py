@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from npc_engine.errors import SnapshotError
+from npc_engine.hearing import BEFORE
 from npc_engine.ledger import Kind, Ledger, Segment
 from npc_engine.newer import keep_unknown, unknown
 from npc_engine.npc import Npc, most_pinned
@@ -204,6 +205,7 @@ def _relive(npc: Npc, records: list[SavedSegment], now: float) -> list[Segment |
         if npc.relive(Kind(record.kind), record.text, turn, record.importance, record.pinned):
             segment = npc.ledger.segments[-1]
             segment.speaker, segment.expires = record.speaker, _end(record.expires_s, now)
+            segment.utterance = _utterance(record)
             told[-1] = segment
         if npc.ledger.n_tokens > 3 * window:
             lost = turn
@@ -242,7 +244,7 @@ def _hear_again(npc: Npc, saved: SavedNpc, now: float) -> None:
     for (text, importance), left in waiting[-MAX_WAITING:]:
         npc.perceive(text[:MAX_TEXT], importance, _end(left, now))
     for line in saved.heard[-MAX_WAITING:]:
-        npc.add_heard(clean(line[:MAX_TEXT]), 0)
+        npc.add_heard(clean(line[:MAX_TEXT]), BEFORE)
 
 
 def _segment(record: SavedSegment, now: float) -> Segment:
@@ -254,8 +256,14 @@ def _segment(record: SavedSegment, now: float) -> Segment:
         record.pinned,
         record.importance,
         _end(record.expires_s, now),
+        utterance=_utterance(record),
         speaker=record.speaker,
     )
+
+
+def _utterance(record: SavedSegment) -> int:
+    """Of what was overheard it is known that it was: it is no event of a flood."""
+    return BEFORE if record.kind == Kind.EVENT and record.speaker else 0
 
 
 def _claim_cells(ledger: Ledger, records: list[SavedSegment]) -> bool:

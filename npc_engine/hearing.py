@@ -12,11 +12,13 @@ from npc_engine.ledger import Kind, Segment, oldest
 from npc_engine.open_turn import EVENT_SHARE, MESSAGE_SHARE, NOTES_SHARE, OpenTurn
 from npc_engine.voice import clean
 
-__all__ = ["USER", "Hearing", "label_of"]
+__all__ = ["BEFORE", "USER", "Hearing", "label_of"]
 
 USER = "Player"
 MAX_LABEL = 16  # tokens of a name that stands before a reply; a longer one is left out
 SILENCE = "..."
+SOMEBODY = "?"  # has said what was overheard, where it is not known who
+BEFORE = -1  # the utterance of all that was overheard in an earlier life
 
 
 class Hearing(OpenTurn):
@@ -67,11 +69,12 @@ class Hearing(OpenTurn):
         """Return what the open turn holds of somebody's talk (see `overhearing`)."""
         return [s for s in self._open_turn() if s.utterance == utterance and s.kind is Kind.EVENT]
 
-    def add_heard(self, line: str, utterance: int) -> None:
+    def add_heard(self, line: str, utterance: int, speaker: str = "") -> None:
         """Add somebody's words to the open turn; they may grow."""
         line, _ = self.voice.fit(line, self._share(MESSAGE_SHARE))
         if line:
-            self._add_event(line).utterance = utterance
+            heard = self._add_event(line)
+            heard.utterance, heard.speaker = utterance, speaker or SOMEBODY
 
     def grow(self, segment: Segment, line: str) -> bool:
         """Make the words at the tail longer; False when there was no room for them any more."""

@@ -3,7 +3,7 @@
 Owns the records that a scene puts into a character's inbox beside those of the wire, and what a
 character tells of its own talk. It knows no scene, no character and no token.
 
-An *utterance* is one reply as others hear it: a number that no other has.
+An *utterance* is one reply as others hear it, or one line of a player: a number that no other has.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 
 from npc_engine.messages import Say
 
-__all__ = ["Cue", "Ears", "Overheard", "Said", "Unheard", "Unsaid"]
+__all__ = ["Cue", "Ears", "Overheard", "Said", "Told", "Unheard", "Unsaid"]
 
 
 class Cue(Say, tag="say"):
@@ -37,7 +37,10 @@ class Overheard:
 
 @dataclass(slots=True)
 class Unheard:
-    """An utterance that was cut short after it was heard: `text` is all that was said."""
+    """An utterance that was cut short after it was heard: `text` is all that was said.
+
+    Like `Unsaid` it counts from now on, whatever waits: see `Inbox`.
+    """
 
     id: ClassVar[str] = ""  # nobody has asked for it
     utterance: int
@@ -49,26 +52,40 @@ class Unheard:
 class Unsaid:
     """Talk that the player never heard is taken back: it counts as never said.
 
-    `gone`: utterances of others. `turn`: the first of its own turns that are taken back, 0 for
-    none. `cut`: its own reply that was heard in part: its turn, and what is left of it.
+    `gone`: utterances, of others and its own. `cut`: its own that was heard in part, and what is
+    left of it.
     """
 
     id: ClassVar[str] = ""
     gone: frozenset[int]
-    turn: int = 0
-    cut: tuple[int, str, int] | None = None  # turn, text, bytes of the text
+    cut: tuple[int, str, int] | None = None  # utterance, text, bytes of the text
 
 
 class Said(Protocol):
     """A reply that has come to its end."""
-
-    turn: int
 
     def heard(self, n_characters: int) -> str:
         """Return what was heard of the reply: so many characters of its lines."""
 
     def n_bytes(self, text: str) -> int:
         """Return how many bytes of its tokens reach to the end of `text`, its beginning."""
+
+
+class Told(Protocol):
+    """A reply as those hear it who were present when it began, wherever they are now."""
+
+    @property
+    def number(self) -> int:
+        """The utterance that it is."""
+
+    def hear(self, text: str) -> None:
+        """This much is said so far, in whole lines."""
+
+    def end(self, said: Said, text: str, interrupted: bool) -> None:
+        """It has ended: `text` is what the speaker remembers of it."""
+
+    def unsay(self, text: str) -> None:
+        """It is cut back to this after its end."""
 
 
 class Ears(Protocol):
@@ -82,14 +99,5 @@ class Ears(Protocol):
     def voices(self) -> Sequence[str]:
         """What those who are present are called."""
 
-    def begin(self, npc: str, request: Say) -> None:
+    def begin(self, npc: str, request: Say) -> Told:
         """It begins to answer a line."""
-
-    def hear(self, npc: str, text: str) -> None:
-        """It has said this much so far, in whole lines."""
-
-    def end(self, npc: str, said: Said, text: str, interrupted: bool) -> None:
-        """Its reply has ended: `text` is what it remembers of it."""
-
-    def unsay(self, npc: str, text: str) -> None:
-        """Its last reply, ended before, is cut back to this."""

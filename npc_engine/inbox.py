@@ -2,19 +2,27 @@
 
 Owns how much may wait, and what merges with what waits already. It serves nothing, and knows no
 sequence, no batch and no socket.
+
+What takes something back (`Unheard`, `Unsaid`) counts from the moment at which it was decided, and
+not from when it is served: so it stands before every line that is yet to be answered. And what
+waits of talk that is gone is not heard any more.
 """
 
 from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from npc_engine import overhearing
 from npc_engine.errors import Busy
-from npc_engine.hearsay import Overheard, Unheard, Unsaid
+from npc_engine.hearsay import Cue, Overheard, Unheard, Unsaid
 from npc_engine.messages import Event, Hear, Pin, Rewind, Say, Unpin
+from npc_engine.npc import CUT_OFF
 from npc_engine.unread import NEVER, Unread, end_of
 
 __all__ = ["Heard", "Inbox", "Waiting"]
+
+T = TypeVar("T")
 
 Heard = Say | Hear | Event | Pin | Unpin | Rewind | Overheard | Unheard | Unsaid
 """What a character takes in, in order."""
@@ -76,10 +84,44 @@ class Inbox:
             )
         if isinstance(request, Event):
             self._unread.put(self._waiting, new)
+        elif isinstance(request, Unheard | Unsaid):
+            self._put_undoing(new)
         elif not (isinstance(request, Overheard) and self._hears_on(request)):
             if isinstance(request, Hear) and same:
                 self.remove(same[0])  # the newest counts
             self._waiting.append(new)
+
+    def _put_undoing(self, new: Waiting) -> None:
+        if isinstance(new.request, Unsaid):
+            self._forget(new.request.gone, Overheard, Unheard)
+        says = (i for i, w in enumerate(self._waiting) if isinstance(w.request, Say))
+        self._waiting.insert(next(says, len(self._waiting)), new)
+
+    def cut(self, cut: Unheard, is_known: bool) -> None:
+        """Let what waits of an utterance be no more than what is left of it.
+
+        Nothing of it waits any more where it `is_known`: its beginning was heard.
+        """
+        for cue in self._requests(Cue):
+            if cue.answers == cut.utterance:
+                cue.text = cut.text
+        parts = [p for p in self._requests(Overheard) if p.utterance == cut.utterance]
+        if is_known or not cut.text:
+            self._forget({cut.utterance}, Overheard)
+        elif parts:
+            heard = "".join(part.text for part in parts)
+            for part in parts[1:]:
+                part.text = ""
+            parts[0].text = cut.text + CUT_OFF if len(cut.text) < len(heard) else heard
+
+    def _forget(self, gone: Container[int], *kinds: type[Any]) -> None:
+        """Let nothing of some kinds wait of these utterances."""
+        for waiting in self.all_of(*kinds):
+            if cast(Overheard, waiting.request).utterance in gone:
+                self._waiting.remove(waiting)
+
+    def _requests(self, kind: type[T]) -> list[T]:
+        return [w.request for w in self._waiting if isinstance(w.request, kind)]
 
     def _hears_on(self, more: Overheard) -> bool:
         """Whether it is more of what waits as the last already: one of them is enough."""

@@ -31,7 +31,7 @@ Rules
     where a cache cannot move them, all is read again from 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import ceil
@@ -264,7 +264,7 @@ class Ledger:
                 break
             gone += group
             n_left -= _n_tokens(group)
-        gone += self._orphan_opener(gone)
+        gone += self.orphans(gone)
         self.n_evicted += _n_tokens(gone)
         return self.drop(gone)
 
@@ -287,8 +287,9 @@ class Ledger:
         n_over -= int(EVENTS_SHARE * (self.window - self.n_pinned))
         return _first_of(order, events, n_over)
 
-    def _orphan_opener(self, gone: list[Segment]) -> list[Segment]:
-        if not self.joined or not gone:
+    def orphans(self, gone: Iterable[Segment] = ()) -> list[Segment]:
+        """Return the opener that has to go with the turns before it (rule 7), if there is one."""
+        if not self.joined:
             return []
         dropped = {id(s) for s in gone}
         rest = [s for s in self.segments if s.kind is not Kind.PERSONA and id(s) not in dropped]

@@ -196,12 +196,15 @@ class Npc(Hearing):
         self.sequence.make_room(1, self.turn)
         self.ledger.append_token(token)
 
-    def finish(self, text: str, n_bytes: int, interrupted: bool) -> None:
-        """End the reply: keep its first `n_bytes` bytes, close the turn, forget its notes."""
+    def finish(self, text: str, n_bytes: int, interrupted: bool, utterance: int = 0) -> None:
+        """End the reply: keep its first `n_bytes` bytes, close the turn, forget its notes.
+
+        `utterance`: as what others heard it, 0 when nobody did.
+        """
         self.sequence.drop([s for s in self._open_turn() if s.kind is Kind.NOTE])
         self.sequence.make_room(len(self.voice.end) + SPARE, self.turn)
         self._cut_reply(n_bytes, interrupted)
-        self.reply.text = text
+        self.reply.text, self.reply.utterance = text, utterance
         self.sequence.keep_state()
         self._add(Kind.END, list(self.voice.end))
         self.turn += 1
@@ -225,29 +228,49 @@ class Npc(Hearing):
         self._make_room(0)
         return True
 
-    def take_back(self, turn: int, gone: Collection[int]) -> None:
-        """Take back its turns from `turn` on (0: none), and what it heard of the talk in `gone`.
+    @property
+    def last_spoken(self) -> int:
+        """The last turn that is over and in which it answered somebody, 0 when there is none."""
+        answered = (s.turn for s in self.ledger.segments if s.kind is Kind.SAID)
+        return max((turn for turn in answered if turn < self.turn), default=0)
 
-        What else it heard since stays, in the turn that is open again. Nothing changes when one of
-        those turns is pinned.
+    def turn_of(self, utterance: int) -> int:
+        """Return the turn whose reply was this utterance, 0 when it has left."""
+        replies = (s for s in self.ledger.segments if s.kind is Kind.REPLY)
+        return next((s.turn for s in replies if s.utterance == utterance), 0)
+
+    def take_back(self, gone: Collection[int]) -> bool:
+        """Take back the turns whose replies are in `gone`, and what it heard of that talk.
+
+        What else it heard in these turns stays, in the open one, and so does what was said to it
+        since, with its answers. Nothing changes when one of those turns is pinned. Returns whether
+        there were any.
         """
-        if not turn or turn > self.turn:  # they are gone already: it was rewound since
-            self.sequence.drop([s for s in self._open_turn() if s.utterance in gone])
-            return
-        since = [s for s in self.ledger.segments if s.turn >= turn and s.kind is not Kind.PERSONA]
-        if any(s.pinned for s in since):
-            return
-        draft, self._draft = self._draft, None
-        self.sequence.drop(since)
-        self.turn = turn
+        segments = self.ledger.segments
+        turns = {s.turn for s in segments if s.kind is Kind.REPLY and s.utterance in gone}
+        since = [s for s in segments if s.turn in turns]
+        heard = [s for s in segments if s.kind is Kind.EVENT and s.utterance in gone]
+        if any(s.pinned for s in since) or not since + heard:
+            return False
+        draft = self._take_draft()
+        if turns and all(s.turn in turns for s in self._closed_since(min(turns))):
+            since += self._open_turn()  # their numbers are free again
+            self.turn = min(turns)
+        self.sequence.drop(since + [s for s in heard if s not in since and not s.pinned])
+        self.sequence.drop(self.ledger.orphans())
         for s in since:
             # What was said to it and heard by nobody else was the scene's own cue.
-            heard = s.kind is Kind.EVENT or (s.kind is Kind.SAID and s.utterance)
-            if heard and s is not draft and s.utterance not in gone:
+            is_heard = s.kind is Kind.EVENT or (s.kind is Kind.SAID and s.utterance)
+            if is_heard and s.utterance not in gone:
                 line = s.text if s.text.endswith("\n") else s.text + "\n"
-                self._add_event(line, s.importance, s.expires).utterance = s.utterance
+                event = self._add_event(line, s.importance, s.expires)
+                event.utterance, event.speaker = s.utterance, s.speaker
         if draft is not None:
             self._read_ahead(draft.text)
+        return bool(turns)
+
+    def _closed_since(self, turn: int) -> list[Segment]:
+        return [s for s in self.ledger.segments if turn <= s.turn < self.turn]
 
     def rewind(self, first: int) -> None:
         """Forget its turns from `first` on, pinned ones too, and all that it perceived since then.

@@ -124,9 +124,9 @@ class OpenTurn:
         return event
 
     def _unread(self, line: str | None = None) -> list[Segment]:
-        """The events of the open turn, or those that say `line`."""
+        """The events of the open turn, talk among them; or those that say `line`, and are none."""
         events = [s for s in self._open_turn() if s.kind is Kind.EVENT]
-        return events if line is None else [s for s in events if s.text == line]
+        return [s for s in events if line is None or (s.text == line and not s.utterance)]
 
     def _take_draft(self) -> Segment | None:
         draft, self._draft = self._draft, None

@@ -29,21 +29,30 @@ def overhear(npc: Npc, utterance: int, speaker: str, more: str) -> None:
         line = pieces[-1].text + (" " if more[0].isspace() else "") + words
         if npc.grow(pieces[-1], line):
             return
-    npc.add_heard(line, utterance)
+    npc.add_heard(line, utterance, speaker)
 
 
-def unhear(npc: Npc, utterance: int, speaker: str, text: str) -> None:
-    """Cut a line back to `text` after it was heard; not once it was answered."""
+def unhear(npc: Npc, utterance: int, speaker: str, text: str) -> bool:
+    """Cut a line back to `text` after it was heard; not once it was answered.
+
+    Returns whether it has heard of it at all.
+    """
     pieces = npc.heard_of(utterance)
+    words = label_of(speaker) + clean(text) + CUT_OFF
+    heard = " ".join(s.text.strip() for s in pieces)
+    is_known = any(s.utterance == utterance for s in npc.ledger.segments)
+    if not pieces or words.startswith(heard):  # it left before more of it was said
+        return is_known
     npc.sequence.drop(pieces)
-    words = clean(text)
     is_half_answered = any(s.utterance == utterance for s in npc.ledger.segments)
-    if pieces and words and not is_half_answered:
-        npc.add_heard(label_of(speaker) + words + CUT_OFF, utterance)
+    if clean(text) and not is_half_answered:
+        npc.add_heard(words, utterance, speaker)
+    return is_known
 
 
 def on_its_way(records: Iterable[object]) -> list[str]:
     """Return the lines that a character will have heard when these are served, one an utterance."""
+    records = list(records)
     lines: dict[int, str] = {}
     for record in records:
         if isinstance(record, Overheard):
@@ -52,7 +61,8 @@ def on_its_way(records: Iterable[object]) -> list[str]:
                 lines[record.utterance] = line + record.text
             else:
                 lines[record.utterance] = label_of(record.speaker) + record.text.lstrip()
-        elif isinstance(record, Unheard) and record.utterance in lines:
+    for record in records:  # these stand before what they cut
+        if isinstance(record, Unheard) and record.utterance in lines:
             label = label_of(record.speaker)
             lines[record.utterance] = label + record.text + CUT_OFF if record.text else ""
         elif isinstance(record, Unsaid):

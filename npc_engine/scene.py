@@ -60,7 +60,7 @@ class Scene:
         self._outcome: m.Done | m.Error | None = None  # its terminal record
         self._n_before = 0  # characters of the lines before it
         self._n_records = self._n_lines = 0
-        self._turns_at_end: dict[str, tuple[int, int]] = {}
+        self._said_at_end: dict[str, tuple[int, int]] = {}
 
     @property
     def name(self) -> str:
@@ -109,7 +109,7 @@ class Scene:
         name = self._next()
         last = self.audience.last
         text, speaker, answers = f"*{self.members[name].npc.card.char} speaks.*", USER, 0
-        if last is not None and name in last.hearers:
+        if last is not None and self.members[name] in last.hearers:
             text, speaker, answers = last.text, last.voice, last.number
         self._n_before = self.audience.n_spoken
         self._cue = Cue(
@@ -203,22 +203,22 @@ class Scene:
         False when a member has said something since, or is about to.
         """
         members = self.members.values()
-        if self._turns_at_end != self._turns_now or any(member.is_speaking for member in members):
+        if self._said_at_end != self._said_now or any(member.is_speaking for member in members):
             return False
-        self._turns_at_end = {}
+        self._said_at_end = {}
         self.audience.take_back(heard)
         return True
 
     def _finish(self, reply: m.Reply) -> None:
         self.is_over = True
-        self._turns_at_end = self._turns_now
+        self._said_at_end = self._said_now
         self.audience.close()
         self._send(self.client, reply)
 
     @property
-    def _turns_now(self) -> dict[str, tuple[int, int]]:
+    def _said_now(self) -> dict[str, tuple[int, int]]:
         npcs = {name: member.npc for name, member in self.members.items()}
-        return {name: (npc.turn, npc.n_rewinds) for name, npc in npcs.items()}
+        return {name: (npc.last_spoken, npc.n_rewinds) for name, npc in npcs.items()}
 
 
 def _listed(names: Sequence[str]) -> str:

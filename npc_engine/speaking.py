@@ -8,6 +8,7 @@ from typing import Any
 
 from npc_engine.detokenizer import Detokenizer
 from npc_engine.detokenizer import Record as Found
+from npc_engine.hearsay import Told
 from npc_engine.messages import Done, DoneStats, Gesture, Line, Reply, Say, Text
 
 __all__ = ["Speaking"]
@@ -34,6 +35,7 @@ class Speaking:
         self.sampler = sampler
         self.detokenizer = Detokenizer(own=own, others=others, stop=stop)
         self.turn = 0
+        self.told: Told | None = None  # whoever is present hears it
         self.limit = 0
         self.truncated = False
         self.n_evicted_before = 0
@@ -54,6 +56,11 @@ class Speaking:
     def is_full(self) -> bool:
         """Whether the reply has as many tokens as it may have."""
         return self.stats.n_decoded >= self.limit
+
+    @property
+    def whole_lines(self) -> str:
+        """What has come of its text as whole lines."""
+        return self.detokenizer.text[: self.line_end]
 
     def note_token(self, now: float) -> None:
         """Count a sampled token."""

@@ -155,28 +155,34 @@ def test_an_idle_engine_with_a_past_scene_rests(troupe: Troupe) -> None:
 
 
 MOVES = [
-    "scene", "scene", "say", "say", "near", "event", "hear", "cancel", "late", "join", "leave",
-    "despawn", "spawn", "pin", "save", "load", "drop", "fail", "step", "step", "steps", "steps",
+    "scene", "scene", "say", "say", "near", "ambient", "event", "hear", "cancel", "late", "heard",
+    "batch", "batch", "join", "leave", "rewind", "despawn", "spawn", "pin", "fact", "save", "load",
+    "drop", "fail", "step", "step", "steps", "steps", "steps",
 ]  # fmt: skip
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     moves=st.lists(
         st.tuples(st.sampled_from(MOVES), st.integers(0, 3), st.integers(0, 40)), max_size=60
     ),
     recurrent=st.booleans(),
     n_slots=st.sampled_from([1, 2, 4]),
+    window=st.sampled_from([420, 3000]),
 )
 def test_whatever_happens_every_scene_ends_once(
-    tmp_path: Path, moves: list[tuple[str, int, int]], recurrent: bool, n_slots: int
+    tmp_path: Path, moves: list[tuple[str, int, int]], recurrent: bool, n_slots: int, window: int
 ) -> None:
     """The rig checks each step: one terminal reply, no gap, caches and chats well-formed."""
     lines = {name: [unique_line(name, i) for i in range(200)] for name in FOUR}
     troupe = Troupe(
-        tmp_path, lines, recurrent=recurrent, n_slots=n_slots, window=420, max_tokens=40
+        tmp_path, lines, recurrent=recurrent, n_slots=n_slots, window=window, max_tokens=40
     )
-    Walk(troupe).run(moves)
+    walk = Walk(troupe)
+    walk.run(moves)
+    troupe.rest()
+    walk.check_talk()
+    walk.check_what_others_heard()
     troupe.rest()
     troupe.close()
 
@@ -187,18 +193,45 @@ def unique_line(name: str, i: int) -> str:
 
 
 class Walk:
-    """Random requests; and whatever happens, nobody remembers hearing a word twice."""
+    """Random requests. Whatever happens, nobody remembers hearing a word twice; what was said to
+    somebody whose client got the answer is remembered; and what was cut or taken back is gone
+    from everybody who has not answered it.
+    """
 
     def __init__(self, troupe: Troupe) -> None:
         self.troupe = troupe
         self.targets: list[str] = []
+        self.said: dict[str, tuple[str, str]] = {}  # by id: to whom, and a word of it
+        self.disturbed: set[str] = set()  # whose memory the game has changed itself
 
     def run(self, moves: list[tuple[str, int, int]]) -> None:
         for move, one, n in moves:
             self.move(move, FOUR[one], FOUR[(one + 1 + n % 3) % 4], n)
-            for npc in self.troupe.engine.stage.characters:
-                words = re.findall(r"k\w+\d+[qz]", self.troupe.talk_of(npc))
-                assert len(words) == len(set(words)), self.troupe.talk_of(npc)
+            self.check_talk()
+
+    def check_talk(self) -> None:
+        for npc in self.troupe.engine.stage.characters:
+            words = re.findall(r"k\w+\d+[qz]", self.troupe.talk_of(npc))
+            assert len(words) == len(set(words)), self.troupe.talk_of(npc)
+        for target, (npc, word) in self.said.items():
+            done = [r for r in self.troupe.records(target) if isinstance(r, m.Done) and r.turn]
+            if done and self.remembers_all(npc):
+                assert word in self.troupe.talk_of(npc), "an answered line is forgotten"
+
+    def remembers_all(self, npc: str) -> bool:
+        characters = self.troupe.engine.stage.characters
+        is_known = npc in characters and npc not in self.disturbed
+        return is_known and not characters[npc].npc.ledger.n_evicted
+
+    def check_what_others_heard(self) -> None:
+        """At rest: who has not answered what it heard knows no more of it than who said it."""
+        for npc, character in self.troupe.engine.stage.characters.items():
+            if any(s.pinned and s.kind != "persona" for s in character.npc.ledger.segments):
+                continue
+            unanswered = self.troupe.talk_of(npc).rsplit("|assistant", 1)[-1]
+            for word, speaker in re.findall(r"\b(k([a-z]+)\d+[qz])\b", unanswered):
+                if speaker in FOUR and speaker != npc and self.remembers_all(speaker):
+                    assert word in self.troupe.talk_of(speaker), f"{npc} still knows {word}"
 
     def move(self, move: str, one: str, two: str, n: int) -> None:
         troupe = self.troupe
@@ -213,23 +246,49 @@ class Walk:
             ),
             "pin": lambda: m.Pin(id=troupe.id(), npc=one, turn=1 + n % 5),
             "save": lambda: m.Save(id=troupe.id(), slot="a"),
+            "fact": lambda: m.Pin(id=troupe.id(), npc=one, text=f"Fact {n}."),
+            "rewind": lambda: m.Rewind(id=troupe.id(), npc=one, turns=1 + n % 2),
             "load": lambda: m.Load(id=troupe.id(), slot="a", npcs=[one]),
             "event": lambda: m.Event(id=troupe.id(), npcs="*", text="A bell."),
             "hear": lambda: m.Hear(id=troupe.id(), npc=one, text="Half a wor"),
         }
+        others: dict[str, Callable[[], object]] = {
+            "scene": lambda: self.scene(f"s{n % 2}", one, two, n),
+            "say": lambda: self.say(one, "player"),
+            "near": lambda: self.say(one, "near"),
+            "ambient": lambda: self.say(one, "ambient"),
+            "batch": lambda: self.batch(one, two, n),
+            "cancel": lambda: self.cancel(n, None),
+            "late": lambda: self.cancel(n, n),
+            "heard": lambda: self.cancel(n, 10_000),
+            "drop": lambda: troupe.engine.drop(GAME, "cancelled" if n % 2 else "slow_client"),
+            "fail": lambda: setattr(troupe.fake, "n_failures", 1),
+        }
+        if move in ("rewind", "load", "despawn"):
+            self.disturbed.add(one)
         if move in simple:
             troupe.send(simple[move]())
-        elif move == "scene":
-            npcs = [one, two, *([FOUR[n % 4]] if n % 2 else [])]
-            self.targets.append(troupe.scene(f"s{n % 2}", npcs, turns=1 + n % 7))
-        elif move in ("say", "near"):
-            priority: Any = "player" if move == "say" else "near"
-            self.targets.append(troupe.say(one, "Well?", priority=priority))
-        elif move in ("cancel", "late") and self.targets:
-            target = self.targets[-1 - (n % 3) % len(self.targets)]
-            troupe.cancel(target, heard=None if move == "cancel" and n % 2 else n)
-        elif move == "drop":
-            troupe.engine.drop(GAME, "cancelled" if n % 2 else "slow_client")
-        elif move == "fail":
-            troupe.fake.n_failures = 1
-        troupe.steps(1 if move != "steps" else n)
+        others.get(move, lambda: None)()
+        troupe.steps({"steps": n, "batch": n % 2}.get(move, 1))
+
+    def scene(self, name: str, one: str, two: str, n: int) -> None:
+        npcs = [one, two, *([FOUR[n % 4]] if n % 2 else [])]
+        self.targets.append(self.troupe.scene(name, npcs, turns=1 + n % 7))
+
+    def say(self, npc: str, priority: Any) -> None:
+        word = f"kp{len(self.said)}q"
+        target = self.troupe.say(npc, f"Well, {word}?", priority=priority)
+        self.targets.append(target)
+        self.said[target] = npc, word
+
+    def batch(self, one: str, two: str, n: int) -> None:
+        """No step comes between these."""
+        if n % 2:
+            self.say(one, "player")
+        self.cancel(n, heard=n)
+        if n % 3:
+            self.say(two, "player")
+
+    def cancel(self, n: int, heard: int | None) -> None:
+        if self.targets:
+            self.troupe.cancel(self.targets[-1 - (n % 3) % len(self.targets)], heard=heard)
