@@ -154,6 +154,16 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _seed(name: str, value: object) -> int | None:
+    """A seed or None. Elsewhere -1 or "random" is any; here the game draws it, and may keep it."""
+    try:
+        number: int | None = _or_none(_number(int, 0, 2**32 - 1))(name, value)
+    except ConfigError as error:
+        vary = "For variety send a random number in each new game."
+        raise ConfigError(f"{error.message} {vary}", error.help) from None
+    return number
+
+
 def _setting(default: Any, parse: Parse, help: str, metavar: str = "") -> Any:  # noqa: A002
     return field(default=default, metadata={"parse": parse, "help": help, "metavar": metavar})
 
@@ -190,7 +200,7 @@ class Sampling:
     min_p: float = _setting(0.05, _number(float, 0, 1), "relative to the likeliest token (0 = off)")
     temperature: float = _setting(0.7, _number(float, 0, 10), "0 = always the likeliest token")
     seed: int | None = _setting(
-        None, _or_none(_number(int, 0, 2**32 - 1)), "same seed, same words (default: from the name)"
+        None, _seed, "same seed, same words; random for each game: variety (default: from the name)"
     )
     stop: tuple[str, ...] = _setting((), _texts, "texts that end a reply")
 

@@ -259,3 +259,10 @@ def test_the_names_are_those_of_toml_and_of_flags() -> None:
         assert field.name.isidentifier()
         assert tomllib.loads(f"{field.name} = 1") == {field.name: 1}
     assert set(config.__all__) <= set(vars(config))
+
+
+@pytest.mark.parametrize("seed", [-1, "random", 1 << 32, 0.5])
+def test_a_seed_that_is_none_tells_how_to_vary(seed: object) -> None:
+    with pytest.raises(ConfigError, match="random number in each new game"):
+        Sampling.parse({"seed": seed})
+    assert Sampling.parse({"seed": None}).seed is None
