@@ -1,4 +1,4 @@
-"""Once an engine waits for the end of stdin it imports nothing: on Windows it would hang in that."""
+"""Once an engine waits for the end of stdin it imports nothing: Windows would hang in that."""
 
 import ast
 import json
