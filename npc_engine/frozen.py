@@ -110,6 +110,7 @@ def thaw(
     voice: Voice,
     cache: Cache,
     *,
+    wanted: int | None = None,
     window: int,
     n_pos: int,
     n_vocab: int,
@@ -118,13 +119,14 @@ def thaw(
 ) -> Npc:
     """Return the character of a saved state whose tokens are of this model's vocabulary.
 
-    `window`: the engine's, which bounds the saved one. `payload`: the KV bytes, None to read all
+    `wanted`: its window where that is not to be the saved one; `window`: the engine's, which bounds
+    it. `payload`: the KV bytes, None to read all
     tokens again. `now`: the engine's clock. Raises SnapshotError when the state is no valid
     character.
     """
     saved = parse(state)
     ledger = Ledger(
-        min(saved.window, window),
+        min(wanted or saved.window, window),
         n_pos,
         joined=saved.joined,
         n_evicted=saved.n_evicted,
@@ -152,6 +154,7 @@ def retell(
     voice: Voice,
     cache: Cache,
     *,
+    wanted: int | None = None,
     window: int,
     n_pos: int,
     now: float,
@@ -167,7 +170,7 @@ def retell(
         voice,
         cache,
         sampling=sampling_of(saved),
-        window=min(saved.window, window),
+        window=min(wanted or saved.window, window),
         n_pos=n_pos,
     )
     npc.turn = max(1, min((s.turn for s in saved.segments if not s.pinned), default=1))
@@ -225,7 +228,7 @@ def _fit_pins(npc: Npc) -> None:
         raise SnapshotError(
             f"The saved {npc.name!r} has {n_pinned} pinned tokens; a window of {window} takes "
             f"{most}.",
-            "Start the engine with a larger --window.",
+            "Give it a larger `window`, or start the engine with a larger --window.",
         )
 
 

@@ -23,7 +23,7 @@ from npc_engine.open_turn import MESSAGE_SHARE, SPARE
 from npc_engine.sequence import Cache, Sequence
 from npc_engine.voice import Voice, clean, most_characters
 
-__all__ = ["CUT_OFF", "USER", "Npc", "most_pinned"]
+__all__ = ["CUT_OFF", "USER", "Npc", "check_persona", "most_pinned"]
 
 MIN_WORDS = 24  # of them at least for words, beside a turn's markup
 MIN_FREE = 64  # tokens that a persona must leave for talking
@@ -85,10 +85,9 @@ class Npc(Hearing):
         persona = card.persona(user=USER).strip()
         room = most_characters(window)
         tokens, joined = voice.beginning(persona[:room])
-        most = most_pinned(window, voice)
+        n_tokens = len(tokens) if len(persona) <= room else max(len(tokens), window)
+        check_persona(name, n_tokens, window, voice)
         n_world = len(voice.world_tokens)
-        if len(tokens) > most or len(persona) > room:
-            raise _too_large(name, max(len(tokens), most + 1), n_world, window, most)
         ledger = Ledger(window, n_pos, joined=joined)
         if n_world:
             ledger.append(Segment(Kind.PERSONA, tokens[:n_world], voice.world, pinned=True))
@@ -298,13 +297,18 @@ class Npc(Hearing):
             self.ledger.append_token(token)
 
 
-def _too_large(name: str, n: int, n_world: int, window: int, most: int) -> TooLarge:
+def check_persona(name: str, n_tokens: int, window: int, voice: Voice) -> None:
+    """Raise TooLarge when a persona of `n_tokens`, with the world, leaves no room to talk."""
+    most = most_pinned(window, voice)
+    if n_tokens <= most:
+        return
+    n_world = len(voice.world_tokens)
     of_these, what = (
         (f", {n_world} of them for the world", "card or world") if n_world else ("", "card")
     )
     shorten = f"Shorten the {what} to at most {most} tokens, or give" if most > 0 else "Give"
-    return TooLarge(
-        f"The persona of {name!r} takes {n} tokens of a window of {window}{of_these}.",
+    raise TooLarge(
+        f"The persona of {name!r} takes {n_tokens} tokens of a window of {window}{of_these}.",
         f"{shorten} a larger window.",
     )
 

@@ -58,13 +58,17 @@ class Hello(Request, tag="hello"):
 
 
 class Spawn(Request, tag="spawn"):
-    """Bring a character to life from its card, or from a save slot (`restore`)."""
+    """Bring a character to life from its card, or from a save slot (`restore`).
+
+    `restore_card`: whether the card of a restored one is this or the saved one.
+    """
 
     npc: Name
     card: dict[str, Any]
     sampling: dict[str, Any] | None = None
     window: Annotated[int, Meta(ge=1)] | None = None
     restore: Name | None = None
+    restore_card: Literal["new", "saved"] = "new"
 
 
 class Say(Request, tag="say"):

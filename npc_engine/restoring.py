@@ -6,8 +6,10 @@ formats, and writes nothing.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
+from npc_engine.amend import Wanted, amend
 from npc_engine.errors import RequestError
 from npc_engine.frozen import retell, thaw
 from npc_engine.journal import overlay
@@ -62,46 +64,58 @@ class Restoring:
             ms=(self._clock() - began) * 1000,
         )
 
-    def restore(self, store: Store, slot: str, name: str) -> Restored | None:
-        """Return one character of a slot, or None when the slot does not hold it."""
+    def restore(self, store: Store, slot: str, name: str, wanted: Wanted) -> Restored | None:
+        """Return one character of a slot as it is wanted, None when the slot does not hold it."""
         if name not in store.npcs(slot):
             return None
-        return self._restore(slot, name, store.read(slot, [name])[name])
+        return self._restore(slot, name, store.read(slot, [name])[name], wanted)
 
-    def _restore(self, slot: str, name: str, snapshot: Snapshot | RequestError) -> Restored:
+    def _restore(
+        self, slot: str, name: str, snapshot: Snapshot | RequestError, wanted: Wanted | None = None
+    ) -> Restored:
         if isinstance(snapshot, RequestError):
             raise snapshot
         last = self._last_of(slot, name)
         if last is not None:
             snapshot = overlay(snapshot, last)
+        window, differs = None, ""
+        if wanted is not None:
+            state, window, rereads, differs = amend(snapshot.state, wanted)
+            snapshot = replace(snapshot, state=state)
+            if rereads:
+                snapshot = replace(snapshot, payload=None, notice=None)
+        npc, source, notice = self._revive(name, snapshot, window)
+        keep_header(npc, snapshot.header)
+        told = " ".join(filter(None, (snapshot.journal, differs, notice)))
+        return npc, source, told or None
+
+    def _revive(self, name: str, snapshot: Snapshot, wanted: int | None) -> Restored:
+        """Return the character of a snapshot; `wanted`: its window, if that is another one."""
         stage = self._stage
         room = {"window": stage.window, "n_pos": stage.room.n_pos}
-        now = self._clock()
+        voice, cache, now = stage.voice, stage.room, self._clock()
         if snapshot.header.get("vocab") != self._about["vocab"]:
-            npc = retell(name, snapshot.state, stage.voice, stage.room, **room, now=now)
-            keep_header(npc, snapshot.header)
-            told = "Saved with another model: told anew from its texts."
-            return npc, "tokens", " ".join(filter(None, (snapshot.journal, told)))
+            npc = retell(name, snapshot.state, voice, cache, wanted=wanted, **room, now=now)
+            return npc, "tokens", "Saved with another model: told anew from its texts."
         payload = snapshot.payload
         why = self._misfit(snapshot) if payload is not None else None
         npc = thaw(
             name,
             snapshot.state,
-            stage.voice,
-            stage.room,
+            voice,
+            cache,
+            wanted=wanted,
             **room,
             n_vocab=self._about["n_vocab"],
             payload=None if why else payload,
             now=now,
         )
-        keep_header(npc, snapshot.header)
         is_whole = npc.sequence.copy is not None
         if payload is not None and why is None and not is_whole:
             why = "its KV cache does not match its ledger"
         notice = snapshot.notice or (why and f"Read again from its tokens: {why}.")
         if notice is None and not npc.knows_world:
             notice = "Its save is from before this world: it knows what it knew then."
-        notice = " ".join(filter(None, (snapshot.journal, notice))) or None
         return npc, "payload" if is_whole else "tokens", notice
 
     def _misfit(self, snapshot: Snapshot) -> str | None:

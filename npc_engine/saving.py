@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from npc_engine.amend import Wanted
 from npc_engine.autosave import AUTOSAVE, BEFORE, Autosave
 from npc_engine.character import Character, Send
 from npc_engine.copying import Copying, Job
@@ -302,6 +303,6 @@ class Saving:
 
         self.after_writing(request.slot, client, request.id, read)
 
-    def restore(self, slot: str, name: str) -> Restored | None:
-        """Return one character of a slot, or None when the slot does not hold it."""
-        return self._restoring.restore(self._files.store, slot, name)
+    def restore(self, slot: str, name: str, wanted: Wanted) -> Restored | None:
+        """Return one character of a slot as it is wanted, None when the slot does not hold it."""
+        return self._restoring.restore(self._files.store, slot, name, wanted)

@@ -4,6 +4,8 @@ Owns what is answered. It knows no batch and no byte of a file.
 """
 
 from npc_engine import messages as m
+from npc_engine.amend import Wanted
+from npc_engine.errors import BadMessage
 from npc_engine.npc import Npc
 from npc_engine.saving import Saving
 from npc_engine.stage import Stage
@@ -20,6 +22,8 @@ class Spawning:
 
     def spawn(self, client: bytes, request: m.Spawn) -> m.Reply | None:
         """Bring a character to life; with `restore` the answer comes once that slot is written."""
+        if request.restore_card not in ("new", "saved"):  # a Struct made in Python is not validated
+            raise BadMessage(f"restore_card is {request.restore_card!r}.", "It is new or saved.")
         # Made in any case: a bad card is an error also where a save takes its place.
         npc, greeting = self._stage.create(request)
         if not request.restore:
@@ -34,7 +38,13 @@ class Spawning:
 
     def _restored(self, request: m.Spawn, npc: Npc, greeting: str) -> m.Reply:
         self._stage.check_new(request.npc)  # it may have come while a save was written
-        found = self._saving.restore(request.restore or "", request.npc)
+        wanted = Wanted(
+            npc,
+            sampling=request.sampling is not None,
+            window=request.window is not None,
+            card=request.restore_card == "new",
+        )
+        found = self._saving.restore(request.restore or "", request.npc, wanted)
         if found is None:
             self._stage.add(npc)
             notice = f"The save {request.restore!r} does not hold {request.npc!r}: it begins anew."

@@ -66,12 +66,14 @@ class Verbs(Mailbox):
         sampling: Mapping[str, Any] | None = None,
         window: int | None = None,
         restore: str | None = None,
+        restore_card: Literal["new", "saved"] = "new",
         timeout: float = TIMEOUT_S,
     ) -> Spawned:
         """Bring a character to life from a card, its map, or the path of a card file.
 
         `sampling` takes the names of `config.Sampling`; `window` is in tokens, persona included;
-        `restore` is a save slot to go on from, if it holds this character.
+        `restore` is a save slot to go on from, if it holds this character. What else is given
+        counts then, too; with `restore_card="saved"` all but the card.
         Raises CardError, NpcExists, TooLarge, and what every verb raises.
         """
         if not isinstance(card, Card | Mapping):
@@ -85,6 +87,7 @@ class Verbs(Mailbox):
             sampling=chosen,
             window=window,
             restore=restore,
+            restore_card=restore_card,
         )
         return self._ask(request, Spawned, timeout)
 

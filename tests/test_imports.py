@@ -139,6 +139,7 @@ RANKS = {
     "machine": 6,
     "newer": 6,
     "overhearing": 6,
+    "amend": 6,
     "past": 6,
     "pins": 6,
     "save_archive": 6,

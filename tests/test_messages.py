@@ -68,7 +68,7 @@ def test_the_vectors_are_what_their_generator_writes() -> None:
     spec.loader.exec_module(make)
     found = {
         path.relative_to(FOLDER).as_posix(): path.read_bytes()
-        for path in FOLDER.rglob("*.*")
+        for path in [*FOLDER.glob("*.*"), *FOLDER.glob("invalid/*.*")]  # the cards are no frames
         if path.suffix in (".msgpack", ".json")
     }
     assert found == make.files(), "run: python tests/vectors/make.py"

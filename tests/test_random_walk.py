@@ -52,8 +52,8 @@ class Walk:
     def moves(self) -> list[tuple[Callable[[], None], int]]:
         return [
             (self.spawn, 8), (self.say, 30), (self.event, 15), (self.hear, 10), (self.cancel, 10),
-            (self.save, 2), (self.load, 2), (self.despawn, 2), (self.drop, 1), (self.fail, 1),
-            (self.look, 5), (self.pin, 4), (self.unpin, 3), (self.attend, 5),
+            (self.save, 2), (self.load, 2), (self.restore, 2), (self.despawn, 2), (self.drop, 1),
+            (self.fail, 1), (self.look, 5), (self.pin, 4), (self.unpin, 3), (self.attend, 5),
             (self.rewind, 2), (self.transcript, 2),
         ]  # fmt: skip
 
@@ -182,6 +182,30 @@ class Walk:
         else:
             assert isinstance(loaded, m.Error), loaded
 
+    def restore(self) -> None:
+        """At rest, too: from a slot, with another card, window and sampling than were saved."""
+        while self.saving.keys() & {i for _, i in self.rig.open}:
+            time.sleep(self.rig.engine.patience() or 0)
+            self.step()
+        slot, name = self.random.choice(SLOTS), self.name
+        known = self.saved.get(slot)
+        if known is None:
+            return
+        if name in self.rig.engine.stage.characters:
+            self.send(m.Despawn(id=self.rig.id(), npc=name))
+        rules = self.random.choice(["Brief.", "Brief. A patch has made her longer-winded."])
+        card = {"name": name, "system_prompt": rules, "first_mes": "Hi."}
+        window = self.random.choice([None, None, 300, 400])
+        kept: Any = self.random.choice(["new", "new", "saved"])
+        target = self.send(m.Spawn(id=self.rig.id(), npc=name, card=card, restore=slot,
+                                   window=window, restore_card=kept))  # fmt: skip
+        self.told[name] = set(known.get(name, ()))
+        self.step()
+        spawned = self.rig.records(target)[-1]
+        assert isinstance(spawned, m.Spawned), spawned
+        assert spawned.restored == (name in known)
+        self.counts["restored"] = self.counts.get("restored", 0) + spawned.restored
+
     def despawn(self) -> None:
         self.send(m.Despawn(id=self.rig.id(), npc=self.name))
 
@@ -232,6 +256,7 @@ def test_nobody_knows_what_it_was_not_told(
     assert walk.fake.closed
     assert counts["Pinned"] > 10
     assert counts["Rewound"] > 10
+    assert counts["restored"] > 10
     assert counts["TranscriptReply"] > 10
     assert walk.rig.engine.stage.beginnings.n_restored > 500, "nothing was shared"
     assert (walk.n_reread > 0) == (kind == "recurrent")

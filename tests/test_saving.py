@@ -256,7 +256,8 @@ def test_spawn_with_restore(make_rig: MakeRig) -> None:
     cast(rig)
     rig.save("s")
     fresh = make_rig()
-    spawned = fresh.spawn("a", card={"name": "Anew", "first_mes": "Hi."}, restore="s")
+    card = {"name": "A", "system_prompt": "Lives at a."}
+    spawned = fresh.spawn("a", card=card, restore="s")
     assert (spawned.restored, spawned.greeting, spawned.notice) == (True, "", None)
     assert spawned.n_pinned == fresh["a"].npc.ledger.n_pinned == rig["a"].npc.ledger.n_pinned
     assert fresh["a"].npc.card.name == "A"
@@ -367,7 +368,8 @@ def test_a_save_without_its_kv_cache_is_read_again_and_no_notice_is_due(
     assert sources(loaded) == dict.fromkeys("abcd", source)
     assert [npc.notice for npc in loaded.npcs] == [None] * 4
     assert talks(fresh) == talks(rig)
-    spawned = make_rig(save_kv=save_kv).spawn("a", restore="s")
+    card = {"name": "A", "system_prompt": "Lives at a."}
+    spawned = make_rig(save_kv=save_kv).spawn("a", card=card, restore="s")
     assert (spawned.restored, spawned.notice) == (True, None)
 
 

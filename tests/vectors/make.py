@@ -69,6 +69,7 @@ VALID: dict[str, dict[str, Any]] = {
         "sampling": {"temperature": 0.7, "top_k": 40, "seed": 4294967295, "stop": ["\n\n"]},
         "window": 2048,
         "restore": "autosave",
+        "restore_card": "saved",
     },
     "request-say": {"type": "say", "id": "3", "npc": "mara", "text": "Who are you?"},
     "request-say-full": {
@@ -520,6 +521,10 @@ INVALID: dict[str, tuple[bytes, str | None]] = {
         _pack({"type": "spawn", "id": "2", "npc": "a", "card": {}, "window": 0}),
         "2",
     ),
+    "spawn-restore-card-unknown": (
+        _pack({"type": "spawn", "id": "2", "npc": "a", "card": {}, "restore_card": "old"}),
+        "2",
+    ),
     "say-no-text": (_pack({"type": "say", "id": "3", "npc": "mara"}), "3"),
     "say-text-nil": (_say(text=None), "3"),
     "say-text-not-utf8": (_say(text="HI").replace(b"\xa2HI", b"\xa2\xc3\x28"), "3"),
@@ -606,8 +611,9 @@ def main() -> None:
     """Write the files, and take away those that no longer belong."""
     wanted = files()
     (FOLDER / "invalid").mkdir(exist_ok=True)
-    for path in [*FOLDER.rglob("*.msgpack"), *FOLDER.rglob("*.json")]:
-        if path.relative_to(FOLDER).as_posix() not in wanted:
+    for path in [*FOLDER.glob("*.*"), *FOLDER.glob("invalid/*.*")]:
+        name = path.relative_to(FOLDER).as_posix()
+        if path.suffix in (".msgpack", ".json") and name not in wanted:
             path.unlink()
     for name, data in wanted.items():
         (FOLDER / name).write_bytes(data)

@@ -15,6 +15,10 @@ signal characters_wanted
 ## [method load_slot]. Set it yourself before a saved game's first scene; empty for a new game.
 var restore_slot := ""
 
+## Whether characters that come back keep the cards they were saved with. Otherwise the cards of their
+## nodes count: a persona that has changed since is read again, and the talk behind it kept.
+var keep_saved_cards := false
+
 var _present: Dictionary[String, bool] = {}
 var _ours: Dictionary[String, bool] = {}
 var _coming: Dictionary[String, NPCAnswer] = {}
@@ -186,7 +190,10 @@ func _bring(coming: NPCAnswer, keys: Dictionary, with_save: bool) -> void:
 func _spawn(keys: Dictionary, with_save: bool) -> NPCAnswer:
 	if not with_save or restore_slot.is_empty():
 		return await ask("spawn", keys)
-	var answer := await ask("spawn", keys.merged({"restore": restore_slot}))
+	var how := {"restore": restore_slot}
+	if keep_saved_cards:
+		how["restore_card"] = "saved"
+	var answer := await ask("spawn", keys.merged(how))
 	if answer.error == null or not answer.error.code in ["unknown_slot", "bad_snapshot"]:
 		return answer
 	push_warning("NPCEngine: '%s' begins anew: %s" % [keys["npc"], answer.error])

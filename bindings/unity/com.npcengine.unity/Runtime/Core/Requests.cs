@@ -12,7 +12,8 @@ namespace NpcEngine
 
         internal static byte[] Spawn(long id, string npc, NpcCard card, SpawnOptions options) =>
             Named("spawn", id, npc).Map("card", card.Fields).Map("sampling", options.Sampling?.ToMap())
-                .Int("window", options.Window).Text("restore", options.Restore).Body();
+                .Int("window", options.Window).Text("restore", options.Restore)
+                .Text("restore_card", options.KeepsSavedCard ? "saved" : null).Body();
 
         internal static byte[] Say(long id, string npc, string text, SayOptions options, NpcStream? stream) =>
             Named("say", id, npc).Text("text", text).Text("speaker", options.Speaker).Priority(options.Priority)

@@ -156,7 +156,7 @@ namespace NpcEngine.Tests
             var options = new SpawnOptions
             {
                 Sampling = new NpcSampling { Temperature = 0.7, TopK = 40, Seed = uint.MaxValue, Stop = new[] { "\n\n" } },
-                Window = 2048, Restore = "autosave",
+                Window = 2048, Restore = "autosave", KeepsSavedCard = true,
             };
             Same("request-spawn-full", id => Requests.Spawn(
                 id, (string)spawn["npc"], new NpcCard((Dictionary<string, object>)spawn["card"]), options));
