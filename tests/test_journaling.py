@@ -46,10 +46,14 @@ def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
         rig.close()
 
 
+def card_of(name: str) -> dict[str, str]:
+    return {"name": name.upper(), "system_prompt": f"Lives at {name}."}
+
+
 def journaled(rig: Rig, names: str = "ab", slot: str = "s") -> Rig:
     """Characters with a past, journaled from here on."""
     for name in names:
-        rig.spawn(name, card={"name": name.upper(), "system_prompt": f"Lives at {name}."})
+        rig.spawn(name, card=card_of(name))
         rig.talk(name, f"First, {name}.")
     assert isinstance(rig.save(slot, mode="journal"), m.Saved)
     return rig
@@ -193,7 +197,7 @@ def test_spawn_with_restore_takes_the_journal(make_rig: MakeRig) -> None:
     rig.talk("a", "News.")
     rig.rest()
     fresh = make_rig()
-    spawned = fresh.spawn("a", restore="s")
+    spawned = fresh.spawn("a", card=card_of("a"), restore="s")
     assert spawned.restored
     assert "from its journal" in str(spawned.notice)
     assert fresh.tokens("a") == rig.tokens("a")
@@ -429,7 +433,7 @@ def test_who_comes_back_at_once_has_all_of_it(make_rig: MakeRig) -> None:
     rig.event("A last bell.", ["a"])
     rig.step()
     rig.send(m.Despawn(id="d", npc="a"))
-    assert rig.spawn("a", restore="s").restored
+    assert rig.spawn("a", card=card_of("a"), restore="s").restored
     assert "A last bell." in rig.heard("a")
 
 
@@ -575,7 +579,7 @@ def test_who_comes_back_while_the_disk_is_full_has_lost_nothing(
     last = lives(rig, "a")
     rig.ask(m.Despawn(id="d", npc="a"))
     began = rig.now
-    spawned = rig.spawn("a", restore="s")
+    spawned = rig.spawn("a", card=card_of("a"), restore="s")
     assert rig.now == began, "it waited for the disk"
     assert lives(rig, "a") == last
     assert "not on the disk" in str(spawned.notice)
