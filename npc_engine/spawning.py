@@ -6,9 +6,11 @@ Owns what is answered. It knows no batch and no byte of a file.
 from npc_engine import messages as m
 from npc_engine.amend import Wanted
 from npc_engine.errors import BadMessage
+from npc_engine.ledger import Kind
 from npc_engine.npc import Npc
 from npc_engine.saving import Saving
 from npc_engine.stage import Stage
+from npc_engine.voice import clean
 
 __all__ = ["Spawning"]
 
@@ -61,7 +63,7 @@ class Spawning:
         greeting: str = "",
         notice: str | None = None,
     ) -> m.Reply:
-        notices = [notice or "", *npc.card.notices]
+        notices = [notice, *npc.card.notices, _of_greeting(npc, greeting)]
         return m.Spawned(
             id=request.id,
             npc=npc.name,
@@ -80,3 +82,14 @@ class Spawning:
         reply = self._stage.despawn(client, request)
         self._saving.left(request.npc)
         return reply
+
+
+def _of_greeting(npc: Npc, greeting: str) -> str | None:
+    """What there is to say of a greeting that is shown whole and remembered otherwise."""
+    words = clean(greeting)
+    if not words or any(s.text == words for s in npc.ledger.segments if s.kind is Kind.REPLY):
+        return None
+    return (
+        f"first_mes is too long for a window of {npc.ledger.window} tokens: how it begins and how "
+        "it ends is remembered."
+    )

@@ -1016,3 +1016,30 @@ def test_a_pause_is_long_enough_for_all_to_close_their_holes(tmp_path: Path) -> 
     rig.rest()
     assert not any(rig[npc].npc.ledger.wants_renumbering for npc in "abcd")
     rig.close()
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u200f\u2066\u2069", "\xad", "\0\0", " \u3000\t"])
+def test_what_cannot_be_seen_is_said_by_nobody(tmp_path: Path, text: str) -> None:
+    windows = []
+    for said in ("", text):
+        rig = Rig(tmp_path)
+        rig.spawn("mara")
+        assert isinstance(rig.ask(m.Event(id=rig.id(), npcs="*", text=said or " ")), m.Ok)
+        rig.hear("mara", said)
+        rig.talk("mara", said, speaker=said or " ")
+        windows.append(rig.tokens("mara"))
+        error = rig.ask(m.Pin(id=rig.id(), npc="mara", text=said or " "))
+        assert isinstance(error, m.Error)
+        assert error.code == "bad_message"
+        rig.close()
+    assert windows[0] == windows[1]
+
+
+def test_a_greeting_that_is_remembered_in_part_is_told(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    for n, words in ((1, None), (90, "first_mes is too long")):
+        text = ("Once there was an inn. " * n).strip()
+        spawned = rig.spawn(f"mara{n}", card={"name": "Mara", "first_mes": text})
+        assert spawned.greeting == text
+        assert spawned.notice is None if words is None else words in (spawned.notice or "")
+    rig.close()

@@ -1,6 +1,8 @@
 """Words to tokens, and texts cut to size: limits hold for any text, head and tail stay."""
 
+import sys
 import time
+import unicodedata
 from collections.abc import Callable
 
 import pytest
@@ -212,3 +214,33 @@ def test_a_text_that_was_made_to_fit_fits(text: str, n_tokens: int) -> None:
     short, cut = voice.fit(text, n_tokens)
     assert len(voice.words(short)) <= n_tokens
     assert cut == (short != text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "\t\r\n", "\x00\x00", "\x1b", "\x85", "\xa0", "\xad", "\u034f", "\u061c"),
+        *("\u1160", "\u180e", "\u200b", "\u200d\u200c", "\u200e\u200f", "\u2028\u2029"),
+        *("\u202a \u202c", "\u2060", "\u2066\u2069", "\u2800", "\u3000", "\u3164", "\ufe0f"),
+        *("\ufeff", "\uffa0", "\U000e0041"),
+    ],
+)
+def test_what_cannot_be_seen_is_no_text(text: str) -> None:
+    assert clean(text) == ""
+    assert "." in clean(f"{text}.{text}")
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "\u0301", "\u2764\ufe0f", "\u0645\u06cc\u200c\u062e", "\u3002", "\ufffd"]
+)
+def test_what_can_be_seen_stays_as_it_is(text: str) -> None:
+    assert clean(text) == text
+
+
+def test_all_that_unicode_says_to_ignore_is_unseen() -> None:
+    """Format characters and separators, but those that have a shape of their own."""
+    shown = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
+    shown |= set(range(0x13430, 0x13440))
+    for code in range(sys.maxunicode + 1):
+        if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp"):
+            assert bool(clean(chr(code))) == (code in shown), hex(code)
