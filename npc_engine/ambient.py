@@ -33,7 +33,10 @@ class AmbientShare:
         self._holds = False
 
     def holds(self, claims: Iterable[Claim], now: float) -> bool:
-        """Whether the next step is to be put off: only ambient speech wants it, in its pause."""
+        """Whether the next step is to be put off: only ambient speech wants it, in its pause.
+
+        `claims`: of all who want it, also those who wait for a slot: a step may win them one.
+        """
         urgent = [c for c in claims if c.urgent and c.sequence.n_pending]
         only_ambient = bool(urgent) and all(c.priority is Priority.AMBIENT for c in urgent)
         self._holds = only_ambient and self._until - now > NEARLY_S

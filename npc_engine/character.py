@@ -13,7 +13,7 @@ from npc_engine import overhearing, past, pins
 from npc_engine.config import N_RECENT, Sampling
 from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
 from npc_engine.hearsay import Cue, Ears, Overheard, Unheard, Unsaid
-from npc_engine.inbox import Heard, Inbox, Waiting
+from npc_engine.inbox import Heard, Inbox, Waiting, priority_of
 from npc_engine.ledger import Kind
 from npc_engine.messages import (
     Done,
@@ -129,8 +129,22 @@ class Character:
         if self.speaking is None and self._unread.next_end <= self._clock():
             self._unread.expire(self._clock())
             self.n_changes += 1
+        self._give_way()
         while self.inbox and self.speaking is None:
             self._serve_next()
+            self._give_way()
+        if self.speaking is not None:
+            self.claim.priority = self._inherited(self.speaking.request)
+
+    def _give_way(self) -> None:
+        """Break off for a line of the player that waits: what has come as whole lines was said."""
+        speaking = self.speaking
+        if speaking and speaking.request.priority != "player" and self.inbox.player_waits:
+            self._interrupt("cancelled", speaking.whole_lines)
+
+    def _inherited(self, answered: Say) -> Priority:
+        """The priority of what it answers, or of what waits behind that, where it is higher."""
+        return min(map(priority_of, [answered, *self.waiting(Say)]))
 
     def catch_up(self) -> None:
         """Serve the inbox up to the next line that it has to answer, and not that."""
@@ -234,7 +248,6 @@ class Character:
         speaking.truncated = truncated
         speaking.limit = npc.reply_limit(request.max_tokens or self._max_tokens)
         self.speaking = speaking
-        self.claim.priority = Priority[request.priority.upper()]
         self.claim.order = waiting.order
         if self.claim.expected < waiting.order:  # else half of a further line came meanwhile
             self.claim.expected = 0
@@ -293,10 +306,10 @@ class Character:
         self._said = speaking
         self._end_turn(speaking, text, speaking.detokenizer.kept_bytes, interrupted=False)
 
-    def _interrupt(self, why: Why, heard: int | None) -> None:
-        """Cut the reply back to what the player heard, in the ledger and in the cache."""
+    def _interrupt(self, why: Why, text: str | None = None) -> None:
+        """Cut the reply back to this beginning of it, in the ledger and in the cache."""
         speaking = self._quiet()
-        text = speaking.detokenizer.text if heard is None else speaking.heard(heard)
+        text = speaking.detokenizer.text if text is None else text
         self._send_done(speaking, why, text)
         self._end_turn(speaking, text, speaking.n_bytes(text), interrupted=True)
 
@@ -362,7 +375,7 @@ class Character:
         """Cut a `say` short, or take it out of the inbox; False when there is none such."""
         speaking = self.speaking
         if speaking and (speaking.client, speaking.request.id) == (client, request_id):
-            self._interrupt("cancelled", heard)
+            self._interrupt("cancelled", None if heard is None else speaking.heard(heard))
             return True
         for waiting in self._says():
             if (waiting.client, waiting.request.id) == (client, request_id):
@@ -374,7 +387,7 @@ class Character:
     def drop(self, client: bytes | None, why: Why) -> None:
         """Cut short every `say` of a client (None: of everybody)."""
         if self.speaking and client in (None, self.speaking.client):
-            self._interrupt(why, None)
+            self._interrupt(why)
         for waiting in [w for w in self._says() if client in (None, w.client)]:
             self.inbox.remove(waiting)
             self._send_unsaid(waiting, why)

@@ -193,7 +193,7 @@ class Engine(Verbs):
     def _work(self) -> None:
         tidied = self.stage.tidy()
         claims = self.stage.claims()
-        held = self._ambient.holds(claims, self._clock())
+        held = self._ambient.holds([*claims, *self.stage.standing], self._clock())
         runs = [] if held else self._schedule(claims)
         self._resting = not (runs or tidied or _are_served(claims))
         if runs:

@@ -18,9 +18,10 @@ from npc_engine.errors import Busy
 from npc_engine.hearsay import Cue, Overheard, Unheard, Unsaid
 from npc_engine.messages import Event, Hear, Pin, Rewind, Say, Unpin
 from npc_engine.npc import CUT_OFF
+from npc_engine.scheduler import Priority
 from npc_engine.unread import NEVER, Unread, end_of
 
-__all__ = ["Heard", "Inbox", "Waiting"]
+__all__ = ["Heard", "Inbox", "Waiting", "priority_of"]
 
 T = TypeVar("T")
 
@@ -76,7 +77,8 @@ class Inbox:
         """Take in a request. Raises Busy when too many that want an answer wait."""
         request, kind = new.request, type(new.request)
         same = self.all_of(kind)
-        n_same = sum(type(w.request) is kind for w in same)  # a scene's cue is nobody's line
+        # A scene's cue is nobody's line; and nothing that is less urgent keeps a line out.
+        n_same = sum(type(w.request) is kind and not _yields(w.request, request) for w in same)
         if kind in (Say, Pin, Unpin, Rewind) and n_same >= max_queue:
             raise Busy(
                 f"{n_same} requests of this kind wait for {self._npc!r} already.",
@@ -90,6 +92,12 @@ class Inbox:
             if isinstance(request, Hear) and same:
                 self.remove(same[0])  # the newest counts
             self._waiting.append(new)
+
+    @property
+    def player_waits(self) -> bool:
+        """Whether a line of the player waits."""
+        says = self._requests(Say)
+        return any(s.priority == "player" and not isinstance(s, Cue) for s in says)
 
     def _put_undoing(self, new: Waiting) -> None:
         if isinstance(new.request, Unsaid):
@@ -138,3 +146,13 @@ class Inbox:
     def remove(self, waiting: Waiting) -> None:
         """Take one out of the middle."""
         self._waiting.remove(waiting)
+
+
+def priority_of(say: Say) -> Priority:
+    """Return how urgent a line is by itself."""
+    return Priority[say.priority.upper()]
+
+
+def _yields(waiting: Any, new: Any) -> bool:
+    """Whether what waits is a line less urgent than the new one."""
+    return isinstance(new, Say) and priority_of(new) < priority_of(waiting)

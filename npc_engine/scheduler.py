@@ -52,6 +52,7 @@ class Claim:
     pending tokens, but is not to be read until it is spoken to. `watched`: what it would say next
     is looked at also when nobody speaks to it (see `drift`). `listening`: rule 5.
     `last_use`: when it last sat because it spoke or was called, as `seats` counts; 0 is never.
+    `n_stood`: how often it got no slot because somebody more urgent has it.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Claim:
     called: bool = False
     listening: bool = False
     last_use: int = 0
+    n_stood: int = 0
 
     @property
     def urgent(self) -> bool:

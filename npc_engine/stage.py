@@ -77,6 +77,7 @@ class Stage:
         self.characters: dict[str, Character] = {}
         self.on_change: Callable[[Character], None] = lambda _character: None
         self.n_added = 0
+        self.standing: list[Claim] = []  # who waits for a slot to speak
         self.beginnings = Beginnings(
             voice.world_tokens, n_cells=room.n_cells, trims=not room.keeps_states
         )
@@ -121,6 +122,7 @@ class Stage:
                 wishes.append(character.claim)
         self.beginnings.collect(wishes)
         sitting = self._seats.seat(wishes)
+        self.standing = [c for c in wishes if c.urgent and c.sequence.slot is None]
         self.beginnings.lend(sitting)
         return sitting
 
