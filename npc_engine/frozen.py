@@ -35,14 +35,15 @@ from npc_engine.saved import (
 from npc_engine.sequence import Cache, Sequence
 from npc_engine.voice import Voice, clean
 
-__all__ = ["freeze", "retell", "thaw"]
+__all__ = ["freeze", "n_cells_of", "retell", "thaw"]
 
 log = logging.getLogger("npc_engine")
 
 T = TypeVar("T")
 
 MAX_TEXT = 1 << 20  # characters of one text; more than any window holds
-MAX_WAITING = 256  # events and lines that had not come in; of more, the newest
+MAX_WAITING = 1024  # events that a load looks at, where fewer may be: important ones stay longer
+MAX_HEARD = 256  # lines of others that had not come in; of more, the newest
 MOST_CHARS = 1 << 21  # of all events that wait, and of all lines: a state has room for them
 
 
@@ -55,7 +56,7 @@ def freeze(
     others that wait, too; `now`: the engine's clock. A line being spoken, and what the player said
     to cause it, is left out: it will be as if not yet said.
     """
-    events = _newest(events, lambda event: event[0])
+    events = _newest(events, lambda event: event[0], len(events))
     stable = npc.settled()
     tail = Ledger(0, 0, segments=stable).next_pos
     holes = [*npc.sequence.holes, (tail, -1)]
@@ -71,7 +72,7 @@ def freeze(
         holes=holes,
         events=[(text, importance) for text, importance, _ in events],
         events_expire_s=[left for _, _, left in events],
-        heard=_newest(heard, lambda line: line),
+        heard=_newest(heard, lambda line: line, MAX_HEARD),
         look_interval=npc.drift.interval if npc.drift else 0,
         next_look=npc.drift.next_look if npc.drift else 0,
     )
@@ -81,11 +82,22 @@ def freeze(
     return {**npc.extra, **saved}
 
 
-def _newest(waiting: Seq[T], text_of: Callable[[T], str]) -> list[T]:
+def _newest(waiting: Seq[T], text_of: Callable[[T], str], most: int) -> list[T]:
     """Return as many of the newest as a load takes: what waits must not make a save fail."""
     n_chars = accumulate(len(text_of(one)) for one in reversed(waiting))
     n = sum(1 for total in n_chars if total <= MOST_CHARS)
-    return list(waiting[len(waiting) - min(n, MAX_WAITING) :])
+    return list(waiting[len(waiting) - min(n, most) :])
+
+
+def n_cells_of(state: dict[str, Any]) -> int:
+    """Return how many cells go into a slot with the payload of a state, those that leave included.
+
+    A reply that was being spoken is not counted: nobody knows how far it was. Raises SnapshotError.
+    """
+    saved = parse(state)
+    holes = [hole(positions) for positions in saved.holes]
+    n_cached = sum(max(0, segment.n_cached) for segment in saved.segments)
+    return n_cached + sum(max(0, last - first) for first, last in holes)
 
 
 def _saved(s: Segment, now: float, is_open: bool) -> SavedSegment:
@@ -114,14 +126,15 @@ def thaw(
     window: int,
     n_pos: int,
     n_vocab: int,
+    most_events: int,
     payload: bytes | None,
     now: float,
 ) -> Npc:
     """Return the character of a saved state whose tokens are of this model's vocabulary.
 
     `wanted`: its window where that is not to be the saved one; `window`: the engine's, which bounds
-    it. `payload`: the KV bytes, None to read all
-    tokens again. `now`: the engine's clock. Raises SnapshotError when the state is no valid
+    it. `payload`: the KV bytes, None to read all tokens again. `most_events`: unread ones that it
+    may have here. `now`: the engine's clock. Raises SnapshotError when the state is no valid
     character.
     """
     saved = parse(state)
@@ -144,7 +157,7 @@ def thaw(
         npc.drift.interval, npc.drift.next_look = saved.look_interval, saved.next_look
     _keep_unknown(npc, state, npc.ledger.segments)
     _fit_pins(npc)
-    _hear_again(npc, saved, now)
+    _hear_again(npc, saved, most_events, now)
     return npc
 
 
@@ -157,6 +170,7 @@ def retell(
     wanted: int | None = None,
     window: int,
     n_pos: int,
+    most_events: int,
     now: float,
 ) -> Npc:
     """Return the character of a saved state for a model with another vocabulary, from the texts.
@@ -178,7 +192,7 @@ def retell(
     npc.turn = saved.turn
     _keep_unknown(npc, state, told)
     _fit_pins(npc)
-    _hear_again(npc, saved, now)
+    _hear_again(npc, saved, most_events, now)
     return npc
 
 
@@ -236,7 +250,7 @@ def _end(left: Left, now: float) -> float | None:
     return None if left is None else now + left
 
 
-def _hear_again(npc: Npc, saved: SavedNpc, now: float) -> None:
+def _hear_again(npc: Npc, saved: SavedNpc, most_events: int, now: float) -> None:
     # Only where it must: what is restored has to go on as it would have.
     if npc.ledger.n_tokens > npc.ledger.window or npc.ledger.needs_renumbering(0):
         npc.sequence.make_room(0, npc.turn)
@@ -244,9 +258,11 @@ def _hear_again(npc: Npc, saved: SavedNpc, now: float) -> None:
         raise invalid(f"{npc.ledger.n_tokens} tokens for a window of {npc.ledger.window}")
     seconds = chain(saved.events_expire_s, repeat(None))  # before 1.1 there are none
     waiting = list(zip(saved.events, seconds, strict=False))
-    for (text, importance), left in waiting[-MAX_WAITING:]:
+    npc.forget_events(most_events)  # those that stood in its open turn already
+    for (text, importance), left in waiting[-max(most_events, MAX_WAITING) :]:
         npc.perceive(text[:MAX_TEXT], importance, _end(left, now))
-    for line in saved.heard[-MAX_WAITING:]:
+        npc.forget_events(most_events)
+    for line in saved.heard[-MAX_HEARD:]:
         npc.add_heard(clean(line[:MAX_TEXT]), BEFORE)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from npc_engine.amend import Wanted, amend
 from npc_engine.errors import RequestError
-from npc_engine.frozen import retell, thaw
+from npc_engine.frozen import n_cells_of, retell, thaw
 from npc_engine.journal import overlay
 from npc_engine.messages import Load, Loaded, LoadedNpc, Reply
 from npc_engine.newer import keep_header
@@ -92,7 +92,11 @@ class Restoring:
     def _revive(self, name: str, snapshot: Snapshot, wanted: int | None) -> Restored:
         """Return the character of a snapshot; `wanted`: its window, if that is another one."""
         stage = self._stage
-        room = {"window": stage.window, "n_pos": stage.room.n_pos}
+        room = {
+            "window": stage.window,
+            "n_pos": stage.room.n_pos,
+            "most_events": stage.settings.max_events,
+        }
         voice, cache, now = stage.voice, stage.room, self._clock()
         if snapshot.header.get("vocab") != self._about["vocab"]:
             npc = retell(name, snapshot.state, voice, cache, wanted=wanted, **room, now=now)
@@ -129,4 +133,7 @@ class Restoring:
                 return what
         if snapshot.header.get("loras"):
             return "the model had adapters (LoRA), and this engine takes none"
+        n_cells, room = n_cells_of(snapshot.state), self._stage.room.n_cells
+        if n_cells > room:
+            return f"its KV cache has {n_cells} cells, and a slot of this engine has {room}"
         return None

@@ -51,15 +51,26 @@ def bytes_of(payload: Payload | None) -> bytes:
     return parts[0]
 
 
-def thawed(state: dict[str, Any], fake: FakeLlama, payload: bytes | None = None) -> Npc:
+def thawed(
+    state: dict[str, Any], fake: FakeLlama, payload: bytes | None = None, most_events: int = 64
+) -> Npc:
     return thaw(
         NAME, state, fake.voice(), fake, window=WINDOW, n_pos=fake.n_pos, n_vocab=259,
-        payload=payload, now=NOW,
+        most_events=most_events, payload=payload, now=NOW,
     )  # fmt: skip
 
 
-def retold(state: dict[str, Any], fake: FakeLlama) -> Npc:
-    return retell(NAME, state, fake.voice(), fake, window=WINDOW, n_pos=fake.n_pos, now=NOW)
+def retold(state: dict[str, Any], fake: FakeLlama, most_events: int = 64) -> Npc:
+    return retell(
+        NAME,
+        state,
+        fake.voice(),
+        fake,
+        window=WINDOW,
+        n_pos=fake.n_pos,
+        most_events=most_events,
+        now=NOW,
+    )
 
 
 def live(npc: Npc, tmp_path: Path) -> None:

@@ -217,7 +217,16 @@ def frozen_with_pins() -> dict[str, Any]:
 
 def test_another_model_pins_what_was_pinned() -> None:
     fake = FakeLlama()
-    npc = retell("mara", frozen_with_pins(), fake.voice(), fake, window=900, n_pos=10_000, now=0.0)
+    npc = retell(
+        "mara",
+        frozen_with_pins(),
+        fake.voice(),
+        fake,
+        window=900,
+        n_pos=10_000,
+        most_events=64,
+        now=0.0,
+    )
     texts = [s.text for s in npc.ledger.segments if s.pinned and s.kind is Kind.EVENT]
     assert texts == [f"*{FACT}*\n", "*Tom is afraid of dogs.*\n"]
     assert WELL_FORMED.fullmatch(kinds(npc))
@@ -227,7 +236,7 @@ def test_a_smaller_window_lets_go_of_the_oldest_pins() -> None:
     fake = FakeLlama()
     state = frozen_with_pins()
     npc = thaw("mara", state, fake.voice(), fake, window=330, n_pos=10_000, n_vocab=259,
-               payload=None, now=0.0)  # fmt: skip
+               most_events=64, payload=None, now=0.0)  # fmt: skip
     texts = [s.text for s in npc.ledger.segments if s.pinned and s.kind is Kind.EVENT]
     assert texts == ["*Tom is afraid of dogs.*\n"]
     assert npc.ledger.n_pinned == sum(len(s.tokens) for s in npc.ledger.segments if s.pinned)

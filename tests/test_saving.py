@@ -333,6 +333,82 @@ def test_a_smaller_window(make_rig: MakeRig) -> None:
     talks(small)
 
 
+def test_a_payload_that_a_slot_has_no_room_for_is_said_to_be_read_again(
+    make_rig: MakeRig,
+) -> None:
+    rig = make_rig()
+    cast(rig)
+    n_cells = {name: len(rig.tokens(name)) for name in "abcd"}
+    rig.save("s")
+    for room in (180, max(n_cells.values()), min(n_cells.values()), 400):
+        small = make_rig(window=min(room, 180), fake=TimedLlama(n_cells=room))
+        refused: list[int] = []
+        restore = small.fake.restore
+
+        def note(slot: int, payload: bytes) -> bool:
+            taken = restore(slot, payload)  # noqa: B023
+            refused.extend([slot] * (not taken))  # noqa: B023
+            return taken
+
+        small.fake.restore = note  # type: ignore[method-assign]
+        loaded = small.load("s")
+        for npc in loaded.npcs:
+            fits = n_cells[npc.npc] <= room
+            assert npc.source == ("payload" if fits else "tokens")
+            why = f"has {n_cells[npc.npc]} cells, and a slot of this engine has {room}"
+            assert fits or why in (npc.notice or "")
+        talks(small)
+        assert refused == [], "it was called a payload, and read again later"
+
+
+def waiting_events(rig: Rig, n: int) -> None:
+    """Events that nobody has taken in yet: she is speaking."""
+    rig.spawn("a")
+    rig.say("a", "Hm?", max_tokens=200)
+    rig.steps(3)
+    assert rig["a"].speaking
+    for i in range(n):
+        rig.event(f"Bell {i}.", npcs=["a"], importance=1.0 if i == 2 else 0.5)
+
+
+@pytest.mark.parametrize(
+    ("saves", "loads", "kept"),
+    [
+        (400, 400, 400),
+        (400, 300, 300),
+        (400, 3, 3),
+        (8, 400, 8),
+        (8, 3, 3),
+    ],
+)
+def test_the_limit_of_events_that_is_in_force_counts(
+    make_rig: MakeRig, saves: int, loads: int, kept: int
+) -> None:
+    rig = make_rig(max_events=saves, window=16_000, fake=TimedLlama(n_cells=16_000))
+    waiting_events(rig, 500)
+    rig.save("s")
+    fresh = make_rig(max_events=loads, window=16_000, fake=TimedLlama(n_cells=16_000))
+    fresh.load("s")
+    ledger = fresh["a"].npc.ledger
+    told = [s.text for s in ledger.segments if s.kind == "event"]
+    assert len(told) == kept
+    assert told[-1] == "*Bell 499.*\n"
+    assert "*Bell 2.*\n" in told, "long ago, and important"
+
+
+def test_events_of_the_open_turn_keep_to_the_limit_too(make_rig: MakeRig) -> None:
+    rig = make_rig(max_events=20)
+    rig.spawn("a")
+    for i in range(20):
+        rig.event(f"Bell {i}.", npcs=["a"])
+    rig.rest()
+    rig.save("s")
+    fresh = make_rig(max_events=5)
+    fresh.load("s")
+    told = [s.text for s in fresh["a"].npc.ledger.segments if s.kind == "event"]
+    assert told == [f"*Bell {i}.*\n" for i in range(15, 20)]
+
+
 def test_a_persona_that_does_not_fit_any_more(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.spawn("a", card={"name": "A", "system_prompt": "x" * 220})
