@@ -22,6 +22,7 @@ from os import PathLike
 from typing import IO, Any, Self
 
 from npc_engine.client import Client
+from npc_engine.death import death
 from npc_engine.errors import SetupError
 
 __all__ = ["Sidecar"]
@@ -29,6 +30,7 @@ __all__ = ["Sidecar"]
 LEAVE_S = 3.0  # what the engine gets to answer open requests and leave, and again after SIGTERM
 KEPT_LOG_LINES = 200
 MAX_LINE_BYTES = 1 << 16
+_ASK_DOCTOR = "Run `npc-engine doctor` with the same model."
 _PROGRESS = re.compile(r"Loading .* \d+ %$")  # says nothing of why an engine ended
 
 
@@ -77,6 +79,15 @@ class Sidecar:
     def pid(self) -> int:
         """The process id of the engine."""
         return self._process.pid
+
+    @property
+    def ended(self) -> str | None:
+        """How the engine ended, in a sentence or two; None while it runs."""
+        status = self._process.poll()
+        if status is None:
+            return None
+        found = death(status)
+        return f"The engine ended with status {status}. {found.cause if found else ''}".strip()
 
     @property
     def log(self) -> list[str]:
@@ -128,11 +139,10 @@ class Sidecar:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(LEAVE_S)
         status = self._process.returncode
-        return SetupError(
-            f"The engine ended with status {status} before it was ready. "
-            f"{self._last_words()}".strip(),
-            "Run `npc-engine doctor` with the same model.",
-        )
+        found = death(status or 0)
+        words = [f"The engine ended with status {status} before it was ready."]
+        words += [found.cause if found else "", self._last_words()]
+        return SetupError(" ".join(filter(None, words)), found.help if found else _ASK_DOCTOR)
 
     def _last_words(self) -> str:
         said = [line for line in self._log if line.strip() and not _PROGRESS.match(line)]

@@ -39,6 +39,7 @@ RANKS = {
     "macros": 0,
     "marks": 0,
     "measurements": 0,
+    "death": 1,
     "niceness": 0,
     "payload": 0,
     "prefixes": 0,

@@ -131,6 +131,19 @@ def test_an_engine_that_dies_without_a_word() -> None:
         _start("pass")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_death_by_its_system_is_explained() -> None:
+    with pytest.raises(SetupError, match=r"status -4 before .* lacks instructions .* Last words"):
+        _start("import os, sys; sys.stderr.write('Last words'); os.kill(os.getpid(), 4)")
+    with _start(READY + UNTIL_EOF) as sidecar:
+        assert sidecar.ended is None
+        psutil.Process(sidecar.pid).kill()
+        sidecar.close()
+        assert sidecar.ended is not None
+        assert "status -9" in sidecar.ended
+        assert "memory" in sidecar.ended
+
+
 def test_a_silent_engine_is_given_up() -> None:
     began = time.monotonic()
     with pytest.raises(SetupError, match=r"not ready after 0\.3 s"):

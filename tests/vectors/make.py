@@ -2,7 +2,8 @@
 
 Owns one example or more of every record, as NAME.msgpack (the frame) and NAME.json (what it means),
 and in `invalid/` frames that are no requests, with the `code` and `id` of the error they get. The
-tests of every client language read them. In the .json a float always has a point or an exponent,
+tests of every client language read them, and `deaths.json`: what each says of an engine that ended
+with a status, the processor as {cpu}. In the .json a float always has a point or an exponent,
 an integer never has; a test whose JSON reader makes everything a double skips `*-int64`.
 
 It packs with the msgpack library and not with the engine's own code, so that one checks the other.
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
+
+from npc_engine.death import death
+from npc_engine.measurements import cpu_name
 
 FOLDER = Path(__file__).parent
 
@@ -590,6 +594,24 @@ WIDE: dict[str, tuple[bytes, dict[str, Any]]] = {
 }
 
 
+UNIX = (0, 1, 2, 3, 126, 127, 128, 132, 134, 135, 136, 137, 138, 139, 143, 159, 255)
+WINDOWS = (
+    *(5, 6, 0x17, 0x1D, 0x7B, 0x96, 0xFD, 0x12D, 0x135, 0x138, 0x139, 0x13A, 0x142),
+    *(0x374, 0x409, 0xFFEE),
+)
+
+
+def _death(status: int) -> dict[str, Any]:
+    found = death(status)
+    if found is None:
+        return {"status": status}
+    return {
+        "status": status,
+        "cause": found.cause.replace(cpu_name(), "{cpu}"),
+        "help": found.help,
+    }
+
+
 def files() -> dict[str, bytes]:
     """Return every vector file, by its path within this folder."""
     out = {}
@@ -600,6 +622,7 @@ def files() -> dict[str, bytes]:
     for name, (frame, request_id) in INVALID.items():
         out[f"invalid/{name}.msgpack"] = frame
         out[f"invalid/{name}.json"] = _json({"code": "bad_message", "id": request_id})
+    out["deaths.json"] = _json([_death(n) for n in (*UNIX, *(0xC0000000 + n for n in WINDOWS))])
     return out
 
 

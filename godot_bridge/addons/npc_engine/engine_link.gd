@@ -276,8 +276,8 @@ func _start_again() -> void:
 	if _n_crashes <= _MAX_CRASHES:
 		_begin()
 		return
-	var why := "The engine has crashed %d times in a row. " % _n_crashes + _sidecar.last_words()
-	_fail(NPCError.make("engine_exited", why, "Look into its log: NPCEngine.engine_log()."))
+	var why := "The engine has crashed %d times in a row." % _n_crashes
+	_fail(_sidecar.death(why, "Look into its log: NPCEngine.engine_log()."))
 
 
 func _fail(why: NPCError) -> void:

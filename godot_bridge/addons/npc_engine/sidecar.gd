@@ -9,6 +9,7 @@ extends RefCounted
 ## How far the engine is.
 enum State { NONE, STARTING, READY, LEAVING, ENDED }
 
+const Death := preload("death.gd")
 const Settings := preload("settings.gd")
 
 ## Seconds that an engine gets to leave by itself.
@@ -16,6 +17,7 @@ const LEAVE_S := 3.0
 ## How many lines of the engine's log are kept.
 const KEPT_LOG_LINES := 200
 
+const _NO_PROGRAM := "Could not create child process"  # so says Godot's child, and kills itself
 const _LOOK_EVERY_S := 0.05
 const _MAX_LINE := 1 << 16
 const _READ_AT_ONCE := 4096
@@ -25,6 +27,8 @@ const _NO_REASON := " %"  # "Loading q4.gguf 25 %" says nothing of why an engine
 var state := State.NONE
 ## The process id, 0 before it is started.
 var pid := 0
+## How it has ended, once it has.
+var status := 0
 ## Where the engine listens, once it is ready.
 var endpoint := ""
 ## What a client has to show: new at each start.
@@ -69,15 +73,29 @@ static func lacks(executable: String, model: String) -> Array[NPCError]:
 ## Returns why the engine is not ready, or null if it is, or still may be after `limit_s` seconds.
 func failure(limit_s: float) -> NPCError:
 	if state == State.ENDED:
-		var status := OS.get_process_exit_code(pid)
 		var why := "The engine ended with status %d before it was ready. " % status
-		var help := "Check npc_engine/executable, and run npc-engine doctor with the same model."
-		return NPCError.make("engine_exited", (why + last_words()).strip_edges(), help)
+		return death(
+			why, "Check npc_engine/executable, and run npc-engine doctor with the same model."
+		)
 	if state == State.STARTING and Time.get_ticks_usec() - _since_usec > limit_s * 1e6:
 		var why := "The engine is not ready after %d s. " % int(limit_s)
 		var help := "Raise NPCEngine.start_timeout_s on slow machines."
 		return NPCError.make("timeout", (why + last_words()).strip_edges(), help)
 	return null
+
+
+## Returns the error of an engine that has ended: `what` happened, why if its system has ended it,
+## its last words, and `help` unless its end tells what to do.
+func death(what: String, help: String) -> NPCError:
+	var found := Death.of_child(status)
+	var words: PackedStringArray = [what.strip_edges()]
+	if last_words().contains(_NO_PROGRAM):
+		words.append(Death.of(Death.NO_PROGRAM)[0])
+	elif not found.is_empty():
+		words.append(found[0])
+		help = found[1]
+	words.append(last_words())
+	return NPCError.make("engine_exited", " ".join(words).strip_edges(), help)
 
 
 ## Reads what the engine writes, and looks whether it still runs.
@@ -143,6 +161,7 @@ func _close_stdin() -> void:
 
 
 func _note_end() -> void:
+	status = OS.get_process_exit_code(pid)
 	_err.append_array(_read(_stderr))
 	_err.append(10)
 	_heed_lines(_err, _heed_log)

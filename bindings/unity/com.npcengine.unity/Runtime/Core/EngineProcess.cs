@@ -55,6 +55,19 @@ namespace NpcEngine
             }
         }
 
+        /// <summary>How it has ended by itself, in a sentence or two; null while it runs, and after Dispose.</summary>
+        public string Ended
+        {
+            get
+            {
+                lock (_gate)
+                {
+                    return _disposed || !_process.HasExited ? null
+                        : ("The engine ended with status " + _process.ExitCode + ". " + Death.Of(_process.ExitCode)?.Cause).Trim();
+                }
+            }
+        }
+
         /// <summary>Starts an engine, without keeping the caller from its frames.</summary>
         /// <param name="settings">The program and the model.</param>
         /// <param name="cancellation">Ends the engine again.</param>
@@ -148,9 +161,11 @@ namespace NpcEngine
             _process.WaitForExit(LeaveMs);
             JoinReaders();
             string status = _process.HasExited ? "with status " + _process.ExitCode : "its output";
+            Death death = _process.HasExited ? Death.Of(_process.ExitCode) : null;
+            string cause = death == null ? "" : death.Cause + " ";
             return EngineLauncher.Error(
-                ("The engine ended " + status + " before it was ready. " + _log.LastWords()).Trim(),
-                "Run: npc-engine doctor, with the same model.");
+                ("The engine ended " + status + " before it was ready. " + cause + _log.LastWords()).Trim(),
+                death?.Help ?? "Run: npc-engine doctor, with the same model.");
         }
 
         private void HandOver(string token)

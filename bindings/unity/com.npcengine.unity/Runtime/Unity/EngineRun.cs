@@ -32,13 +32,13 @@ namespace NpcEngine
         internal bool HasDied =>
             _process != null && _client.State != NpcConnectionState.Connected && !_process.IsRunning;
 
-        /// <summary>The last line of the engine's log, or nothing.</summary>
+        /// <summary>How the engine has ended, and the last line of its log, or nothing.</summary>
         internal string LastWords
         {
             get
             {
                 string[] log = _process?.RecentLog() ?? new string[0];
-                return log.Length > 0 ? log[log.Length - 1] : "";
+                return (_process?.Ended + " " + (log.Length > 0 ? log[log.Length - 1] : "")).Trim();
             }
         }
 

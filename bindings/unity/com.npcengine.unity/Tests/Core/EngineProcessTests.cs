@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.IO;
 using System.Threading;
 using System.Threading.Tasks;
@@ -83,6 +84,52 @@ namespace NpcEngine.Tests
             StringAssert.Contains("status 2", error.Problem);
             StringAssert.Contains("/nowhere/a b.gguf", error.Problem);
             StringAssert.Contains("doctor", error.Help);
+        }
+
+        [TestCase(4, "lacks instructions", "GGML_NATIVE=OFF")]
+        [TestCase(9, "memory runs out", "smaller model")]
+        public void ADeathByItsSystemIsExplained(int signal, string cause, string help)
+        {
+            EngineProcessSettings settings = Shell("echo Last words. >&2; kill -" + signal + " $$");
+            NpcException error = Await.Error(EngineProcess.StartAsync(settings), 20);
+            Assert.AreEqual(NpcErrorCode.Setup, error.Code);
+            StringAssert.Contains(cause, error.Problem);
+            StringAssert.EndsWith("Last words.", error.Problem);
+            StringAssert.Contains(help, error.Help);
+        }
+
+        [Test]
+        public void OneThatDiesLaterTellsHow()
+        {
+            EngineProcessSettings settings = Shell("echo 'READY {\"endpoint\": \"x\"}'; read token; read end");
+            using (EngineProcess engine = Await.Result(EngineProcess.StartAsync(settings)))
+            {
+                Assert.IsNull(engine.Ended);
+                System.Diagnostics.Process.GetProcessById(engine.ProcessId).Kill();
+                Await.Until(null, () => engine.Ended != null);
+                StringAssert.Contains("memory runs out", engine.Ended);
+            }
+        }
+
+        [Test]
+        public void EachStatusMeansTheSameAsInPython()
+        {
+            string path = Path.Combine(Repository.Vectors, "deaths.json");
+            var all = (List<object>)Json.Parse(File.ReadAllText(path));
+            Assert.Greater(all.Count, 30);
+            foreach (Dictionary<string, object> expected in all)
+            {
+                long status = Convert.ToInt64(expected["status"]);
+                Death found = Death.Of(status);
+                expected.TryGetValue("cause", out object cause);
+                expected.TryGetValue("help", out object help);
+                Assert.AreEqual(cause, found?.Cause.Replace(Death.CpuName(), "{cpu}"), status.ToString());
+                Assert.AreEqual(help, found?.Help, status.ToString());
+                if (status > int.MaxValue)
+                {
+                    Assert.AreEqual(found?.Cause, Death.Of(unchecked((int)status))?.Cause);  // as .NET has it
+                }
+            }
         }
 
         [Test]
