@@ -7,7 +7,7 @@ knows no slot and no disk; a job whose characters are all copied is handed on.
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -102,8 +102,20 @@ class Copying:
             self._copy_one(self._jobs[0])
             self._next = self._clock() + LINE_TOKENS * (self._clock() - began)
 
+    @property
+    def jobs(self) -> Collection[Job]:
+        """Those that are not copied yet."""
+        return self._jobs
+
+    def copy_now(self, name: str) -> None:
+        """Copy one character wherever it is still to be copied, because it leaves the stage."""
+        for job in [job for job in self._jobs if name in job.names]:
+            job.names.remove(name)
+            job.names.appendleft(name)
+            self._copy_one(job)
+
     def all_at_once(self) -> None:
-        """Copy all that is left, because somebody leaves the stage."""
+        """Copy all that is left, because the engine ends."""
         while self._jobs:
             self._copy_one(self._jobs[0])
 
@@ -119,7 +131,7 @@ class Copying:
             state = self._freeze(character)
             payload = character.npc.sequence.payload() if has_kv else None
         except Exception as error:
-            self._jobs.popleft()
+            self._jobs.remove(job)
             if not isinstance(error, NpcError):
                 log.exception("saving %r failed", name)
                 error = Internal("The engine failed at this save.", "Its log has the details.")
@@ -131,7 +143,7 @@ class Copying:
         job.files[name] = partial(_encoded, header, state, [payload], key)
         job.states[name] = header["snapshot"], state
         job.who[name] = character, character.n_changes
-        if not job.names:
+        while self._jobs and not self._jobs[0].names:  # they are written in their order
             self._done(self._jobs.popleft())
 
     def _header(self, name: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from npc_engine.character import Character, Why
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
 from npc_engine.governor import Governor, Step
+from npc_engine.held import Held
 from npc_engine.lean import keeps_kv
 from npc_engine.saving import Saving
 from npc_engine.scheduler import Claim, Run, is_read_for, n_rows, schedule
@@ -99,6 +100,8 @@ class Engine(Verbs):
         self.backend = backend
         self._files = WriterThread()
         self.stage = Stage(backend, voice, self.settings, self._post_reply, clock, self._files.run)
+        self._held = Held(self._post_reply, clock)
+        self.stage.paused = self._held.blocked
         self._saving = Saving(
             Path(self.settings.saves),
             backend.about,
@@ -109,6 +112,7 @@ class Engine(Verbs):
             keep=self.settings.keep,
             keeps_kv=self._keeps_kv,
             autosave=self.settings.autosave,
+            held=self._held,
         )
         self._clock = clock
         self._started = clock()
@@ -131,7 +135,7 @@ class Engine(Verbs):
             m.Hear: stage.hear,
             m.Attend: stage.attend,
             m.Event: stage.event,
-            m.Cancel: stage.cancel,
+            m.Cancel: self._cancel,
             m.Scene: stage.scenes.scene,
             m.Join: stage.scenes.join,
             m.Leave: stage.scenes.leave,
@@ -171,6 +175,8 @@ class Engine(Verbs):
         try:
             if self._closed:  # the KV cache is freed: nobody may touch it any more
                 raise Internal("The engine is closed.", "Open another one.")
+            if self._held.takes(client, message):
+                return
             reply = self._answers[type(message)](client, message)
         except NpcError as error:
             reply = m.error_reply(error, message.id)
@@ -202,6 +208,12 @@ class Engine(Verbs):
             self._governor.rest()
         if self._saving.step(is_line=any(run.claim.urgent for run in runs)):
             self._resting = False
+            self._handle_held()
+
+    def _handle_held(self) -> None:
+        """Take in what has waited for a load; what waits for the next one waits on."""
+        for client, message in self._held.release():
+            self.handle(message, client)
 
     def _schedule(self, claims: list[Claim]) -> list[Run]:
         speaks = any(claim.speaking for claim in claims)
@@ -288,12 +300,15 @@ class Engine(Verbs):
     def drop(self, client: bytes, reason: Why) -> None:
         """Cut short every open `say` of a client; their `done` comes out of `step`."""
         self._resting = False
+        self._held.drop(client, "slow_client" if reason == "slow_client" else "cancelled")
         self.stage.drop(client, reason)
 
     def close(self) -> list[tuple[bytes, m.Reply]]:
         """Answer whatever is open, finish file writes (bounded), free the model."""
         if self._closed:
             return []
+        self._held.blocked.clear()  # nobody comes any more
+        self._handle_held()
         self._closed = True
         self.stage.drop(None, "cancelled")
         self.stage.parking.stop()
@@ -326,6 +341,11 @@ class Engine(Verbs):
                 return replies
             if patience:
                 time.sleep(max(0.0, min(patience, deadline - self._clock())))
+
+    def _cancel(self, client: bytes, request: m.Cancel) -> m.Reply:
+        if self._held.cancel(client, request.target):
+            return m.Ok(id=request.id, cancelled=True)
+        return self.stage.cancel(client, request)
 
     def _welcome(self, _client: bytes, request: m.Hello) -> m.Reply:
         s = self.settings

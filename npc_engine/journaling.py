@@ -146,8 +146,15 @@ class Journaling:
         for other in [s for s in self._follows[name] if s not in (slot, self._own_slot)]:
             self._let_go((other, name))
 
+    def replaced(self, slot: str, name: str) -> None:
+        """Write the last of a character which another takes the place of, out of this slot."""
+        for follow in list(self._follows.get(name, {}).values()):
+            if follow.slot == slot or not follow.has_changed:
+                self._let_go(follow.key)
+        self.leave(name)
+
     def leave(self, name: str) -> None:
-        """Write the last of a character that has left the stage."""
+        """Write the last of a character that has left the stage, or is about to."""
         for follow in list(self._follows.get(name, {}).values()):
             self._drop(follow)
             follow.last = self._frozen(follow)
@@ -257,7 +264,13 @@ class Journaling:
         for left in self._left.values():
             if not left.n_under_way:
                 self._submit(left)
-        self._round = None  # whoever reads behind it is not to wait for those who come now
+
+    def flush_one(self, name: str) -> int:
+        """Submit at once what has changed of a character; return into how many slots."""
+        follows = [f for f in self._follows.get(name, {}).values() if f.has_changed]
+        for follow in follows:
+            self._submit(follow)
+        return len(follows)
 
     def _is_there(self, follow: Follow) -> bool:
         return self._stage.characters.get(follow.name) is follow.character

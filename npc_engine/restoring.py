@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from npc_engine.amend import Wanted, amend
-from npc_engine.errors import RequestError
 from npc_engine.frozen import n_cells_of, retell, thaw
 from npc_engine.journal import overlay
 from npc_engine.messages import Load, Loaded, LoadedNpc, Reply
@@ -18,7 +17,6 @@ from npc_engine.newer import keep_header
 from npc_engine.npc import Npc
 from npc_engine.snapshot import Snapshot
 from npc_engine.stage import Stage
-from npc_engine.store import Store
 
 __all__ = ["Restored", "Restoring"]
 
@@ -32,6 +30,7 @@ class Restoring:
     """Brings characters of a slot onto a stage. `about`: facts of the backend.
 
     `last_of`: the state of somebody in a slot where that is newer than what the disk has.
+    `replaced` hears who is about to be, out of which slot.
     """
 
     def __init__(
@@ -40,41 +39,37 @@ class Restoring:
         stage: Stage,
         clock: Callable[[], float],
         last_of: Callable[[str, str], dict[str, Any] | None],
+        replaced: Callable[[str, str], None],
     ) -> None:
         self._about = about
         self._stage = stage
         self._clock = clock
         self._last_of = last_of
+        self._replaced = replaced
 
-    def load(self, store: Store, request: Load) -> Reply:
-        """Put the characters of a slot on the stage; none of them if one cannot be loaded."""
-        began = self._clock()
-        snapshots = store.read(request.slot, request.npcs)
-        restored = {n: self._restore(request.slot, n, s) for n, s in snapshots.items()}
-        self._stage.check_room(restored)
-        for npc, _, _ in restored.values():
+    def place(self, request: Load, came: Mapping[str, Restored], began: float) -> Reply:
+        """Put the characters that a load has brought on the stage. `began`: when it was asked for.
+
+        Raises Busy where they would be too many: then nobody comes.
+        """
+        self._stage.check_room(came)
+        for name, (npc, _, _) in came.items():
+            self._replaced(request.slot, name)
             self._stage.add(npc)
         return Loaded(
             id=request.id,
             slot=request.slot,
             npcs=[
                 LoadedNpc(npc=name, source=source, notice=notice)
-                for name, (_, source, notice) in restored.items()
+                for name, (_, source, notice) in came.items()
             ],
             ms=(self._clock() - began) * 1000,
         )
 
-    def restore(self, store: Store, slot: str, name: str, wanted: Wanted) -> Restored | None:
-        """Return one character of a slot as it is wanted, None when the slot does not hold it."""
-        if name not in store.npcs(slot):
-            return None
-        return self._restore(slot, name, store.read(slot, [name])[name], wanted)
-
-    def _restore(
-        self, slot: str, name: str, snapshot: Snapshot | RequestError, wanted: Wanted | None = None
+    def restore(
+        self, slot: str, name: str, snapshot: Snapshot, wanted: Wanted | None = None
     ) -> Restored:
-        if isinstance(snapshot, RequestError):
-            raise snapshot
+        """Return a character as it was saved, or as it is wanted; raises NpcError."""
         last = self._last_of(slot, name)
         if last is not None:
             snapshot = overlay(snapshot, last)

@@ -7,21 +7,24 @@ knows no byte of the file formats.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from npc_engine.amend import Wanted
+from npc_engine.arrivals import Arrival, Arrivals
 from npc_engine.autosave import AUTOSAVE, BEFORE, Autosave
 from npc_engine.character import Character, Send
 from npc_engine.copying import Copying, Job
-from npc_engine.errors import BadMessage, Internal, NpcError, SnapshotError, UnknownNpc
+from npc_engine.errors import BadMessage, NpcError, SnapshotError, UnknownNpc
 from npc_engine.frozen import freeze
+from npc_engine.held import Held
 from npc_engine.installation import installation_key
 from npc_engine.journaling import Journaling
 from npc_engine.journals import Journals
 from npc_engine.messages import Error, Load, Reply, Save, Saved, error_reply
+from npc_engine.reading import Reading
 from npc_engine.restoring import Restored, Restoring
 from npc_engine.stage import Stage
 from npc_engine.store import Store
@@ -33,17 +36,6 @@ log = logging.getLogger("npc_engine")
 
 POLL_S = 0.005  # how often a file write under way is looked after
 FILE_S = 0.005  # what a close grants the disk for each file that is still to be written
-
-Answer = Callable[[], Reply]
-
-
-class _Read(NamedTuple):
-    """A request that waits until a slot has been written."""
-
-    slot: str
-    client: bytes
-    request_id: str
-    answer: Answer
 
 
 class _Files(NamedTuple):
@@ -74,10 +66,12 @@ class Saving:
         keep: int = 1,
         keeps_kv: Callable[[int], bool] = lambda _n_cells: True,
         autosave: float = 0,
+        held: Held | None = None,
     ) -> None:
         self._root = root
         self._keep = keep
         self._thread = thread = thread or WriterThread()
+        self._reader = WriterThread("npc-engine-reads")  # a load does not wait for a slow write
         self._about = about
         self._stage = stage
         self._send = send
@@ -85,13 +79,15 @@ class Saving:
         self._given_key = key
         self._opened: _Files | None = None
         self._journaling = Journaling(stage, thread, self._freeze, self._fold, clock, AUTOSAVE)
-        self._restoring = Restoring(about, stage, clock, self._journaling.last_of)
+        self._restoring = Restoring(
+            about, stage, clock, self._journaling.last_of, self._journaling.replaced
+        )
+        self._arrivals = Arrivals(stage, held or Held(send, clock), self)
         self._autosave = Autosave(autosave, stage, self._journaling, self._save_all, clock)
         self._copying = Copying(
             stage, about, clock, self._freeze, self._key, keeps_kv, self._write, self._fail
         )
         self._writing: deque[Job] = deque()
-        self._reading: list[_Read] = []
 
     @property
     def _files(self) -> _Files:
@@ -147,12 +143,11 @@ class Saving:
 
         `is_line`: this step was one of a line. Returns whether somebody may have come on the stage.
         """
-        self._copying.step(is_line)
-        came = False
+        self._copying.step(is_line and not self._arrivals.waits_for_saves)
         if self._opened is not None:
             self._note_written(self._opened.writer)
-            came = self._answer_reads()
-        self._journaling.step(put_off={read.slot for read in self._reading})
+        came = self._arrivals.step(is_line)
+        self._journaling.step(put_off=self._arrivals.slots)
         self._autosave.step()
         return came
 
@@ -173,29 +168,57 @@ class Saving:
             self._journaling.failed(slot, names, reply.message)
         job.answer(reply)
 
-    def after_writing(self, slot: str, client: bytes, request_id: str, answer: Answer) -> None:
-        """Give the answer of a request that reads a slot, once no write to it is under way."""
-        self._copying.all_at_once()
-        self._journaling.flush()  # whoever is replaced has had all of it, in other slots too
-        self._reading.append(_Read(slot, client, request_id, answer))
-        self._answer_reads()
+    def arrive(
+        self,
+        client: bytes,
+        request_id: str,
+        slot: str,
+        npcs: Sequence[str] | None,
+        answer: Callable[[dict[str, Restored]], Reply],
+        wanted: Wanted | None = None,
+    ) -> None:
+        """Bring characters of a slot, and answer a request when they are there.
 
-    def _answer_reads(self) -> bool:
-        under_way = {job.request.slot for job in self._writing}
-        busy = self._journaling.is_under_way
-        ready = [r for r in self._reading if r.slot not in under_way and not busy(r.slot)]
-        for read in ready:
-            self._reading.remove(read)
-            try:
-                reply = read.answer()
-            except NpcError as error:
-                reply = error_reply(error, read.request_id)
-            except Exception:  # not on to whoever's request or step this is
-                log.exception("reading %r failed", read.slot)
-                failed = Internal("The engine failed at this load.", "Its log has the details.")
-                reply = error_reply(failed, read.request_id)
-            self._send(read.client, reply)
-        return bool(ready)
+        `wanted`: what is asked of the one who comes, if the slot holds it.
+        """
+
+        def send(reply: Reply | NpcError) -> None:
+            if isinstance(reply, NpcError):
+                reply = error_reply(reply, request_id)
+            self._send(client, reply)
+
+        saves = {*self._copying.jobs, *self._writing}
+        make = partial(self._restoring.restore, slot, wanted=wanted)
+        may_lack = wanted is not None
+        self._arrivals.add(Arrival(slot, npcs, make, answer, send, saves, may_lack))
+
+    def waits_for_saves(self, arrival: Arrival) -> bool:
+        """Whether saves before it are still to be written, or others of its characters copied."""
+        ours = (job for job in self._writing if job.request.slot == arrival.slot)
+        return any(job in arrival.after for job in (*self._copying.jobs, *ours))
+
+    def names(self, arrival: Arrival) -> Collection[str]:
+        """Return whom it brings; nobody where the slot cannot be listed."""
+        if arrival.npcs is not None:
+            return arrival.npcs
+        try:
+            return self._files.store.npcs(arrival.slot)
+        except NpcError:
+            return ()  # whoever reads it says so
+
+    def flush(self, npc: str) -> int:
+        """Have the last of a character written; return into how many slots."""
+        return self._journaling.flush_one(npc)
+
+    def is_written(self, slot: str) -> bool:
+        """Whether the disk has all that the journals of a slot were to get."""
+        return not self._journaling.is_under_way(slot)
+
+    def read(self, arrival: Arrival) -> Reading:
+        """Begin to read the characters of a slot."""
+        return Reading(
+            self._files.store, self._reader.run, arrival.slot, arrival.npcs, arrival.may_lack
+        )
 
     def _key(self) -> bytes:
         return self._files.key
@@ -245,18 +268,18 @@ class Saving:
 
     def patience(self) -> float | None:
         """Return the seconds until the next look is due; None when nothing is under way."""
-        if self._copying:
+        if self._copying or self._arrivals.is_ready:
             return 0.0
         writing = self._opened is not None and self._opened.writer.n_pending > 0
-        if writing or self._journaling.n_under_way:
+        if writing or self._arrivals or self._journaling.n_under_way:
             return POLL_S
         waits = (self._journaling.patience(), self._autosave.patience())
         return min((wait for wait in waits if wait is not None), default=None)
 
     def leaving(self, name: str) -> None:
-        """Copy out at once what is to be saved, because somebody leaves for good."""
+        """Copy out at once who leaves for good, where a save is to have them."""
         self._autosave.save_newcomers(name)
-        self._copying.all_at_once()
+        self._copying.copy_now(name)
 
     def left(self, name: str) -> None:
         """Journal the last of a character that has left the stage."""
@@ -277,14 +300,10 @@ class Saving:
         if self._opened is not None:
             all_written = self._opened.writer.close(timeout)
             self._note_written(self._opened.writer)
-            self._answer_reads()
             if all_written:
                 self._opened.store.close()
-        for read in self._reading:
-            gone = SnapshotError(
-                f"The slot {read.slot!r} was not read: the engine closes.", "Load it again."
-            )
-            self._send(read.client, error_reply(gone, read.request_id))
+        self._arrivals.close()
+        self._reader.close(timeout)
         for job in self._writing:
             late = SnapshotError(
                 f"The slot {job.request.slot!r} was not written in time: the engine closes.",
@@ -298,11 +317,9 @@ class Saving:
         `loaded` comes after the saves of that slot that are under way.
         """
 
-        def read() -> Reply:
-            return self._restoring.load(self._files.store, request)
+        began = self._clock()
 
-        self.after_writing(request.slot, client, request.id, read)
+        def place(came: dict[str, Restored]) -> Reply:
+            return self._restoring.place(request, came, began)
 
-    def restore(self, slot: str, name: str, wanted: Wanted) -> Restored | None:
-        """Return one character of a slot as it is wanted, None when the slot does not hold it."""
-        return self._restoring.restore(self._files.store, slot, name, wanted)
+        self.arrive(client, request.id, request.slot, request.npcs, place)

@@ -104,8 +104,8 @@ class Seats:
         return sitting
 
     def admit(self, sequence: Sequence) -> None:
-        """Take in a sequence that comes out of a save, its cells with it."""
-        if sequence.copy is not None:
+        """Take in a sequence that comes out of a save, its cells with it, unless it is in."""
+        if sequence.copy is not None and sequence.copy.on_release is None:
             self._parking.keep(sequence.copy, is_loaded=True)
 
     def leave(self, sequence: Sequence) -> None:

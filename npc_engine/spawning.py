@@ -8,6 +8,7 @@ from npc_engine.amend import Wanted
 from npc_engine.errors import BadMessage
 from npc_engine.ledger import Kind
 from npc_engine.npc import Npc
+from npc_engine.restoring import Restored
 from npc_engine.saving import Saving
 from npc_engine.stage import Stage
 from npc_engine.voice import clean
@@ -32,21 +33,23 @@ class Spawning:
             self._stage.add(npc)
             return self._spawned(request, npc, greeting=greeting)
 
-        def restored() -> m.Reply:
-            return self._restored(request, npc, greeting)
-
-        self._saving.after_writing(request.restore, client, request.id, restored)
-        return None
-
-    def _restored(self, request: m.Spawn, npc: Npc, greeting: str) -> m.Reply:
-        self._stage.check_new(request.npc)  # it may have come while a save was written
         wanted = Wanted(
             npc,
             sampling=request.sampling is not None,
             window=request.window is not None,
             card=request.restore_card == "new",
         )
-        found = self._saving.restore(request.restore or "", request.npc, wanted)
+
+        def restored(came: dict[str, Restored]) -> m.Reply:
+            return self._restored(request, npc, greeting, came.get(request.npc))
+
+        self._saving.arrive(client, request.id, request.restore, [request.npc], restored, wanted)
+        return None
+
+    def _restored(
+        self, request: m.Spawn, npc: Npc, greeting: str, found: Restored | None
+    ) -> m.Reply:
+        self._stage.check_new(request.npc)  # it may have come while a save was written
         if found is None:
             self._stage.add(npc)
             notice = f"The save {request.restore!r} does not hold {request.npc!r}: it begins anew."

@@ -5,7 +5,7 @@ that `parking` may need some.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from npc_engine import messages as m
@@ -58,7 +58,7 @@ class Stage:
 
     `run` does a job on the thread that writes files; without it they are written at once.
     `n_added` counts all who have ever come. `on_change` hears of everybody who comes, or whose
-    `n_changes` grows.
+    `n_changes` grows. Who is `paused` stands still: it neither takes in nor says anything.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Stage:
         self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
         self.characters: dict[str, Character] = {}
         self.on_change: Callable[[Character], None] = lambda _character: None
+        self.paused: Collection[str] = ()
         self.n_added = 0
         self.standing: list[Claim] = []  # who waits for a slot to speak
         self.beginnings = Beginnings(
@@ -116,7 +117,9 @@ class Stage:
         """Serve every inbox, seat who needs it, and return the claims of all who sit."""
         self.scenes.advance(may_speak=lambda: not self._player_talks)
         wishes = []
-        for character in self.characters.values():
+        for name, character in self.characters.items():
+            if name in self.paused:
+                continue
             character.advance()
             if character.wants:
                 wishes.append(character.claim)
@@ -147,9 +150,19 @@ class Stage:
             self._flood,
             self._note_change,
         )
-        self._seats.admit(npc.sequence)
+        self.admit(npc)
         self.beginnings.join(npc.name, npc.sequence)
         self._note_change(self.characters[npc.name])
+
+    def admit(self, npc: Npc) -> None:
+        """Take in the cells of a character that is to come on the stage: they count as parked."""
+        self._seats.admit(npc.sequence)
+
+    def give_up(self, npc: Npc) -> None:
+        """Let one go that was admitted, unless it is on the stage."""
+        character = self.characters.get(npc.name)
+        if character is None or character.npc is not npc:
+            npc.sequence.forget_cache()
 
     def _note_change(self, character: Character) -> None:
         self.on_change(character)

@@ -134,6 +134,15 @@ class Store:
         with self._lock:
             return sorted(self._reader.characters(slot))
 
+    def sizes(self, slot: str) -> dict[str, int]:
+        """Return name -> bytes of the characters in a slot; raises as `read` does."""
+        with self._lock:
+            there = self._reader.characters(slot)
+            try:
+                return {npc: path.lstat().st_size for npc, path in there.items()}
+            except OSError as e:
+                raise explain(e, f"The slot {slot!r} cannot be listed") from e
+
     def read(
         self, slot: str, npcs: Sequence[str] | None = None
     ) -> dict[str, Snapshot | SnapshotError]:

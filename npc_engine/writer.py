@@ -33,8 +33,9 @@ class _Store(Protocol):
 class WriterThread:
     """One daemon thread that does jobs in their order. All methods are for the engine's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "npc-engine-files") -> None:
         self.is_closed = False
+        self._name = name
         self._thread: threading.Thread | None = None  # started by the first job
         self._todo: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
@@ -43,7 +44,7 @@ class WriterThread:
         if self.is_closed:
             return
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="npc-engine-files", daemon=True)
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
         self._todo.put(job)
 

@@ -171,9 +171,13 @@ class Walk:
         names = None if self.random.random() < 0.5 else list(known)[:2]
         wanted = sorted(known) if names is None else names
         target = self.send(m.Load(id=self.rig.id(), slot=slot, npcs=names))
+        for name in wanted:  # until it is answered, they are who they were
+            self.told[name] = self.told.get(name, set()) | known[name]
+        while (GAME, target) in self.rig.open:
+            time.sleep(self.rig.engine.patience() or 0)
+            self.step()
         for name in wanted:
             self.told[name] = set(known[name])
-        self.step()
         loaded = self.rig.records(target)[-1]
         if known:
             assert isinstance(loaded, m.Loaded), loaded
