@@ -10,8 +10,9 @@ Rule 3. The candidates take turns, one token each, and what counts is the median
         share in a round: whatever else the machine does hits all of them alike. It goes on until
         odd rounds and even ones agree.
 Rule 4. Within 5 % of the fastest, the smaller cache wins, then the plainer one.
-Rule 5. How busy others were is kept with the result. What was measured beside them is measured
-        again as soon as the machine is quiet, and never replaces what was measured on a quiet one.
+Rule 5. How busy others were is kept with the result, and what memory was too short for. What was
+        measured beside them, or without a candidate for want of memory, is measured again as soon
+        as the machine is quiet and has it. A busy one never replaces a quiet one's result.
 """
 
 import logging
@@ -23,12 +24,13 @@ from statistics import median
 from typing import Annotated, Protocol
 
 import msgspec
+import psutil
 
 from npc_engine.cores import BUSY, Watch, others_are_busy
 from npc_engine.errors import BackendError, ConfigError, ModelError
 from npc_engine.llama_model import Layout, Model, build_id
 from npc_engine.measurements import cpu_name, keep, recall
-from npc_engine.track import Track
+from npc_engine.track import Track, room_for
 
 __all__ = ["CANDIDATES", "Row", "choose_layout", "measured"]
 
@@ -86,16 +88,26 @@ _Time = Annotated[float, msgspec.Meta(ge=0, le=1 << 33)]
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """A race as it is kept: results by a layout's name, and `Row`'s `busy` and `at`."""
+    """A race as it is kept: results by a layout's name, and `Row`'s `busy` and `at`.
+
+    `wants`: free bytes that would let those take part which were left out for want of them; else 0.
+    """
 
     results: dict[str, tuple[_Ms, int]]
     busy: float | None
     at: _Time
+    wants: int = 0
 
     @property
     def is_quiet(self) -> bool:
         """Whether others let it be (rule 5)."""
         return self.busy is None or self.busy <= BUSY
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing stood in its way that does not now, as far as memory goes (rule 5)."""
+        has_room = 0 < self.wants <= psutil.virtual_memory().available
+        return self.is_quiet and not has_room
 
 
 def choose_layout(model: Model, kv_type: str, flash_attn: str, n_threads: int) -> Layout:
@@ -152,8 +164,8 @@ def _candidates(kv_type: str, flash_attn: str) -> Sequence[Layout]:
 def _rows(model: Model, candidates: Sequence[Layout], n_threads: int, fresh: bool) -> list[Row]:
     key = _key(model, candidates, n_threads)
     kept = _kept(recall(KIND, key), candidates)
-    if kept is None or fresh or not (kept.is_quiet or others_are_busy()):
-        new = _measure(candidates, lambda layout: Track(model, layout, n_threads))
+    if kept is None or fresh or not (kept.is_final or others_are_busy()):
+        new = _measure(model, candidates, n_threads)
         if new.results and (kept is None or new.is_quiet or not kept.is_quiet):
             kept = new
             keep(KIND, key, msgspec.to_builtins(kept))
@@ -167,11 +179,13 @@ def _rows(model: Model, candidates: Sequence[Layout], n_threads: int, fresh: boo
     ]
 
 
-def _measure(candidates: Sequence[Layout], open_runner: Open) -> _Kept:
-    watch = Watch()
-    results = _race(candidates, open_runner)
+def _measure(model: Model, candidates: Sequence[Layout], n_threads: int) -> _Kept:
+    watch, free = Watch(), psutil.virtual_memory().available
+    results = _race(candidates, lambda layout: Track(model, layout, n_threads))
     by_name = {str(layout): result for layout, result in results.items()}
-    return _Kept(by_name, watch.busy(), time.time())
+    needs = (room_for(model, layout) for layout in candidates if layout not in results)
+    wants = max((need for need in needs if need > free), default=0)
+    return _Kept(by_name, watch.busy(), time.time(), wants)
 
 
 def _key(model: Model, candidates: Sequence[Layout], n_threads: int) -> str:

@@ -45,7 +45,8 @@ _EMBEDDERS = (
 _EMBEDS = "makes vectors of texts (an embedding model)"
 _RANKS = "ranks texts (a reranker)"
 _DIFFUSES = "writes a text all at once (a diffusion model), not word by word"
-_SOUNDS = "makes sound of tokens (a vocoder)"
+_SOUNDS = "makes sound (a vocoder, or a model of speech)"
+_DRAFTS = "guesses ahead for a larger model (a draft head)"
 _POOLING = {1: _EMBEDS, 2: _EMBEDS, 3: _EMBEDS, 4: _RANKS}  # llama.h: enum llama_pooling_type
 
 
@@ -132,8 +133,10 @@ def _what_it_does(arch: str, header: Header) -> str:
     """What a model does in place of talking; "" when nothing is known."""
     if arch in _DIFFUSION or any(key.startswith("diffusion.") for key in header.keys):
         return _DIFFUSES
-    if arch.startswith("wavtokenizer"):
+    if arch.startswith("wavtokenizer") or arch.endswith("tts"):
         return _SOUNDS
+    if arch in ("eagle3", "dflash") or arch.endswith("-assistant"):
+        return _DRAFTS  # llama.cpp loads it, and ends the process without the larger one
     pooling = _POOLING.get(header.number(f"{arch}.pooling_type") or 0, "")
     return pooling or (_EMBEDS if arch in _EMBEDDERS else "")
 

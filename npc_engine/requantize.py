@@ -158,9 +158,11 @@ def _made(model: Model, names: Sequence[str]) -> Iterator[dict[str, Model]]:
         made = {}
         for name in names:
             path = scratch.new_file()
-            if scratch.has_room(2 * model.file.n_bytes) and quantize(
-                model.path, path, number_of(name)
-            ):
+            if not scratch.has_room(2 * model.file.n_bytes):
+                raise OSError(
+                    f"no room in {path.parent}"
+                )  # there may be next time: nothing is kept
+            if quantize(model.path, path, number_of(name)):
                 made[name] = Model(path, extra_bufts=model.extra_bufts)
                 stack.callback(made[name].close)
         yield made

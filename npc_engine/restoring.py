@@ -128,6 +128,8 @@ class Restoring:
                 return what
         if snapshot.header.get("loras"):
             return "the model had adapters (LoRA), and this engine takes none"
+        if self._about["model"].get("policy") == "recurrent":  # a state of constant size
+            return None
         n_cells, room = n_cells_of(snapshot.state), self._stage.room.n_cells
         if n_cells > room:
             return f"its KV cache has {n_cells} cells, and a slot of this engine has {room}"

@@ -11,7 +11,7 @@ from npc_engine.errors import BackendError
 from npc_engine.llama import Llama, Span
 from npc_engine.llama_model import Layout, Model
 
-__all__ = ["N_HISTORY", "Track"]
+__all__ = ["N_HISTORY", "Track", "room_for"]
 
 N_READ = 7
 N_DOUBLED = 7
@@ -19,6 +19,11 @@ N_HISTORY = N_READ << N_DOUBLED
 """Tokens of history on a track: 896."""
 N_CELLS = 1024
 RESERVE_BYTES = 512 << 20
+
+
+def room_for(model: Model, layout: Layout) -> int:
+    """Return how many bytes of memory must be free for a layout to be tried."""
+    return model.kv_bytes_per_token(layout) * N_CELLS + RESERVE_BYTES
 
 
 class Track:
@@ -30,8 +35,8 @@ class Track:
     """
 
     def __init__(self, model: Model, layout: Layout, n_threads: int) -> None:
-        need = model.kv_bytes_per_token(layout) * N_CELLS
-        if need + RESERVE_BYTES > psutil.virtual_memory().available:
+        need = room_for(model, layout)
+        if need > psutil.virtual_memory().available:
             raise BackendError(f"No room for {need >> 20} MiB.")
         self._model = model
         self._llama = Llama(

@@ -90,6 +90,7 @@ def race(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fakes:
     monkeypatch.setattr(calibrate, "Track", lambda _model, layout, _n_threads: fakes(layout))
     busy = lambda: fakes.busy is None or fakes.busy > BUSY  # noqa: E731
     monkeypatch.setattr(calibrate, "others_are_busy", busy)
+    monkeypatch.setattr(calibrate, "room_for", lambda _model, _layout: 1)
     monkeypatch.setattr(calibrate, "Watch", lambda: SimpleNamespace(busy=lambda: fakes.busy))
     return fakes
 
@@ -187,6 +188,27 @@ def test_a_busy_machine_replaces_nothing_that_was_measured_on_a_quiet_one(race: 
     assert chosen() == [FLASH]
     assert race_again(race, 0.0, BF16, fresh=True)
     assert chosen() == [BF16]
+
+
+def test_what_memory_was_too_short_for_takes_part_when_there_is_some(
+    race: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 1000
+    needs = dict.fromkeys(CANDIDATES, 500) | {FLASH: 3000, SMALL: 2000}
+    monkeypatch.setattr(calibrate, "room_for", lambda _model, layout: needs[layout])
+    memory = lambda: SimpleNamespace(available=free)  # noqa: E731
+    monkeypatch.setattr("psutil.virtual_memory", memory)
+    all_ms = dict.fromkeys(CANDIDATES, 10.0) | {FLASH: 1.0}
+    race.ms = {layout: ms for layout, ms in all_ms.items() if needs[layout] <= free}
+    assert choose_layout(fake_model(), "auto", "auto", 1) == MIXED
+    race.ms, free, n = all_ms, 2500, len(race.tracks)
+    assert choose_layout(fake_model(), "auto", "auto", 1) == MIXED, "still too little"
+    assert len(race.tracks) == n
+    free = 3000
+    assert choose_layout(fake_model(), "auto", "auto", 1) == FLASH
+    n = len(race.tracks)
+    assert choose_layout(fake_model(), "auto", "auto", 1) == FLASH
+    assert len(race.tracks) == n
 
 
 @pytest.mark.parametrize(

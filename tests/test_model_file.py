@@ -90,6 +90,11 @@ KINDS: list[tuple[str, dict[str, Any], list[str], str]] = [
     ],
     ("llama", {"diffusion.shift_logits": False}, ["token_embd.weight"], "a diffusion model"),
     ("wavtokenizer-dec", {}, ["token_embd.weight"], "a vocoder"),
+    ("pockettts", {}, ["token_embd.weight"], "a model of speech"),
+    *[
+        (arch, {}, ["token_embd.weight"], "a draft head")
+        for arch in ("eagle3", "dflash", "gemma4-assistant")
+    ],
 ]
 
 

@@ -144,6 +144,17 @@ def test_a_type_that_llama_cpp_cannot_make_is_left_out(
 
 
 @pytest.mark.model
+def test_a_full_disk_is_no_answer_that_is_kept(
+    speeds: Speeds, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(scratch.Scratch, "has_room", lambda self, n_bytes: False)
+        assert tried(tiny_llama) is None
+    assert tried(tiny_llama)
+    assert speeds.names == ["F32", "Q8_0", "Q4_0"]
+
+
+@pytest.mark.model
 @pytest.mark.parametrize("limit", ["MAX_BYTES", "RESERVE_BYTES"])
 def test_what_would_take_too_much_is_not_tried(
     speeds: Speeds, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, limit: str

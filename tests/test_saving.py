@@ -10,6 +10,7 @@ import pytest
 
 from npc_engine import messages as m
 from npc_engine.copying import LINE_TOKENS
+from npc_engine.engine import Engine
 from npc_engine.errors import SnapshotError
 from npc_engine.installation import installation_key
 from npc_engine.lean import MOST_READING_S
@@ -359,6 +360,39 @@ def test_a_payload_that_a_slot_has_no_room_for_is_said_to_be_read_again(
             assert fits or why in (npc.notice or "")
         talks(small)
         assert refused == [], "it was called a payload, and read again later"
+
+
+@pytest.mark.model
+def test_a_real_slot_that_is_too_small(tiny_model: Path, tmp_path: Path) -> None:
+    """What is said to come back from the payload is not read again, with any kind of memory."""
+    keys: dict[str, Any] = {
+        "slots": 1,
+        "kv_type": "f16",
+        "flash_attn": "off",
+        "threads": 1,
+        "saves": str(tmp_path),
+        "save_kv": "yes",
+    }
+    with Engine.open(tiny_model, window=768, **keys) as engine:
+        engine.spawn("a", CARD)
+        for i in range(8):
+            engine.say("a", f"Question {i}: who came over the bridge?", max_tokens=24).wait()
+        n_cells = engine.stage.characters["a"].npc.ledger.n_cells
+        assert 256 < n_cells <= 512
+        engine.save("s")
+    for window, is_small in ((512, False), (256, True)):
+        with Engine.open(tiny_model, window=window, **keys) as engine:
+            (npc,) = engine.load("s").npcs
+            assert npc.source == (
+                "tokens" if is_small and "mamba" not in tiny_model.name else "payload"
+            )
+            n_pending = engine.stage.characters["a"].npc.ledger.n_pending
+            n_read = engine.stats()["n_prefilled"]
+            engine.attend("a")
+            while engine.patience() == 0:
+                engine.poll()
+            n_read = engine.stats()["n_prefilled"] - n_read
+            assert npc.source == "tokens" or n_read == n_pending == 0
 
 
 def waiting_events(rig: Rig, n: int) -> None:
