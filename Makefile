@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tiny test test-fast test-godot test-unity demo lint lint-godot docs-godot godot-zip format bench clean
+.PHONY: help setup tiny test test-fast test-newest lock test-godot test-unity demo lint lint-godot docs-godot godot-zip format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,12 @@ test: tiny ## Run every test, offline
 
 test-fast: setup ## Run the tests that need neither a model nor patience, on all cores
 	$(BIN)/python -m pytest -q -n auto -m "not model and not slow"
+
+test-newest: setup ## Run those tests with the newest release of every dependency, apart from .venv
+	@"$(PYTHON)" tools/newest.py
+
+lock: ## Renew the exact versions that `make setup` installs (tools/locks)
+	@"$(PYTHON)" tools/lock.py
 
 test-godot: tiny ## Run the tests of the Godot addon (fetches a Godot unless GODOT names one)
 	@tools/test_godot.sh
@@ -43,7 +49,7 @@ lint-godot: build/gdtoolkit/bin/gdlint ## Check style of the Godot addon
 
 build/gdtoolkit/bin/gdlint:
 	"$(PYTHON)" -m venv build/gdtoolkit
-	build/gdtoolkit/bin/pip install --quiet --disable-pip-version-check "gdtoolkit>=4.5,<5"
+	build/gdtoolkit/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tools/locks/gdtoolkit.txt
 
 docs-godot: ## Write docs/godot.md from the comments in the Godot addon
 	@tools/godot_docs.py

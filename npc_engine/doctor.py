@@ -191,7 +191,7 @@ def _check_library(lib: dict[str, Any], n_threads: int) -> Iterator[Check]:
         yield (
             "!",
             "Built without OpenMP: waiting threads would take the game's cores, so auto takes "
-            "1 thread. A build with OpenMP (`make setup` with g++ or clang) can use more.",
+            "1 thread. A build with OpenMP (`make setup`) can use more.",
         )
     if lib["extra_bufts_work"] is False:
         yield "x", f"{Answer(**lib['self_test']).slow} {ADVICE}"

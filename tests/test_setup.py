@@ -3,13 +3,16 @@
 import hashlib
 import io
 import json
+import re
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 # tools/ and models/ hold scripts, not packages.
@@ -20,8 +23,12 @@ import compilers  # noqa: E402
 import fetch  # noqa: E402
 import install  # noqa: E402
 import live  # noqa: E402
+import lock  # noqa: E402
+import newest  # noqa: E402
+import pins  # noqa: E402
 import progress  # noqa: E402
 import setup  # noqa: E402
+import zig  # noqa: E402
 from compilers import Compiler, Found  # noqa: E402
 
 CLANG = Found("/c/clang", "/c/clang++", "16.0.6", openmp=True)
@@ -35,10 +42,21 @@ def choose(
     gcc: Found | None,
     *,
     system: str = "Linux",
+    machine: str = "x86_64",
     wanted: str = "",
     amx: bool = False,
+    zig: bool = False,
 ) -> Compiler:
-    return compilers.choose(lambda: clang, lambda: gcc, system=system, wanted=wanted, amx=amx)
+    """The choice where zig is not to be had, unless a test says otherwise."""
+    return compilers.choose(
+        lambda: clang,
+        lambda: gcc,
+        system=system,
+        machine=machine,
+        wanted=wanted,
+        amx=amx,
+        zig=zig,
+    )
 
 
 def never() -> Found | None:
@@ -64,8 +82,21 @@ class TestPython:
 
 
 class TestCompiler:
-    def test_clang_with_openmp_comes_first(self) -> None:
-        chosen = compilers.choose(lambda: CLANG, never, system="Linux")
+    @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+    def test_zig_comes_first_and_nothing_is_probed(self, machine: str) -> None:
+        chosen = compilers.choose(never, never, system="Linux", machine=machine)
+        assert chosen.name == f"zig {compilers.ZIG_VERSION}"
+        assert "-DGGML_OPENMP=OFF" not in chosen.cmake
+        assert not chosen.advice
+
+    @pytest.mark.parametrize("machine", ["riscv64", "ppc64le", "armv7l"])
+    def test_other_machines_have_no_zig(self, machine: str) -> None:
+        assert choose(CLANG, GCC, machine=machine, zig=True).kind == "clang"
+        with pytest.raises(live.StepFailed, match="x86-64 and aarch64"):
+            choose(CLANG, GCC, machine=machine, wanted="zig")
+
+    def test_clang_with_openmp_comes_next(self) -> None:
+        chosen = compilers.choose(lambda: CLANG, never, system="Linux", zig=False)
         assert (chosen.kind, chosen.cc, chosen.flags) == ("clang", "/c/clang", ())
         assert chosen.name == "clang 16.0.6"
         assert not chosen.advice
@@ -76,15 +107,13 @@ class TestCompiler:
     def test_gcc_has_amx_off_and_says_what_is_faster(self) -> None:
         chosen = choose(None, GCC, amx=True)
         assert chosen.flags == compilers.AMX_OFF
-        assert "clang" in chosen.advice
+        assert "NPC_ENGINE_CC=zig" in chosen.advice
 
     def test_without_amx_nothing_is_much_faster(self) -> None:
         for wanted in ("", "gcc"):
             chosen = choose(None, GCC, wanted=wanted)
             assert chosen.flags == compilers.AMX_OFF
             assert not chosen.advice
-        assert "AMX" in choose(None, None, amx=True).advice
-        assert "AMX" not in choose(None, None).advice
 
     @pytest.mark.parametrize("flags", ["avx2 amx_bf16 amx_tile amx_int8", "avx2 avx512f"])
     def test_this_machines_cpu_decides(self, flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,16 +122,14 @@ class TestCompiler:
         monkeypatch.setattr(compilers, "probe_clang", lambda: None)
         monkeypatch.setattr(compilers, "probe_gcc", lambda: GCC)
         monkeypatch.delenv("NPC_ENGINE_CC", raising=False)
-        assert bool(compilers.choose_here().advice) is ("amx_tile" in flags)
+        assert bool(compilers.choose_here(zig=False).advice) is ("amx_tile" in flags)
 
     def test_flags_that_gcc_does_not_know_are_left_out(self) -> None:
         assert choose(None, OLD_GCC).flags == ()
 
-    def test_zig_where_there_is_no_compiler(self) -> None:
-        chosen = choose(None, None)
-        assert chosen.name == f"zig {compilers.ZIG_VERSION}"
-        assert "-DGGML_OPENMP=OFF" in chosen.cmake
-        assert "g++" in chosen.advice
+    def test_no_compiler_at_all(self) -> None:
+        with pytest.raises(live.StepFailed, match=r"no C and C\+\+ compiler.*apt install g\+\+"):
+            choose(None, None)
 
     @pytest.mark.parametrize("system", ["Windows", "Darwin"])
     def test_default_build_elsewhere(self, system: str) -> None:
@@ -156,7 +183,7 @@ class TestCacheKey:
             self.key(),
             self.key(choose(CLANG, GCC)),
             self.key(choose(None, OLD_GCC)),
-            self.key(choose(None, None)),
+            self.key(choose(None, None, zig=True)),
             self.key(choose(None, Found("/c/gcc", "/c/g++", "12.2.0", openmp=True))),
             self.key(cpu=("avx2", "fma", "amx_int8")),
             self.key(tag="cp312"),
@@ -202,12 +229,13 @@ class TestBuild:
     def build_with(
         self, monkeypatch: pytest.MonkeyPatch, run: Callable[[Path], None]
     ) -> list[list[str]]:
-        """Replace the child processes; `run` gets the folder that pip was told to fill."""
+        """Replace the child processes; `run` gets the folder that the wheel belongs into."""
         commands: list[list[str]] = []
 
         def run_logged(command: list[str], *_: object, **__: object) -> None:
-            commands.append(command)
-            run(Path(command[command.index("-w") + 1]))
+            if "wheel" in command:
+                commands.append(command)
+                run(Path(command[command.index("-w") + 1]))
 
         monkeypatch.setattr(build_llama, "run_logged", run_logged)
         return commands
@@ -220,7 +248,7 @@ class TestBuild:
         first = build_llama.wheel_for(choose(None, GCC), Path("python"))
         second = build_llama.wheel_for(choose(None, GCC), Path("python"))
         assert len(commands) == 1
-        assert "--no-cache-dir" in commands[0]
+        assert {"--no-cache-dir", "--no-build-isolation", "--require-hashes"} <= {*commands[0]}
         assert first == second
         assert first.wheel.is_file()
         assert first.record["openmp"] is True
@@ -248,6 +276,44 @@ class TestBuild:
         assert len(commands) == 2
         assert again.record["openmp"] is False
 
+    def test_zig_brings_openmp(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(zig, "run_logged", lambda *_, **__: (tmp_path / "zig").mkdir())
+        cmake = zig.fetch(Path("python"), tmp_path / "zig", tmp_path / "log")
+        omp = tmp_path / "zig" / "site" / "cmeel.prefix"
+        assert f"-DOpenMP_CXX_FLAGS=-fopenmp -I{omp / 'include'}" in cmake
+        assert f"-DOpenMP_omp_LIBRARY={omp / 'lib' / 'libomp.so'}" in cmake
+        script = next(c for c in cmake if c.startswith("-DCMAKE_C_COMPILER=")).partition("=")[2]
+        assert str(tmp_path / "zig" / "cache") in Path(script).read_text("utf-8")
+
+    @pytest.mark.parametrize("wanted", ["", "zig"])
+    def test_without_zig_another_compiler_builds_unless_zig_is_asked_for(
+        self,
+        wanted: str,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def run_logged(*_: object, **__: object) -> None:
+            raise live.StepFailed("No matching distribution found for ziglang")
+
+        name = "llama_cpp_python-0.0-py3-none-any.whl"
+        self.build_with(monkeypatch, lambda to: void(wheel_with(to / name, b"GOMP_parallel")))
+        monkeypatch.setattr(zig, "run_logged", run_logged)
+        monkeypatch.setattr("platform.machine", lambda: "x86_64")
+        monkeypatch.setattr(compilers, "probe_clang", lambda: None)
+        monkeypatch.setattr(compilers, "probe_gcc", lambda: GCC)
+        monkeypatch.setenv("NPC_ENGINE_CC", wanted)
+        if wanted:
+            with pytest.raises(zig.NotThere, match="ziglang"):
+                install.build_here(tmp_path, Path("python"))
+        else:
+            compiler, build = install.build_here(tmp_path, Path("python"))
+            assert (compiler.kind, build.record["compiler"]) == ("gcc", "gcc 12.2.0")
+            assert "another compiler" in capsys.readouterr().out
+            # Without a network a wheel of that compiler that is there already will do.
+            monkeypatch.setattr(build_llama, "run_logged", run_logged)
+            assert install.build_here(tmp_path, Path("python")) == (compiler, build)
+
     @pytest.mark.parametrize(
         ("line", "shown"),
         [
@@ -262,6 +328,44 @@ class TestBuild:
 
 def void(_: object) -> None:
     """Make an expression fit where nothing is returned."""
+
+
+class TestLocks:
+    def test_all_that_is_wanted_is_locked_and_nothing_else_is_there(self) -> None:
+        assert {path.stem for path in pins.LOCKS.iterdir()} == set(lock.WANTED)
+
+    @pytest.mark.parametrize("name", lock.WANTED)
+    def test_only_exact_versions_with_hashes_and_no_address(self, name: str) -> None:
+        text = (pins.LOCKS / f"{name}.txt").read_text("utf-8")
+        for entry in re.split(r"(?m)^(?=[\w.-]+==)", text.partition("\n")[2])[1:]:
+            first, *hashes = entry.replace("\\", "").strip().splitlines()
+            assert re.fullmatch(r"[\w.-]+==[\w.!+-]+( ; .+)?", first.strip())
+            assert hashes
+            assert all(re.fullmatch(r" +--hash=sha256:[0-9a-f]{64} *", line) for line in hashes)
+        assert "//" not in text
+        assert "--index" not in text
+
+    @pytest.mark.parametrize("name", lock.WANTED)
+    def test_they_follow_what_is_asked_for(self, name: str) -> None:
+        """Whoever raises a bound or adds a dependency runs `make lock`."""
+        asked = [*lock.WANTED[name]]
+        if name == "project":
+            project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+            extras = project["optional-dependencies"]
+            asked += project["dependencies"]
+            asked += [each for extra in lock.EXTRAS for each in extras[extra]]
+        locked = pins.pins(name)
+        for requirement in map(Requirement, asked):
+            if name == "project" and requirement.name == "llama-cpp-python":
+                assert build_llama.LLAMA_VERSION in requirement.specifier
+                continue
+            versions = locked[requirement.name.lower().replace("_", "-")]
+            assert all(version in requirement.specifier for version in versions)
+
+    def test_what_the_newest_are_beside_them(self) -> None:
+        installed = {"msgspec": "0.24.0", "numpy": "2.4.6", "pip": "23.2.1"}
+        locked = {"msgspec": ["0.23.0"], "numpy": ["2.4.6", "2.5.5"], "rich": ["15.0.0"]}
+        assert newest.differences(installed, locked) == ["msgspec 0.24.0 (locked: 0.23.0)"]
 
 
 class TestStep:

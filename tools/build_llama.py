@@ -20,8 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import zig
 from compilers import Compiler
 from live import StepFailed, run_logged
+from pins import locked, pins
 
 __all__ = [
     "LLAMA_VERSION",
@@ -39,6 +41,7 @@ LLAMA_VERSION = "0.3.36"
 RECORD = "build.json"
 # Image input is not used: leaving it out saves a fifth of the build.
 _COMMON = ("-DLLAVA_BUILD=OFF",)
+_INCLUDE = (Path(__file__).resolve().parent / "llama.cmake").as_posix()
 # The instruction sets a compiler can use; other flags (mitigations, virtualisation) change with
 # the kernel and would only cause needless builds.
 _ISA = re.compile(
@@ -48,9 +51,9 @@ _ISA = re.compile(
 _OPENMP_NAMES = (b"gomp_parallel", b"__kmpc_fork_call", b"vcomp140")
 _FAILED = (
     "What to do: see that there is a working C and C++ compiler (Debian, Ubuntu: apt install g++; "
-    "macOS: xcode-select --install; Windows: the C++ build tools of Visual Studio), or run "
-    "`NPC_ENGINE_CC=zig make setup` to build with a compiler from the package index; then run "
-    "`make setup` again."
+    "macOS: xcode-select --install; Windows: the C++ build tools of Visual Studio) and run "
+    "`make setup` again. On Linux another compiler may do: `NPC_ENGINE_CC=gcc make setup`, or "
+    "clang, or zig."
 )
 
 
@@ -101,7 +104,8 @@ def cache_root(system: str | None = None) -> Path:
 
 def cache_key(compiler: Compiler, cpu: Sequence[str], python_tag: str) -> str:
     """Return the cache folder's name: everything that could make another wheel is in it."""
-    flags = _hash(*compiler.flags, "|", *_COMMON, *compiler.cmake)
+    parts_of_zig = [f"{k}=={v}" for k, v in pins("zig").items()] if compiler.kind == "zig" else []
+    flags = _hash(*compiler.flags, "|", *_COMMON, *compiler.cmake, *parts_of_zig)
     parts = (LLAMA_VERSION, compiler.kind, compiler.version, flags, _hash(*sorted(cpu)), python_tag)
     return "-".join(part for part in parts if part)
 
@@ -144,31 +148,43 @@ def _build(compiler: Compiler, python: Path, folder: Path, key: str) -> None:
     """Make the wheel and its record in `folder`."""
     with tempfile.TemporaryDirectory(prefix="npc-engine-") as scratch:
         if compiler.kind == "zig":
-            cmake = _zig_in(Path(scratch), compiler.version, python)
+            cmake = zig.fetch(python, Path(scratch, "zig"), cache_root() / "logs" / "zig.log")
         else:
             cmake = _cmake_compilers(compiler)
+        tools = _fetch_tools(python, Path(scratch, "tools"))
         if compiler.flags:
             flags = " ".join(compiler.flags)
             cmake += [f"-DCMAKE_C_FLAGS={flags}", f"-DCMAKE_CXX_FLAGS={flags}"]
-        asked = [*_COMMON, *compiler.cmake, *cmake]
+        asked = [*_COMMON, *compiler.cmake, *cmake, f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={_INCLUDE}"]
         # pip keeps built wheels by source alone, so without --no-cache-dir a wheel of an earlier
         # compiler would come back.
         command = [str(python), "-m", "pip", "wheel", "-v", "--no-cache-dir", "--no-deps"]
         # A wheel found in some folder or index was not built for this CPU.
-        command += ["--no-binary", "llama-cpp-python", "-w", str(folder)]
+        command += ["--no-binary", "llama-cpp-python", "--no-build-isolation", "-w", str(folder)]
         run_logged(
-            [*command, f"llama-cpp-python=={LLAMA_VERSION}"],
+            [*command, *locked("llama")],
             f"Building llama.cpp with {compiler.name} (some minutes)",
             cache_root() / "logs" / f"build-{key}.log",
             help=_FAILED,
-            env=_environment(asked, Path(scratch)),
+            env=_environment(asked, Path(scratch), tools),
             progress=ninja_progress,
         )
         record = _record(compiler, _wheel_in(folder), _defines_amx(compiler, cmake))
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
-def _environment(cmake: Sequence[str], scratch: Path) -> dict[str, str]:
+def _fetch_tools(python: Path, folder: Path) -> Path:
+    """Fetch CMake, ninja and what runs them; pip would take the newest of each."""
+    run_logged(
+        [str(python), "-m", "pip", "install", "--target", str(folder), *locked("build")],
+        "Fetching CMake and ninja",
+        cache_root() / "logs" / "build-tools.log",
+        help="What to do: check the network and the free disk space.",
+    )
+    return folder
+
+
+def _environment(cmake: Sequence[str], scratch: Path, tools: Path) -> dict[str, str]:
     """Return what pip and CMake read: the definitions, the jobs, and where to put their rubbish.
 
     One job for each core: ninja's own two more only swap on a small machine. A pip that is
@@ -178,7 +194,8 @@ def _environment(cmake: Sequence[str], scratch: Path) -> dict[str, str]:
     temporary.mkdir()
     places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     jobs = {"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1)}
-    return {"CMAKE_ARGS": shlex.join(cmake), **jobs, **places}
+    paths = {"PYTHONPATH": os.pathsep.join(filter(None, (str(tools), os.getenv("PYTHONPATH"))))}
+    return {"CMAKE_ARGS": shlex.join(cmake), **jobs, **places, **paths}
 
 
 def _record(compiler: Compiler, wheel: Path, amx: bool) -> dict[str, object]:
@@ -224,30 +241,6 @@ def _cmake_compilers(compiler: Compiler) -> list[str]:
     if not compiler.cc:
         return []
     return [f"-DCMAKE_C_COMPILER={compiler.cc}", f"-DCMAKE_CXX_COMPILER={compiler.cxx}"]
-
-
-def _zig_in(folder: Path, version: str, python: Path) -> list[str]:
-    """Fetch zig into `folder`; return the CMake definitions that name it.
-
-    A build in isolation does not see the package, so small scripts call the binary inside it.
-    """
-    install = [str(python), "-m", "pip", "install", "--no-deps", "--target", str(folder / "site")]
-    run_logged(
-        [*install, f"ziglang=={version}"],
-        f"Fetching the zig compiler {version}",
-        cache_root() / "logs" / "zig.log",
-        help="What to do: check the network; or install a compiler (apt install g++).",
-    )
-    zig = folder / "site" / "ziglang" / "zig"
-    names = {"C_COMPILER": "cc", "CXX_COMPILER": "c++", "AR": "ar", "RANLIB": "ranlib"}
-    return [f"-DCMAKE_{key}={_script(folder, zig, verb)}" for key, verb in names.items()]
-
-
-def _script(folder: Path, zig: Path, verb: str) -> Path:
-    path = folder / f"zig-{verb}"
-    path.write_text(f'#!/bin/sh\nexec {shlex.quote(str(zig))} {verb} "$@"\n', "utf-8")
-    path.chmod(0o755)
-    return path
 
 
 def _defines_amx(compiler: Compiler, cmake: Sequence[str]) -> bool:

@@ -1,7 +1,8 @@
 """The steps of the set-up, each skipped when its result is there already.
 
-Owns `.venv` and its stamps: the environment, llama-cpp-python built for this CPU, the project
-itself in editable form, the model. A step that is cut short leaves no stamp and is done again.
+Owns `.venv` and its stamps: the environment, the packages of the lock file, llama-cpp-python built
+for this CPU, the project itself in editable form, the model. A step that is cut short leaves no
+stamp and is done again.
 """
 
 import hashlib
@@ -13,17 +14,21 @@ import venv
 from pathlib import Path
 
 from build_llama import Build, cache_root, folder_for, wheel_for
-from compilers import Compiler, choose_here
+from compilers import Compiler, choose_here, wanted_here
 from live import StepFailed, run_logged
+from pins import LOCKS, locked
+from zig import NotThere
 
 __all__ = [
     "BUILD_RECORD",
+    "build_here",
     "environment",
     "fit_model",
     "install_llama",
     "main",
     "once",
     "project_key",
+    "script",
     "write_whole",
 ]
 
@@ -52,16 +57,36 @@ def main() -> int:
 
 def _set_up(root: Path, env: Path) -> None:
     python = environment(env)
-    compiler = choose_here()
-    if _read_stamp(env).get("llama") != folder_for(compiler).name:
-        _say(compiler)
-    build = wheel_for(compiler, python)
+    _install_packages(env, python)
+    compiler, build = build_here(env, python)
     install_llama(env, python, build, compiler.advice)
     _install_project(root, env, python)
     _check_library(python, build)
     _fetch_model(root, python)
     fit_model(root, env, python, build.wheel.parent.name)
-    print(f"Ready: {_relative(_script(env, 'npc-engine'))}")
+    print(f"Ready: {_relative(script(env, 'npc-engine'))}")
+
+
+def build_here(env: Path, python: Path) -> tuple[Compiler, Build]:
+    """Return the wheel for this machine, building it if need be, and what built it.
+
+    Where zig cannot be fetched, another compiler builds, unless NPC_ENGINE_CC insists.
+    """
+    compiler = choose_here()
+    try:
+        return compiler, _built_by(compiler, env, python)
+    except NotThere:
+        if wanted_here():
+            raise
+        print("zig could not be fetched, so another compiler builds.", flush=True)
+    compiler = choose_here(zig=False)
+    return compiler, _built_by(compiler, env, python)
+
+
+def _built_by(compiler: Compiler, env: Path, python: Path) -> Build:
+    if _read_stamp(env).get("llama") != folder_for(compiler).name:
+        _say(compiler)
+    return wheel_for(compiler, python)
 
 
 def project_key(root: Path) -> str:
@@ -80,7 +105,7 @@ def write_whole(path: Path, text: str) -> None:
 
 def environment(env: Path) -> Path:
     """Make `.venv`, unless there is one that works with this Python."""
-    python = _script(env, "python")
+    python = script(env, "python")
     # A copied or moved environment has scripts that run the one it was copied from.
     moved = _read_stamp(env).get("env", str(env)) != str(env)
     if moved or not _works(python):
@@ -123,9 +148,15 @@ def install_llama(env: Path, python: Path, build: Build, advice: str) -> None:
     write_whole(env / BUILD_RECORD, json.dumps(record, indent=2) + "\n")
 
 
+def _install_packages(env: Path, python: Path) -> None:
+    key = hashlib.sha256((LOCKS / "project.txt").read_bytes()).hexdigest()[:16]
+    once(env, "packages", key, python, "Installing what NPC Engine needs", *locked("project"))
+
+
 def _install_project(root: Path, env: Path, python: Path) -> None:
-    pip = ("--editable", f"{root}[bench,chat,dev]")
-    once(env, "project", project_key(root), python, "Installing NPC Engine and its tools", *pip)
+    # What it needs is there, in the versions of the lock file; so is what builds it.
+    pip = ("--no-deps", "--no-build-isolation", "--editable", str(root))
+    once(env, "project", project_key(root), python, "Installing NPC Engine", *pip)
 
 
 def _check_library(python: Path, build: Build) -> None:
@@ -179,7 +210,8 @@ def _read_stamp(env: Path) -> dict[str, str]:
     return stamp if isinstance(stamp, dict) else {}
 
 
-def _script(env: Path, name: str) -> Path:
+def script(env: Path, name: str) -> Path:
+    """Return where an environment has a program of that name."""
     return env / "Scripts" / f"{name}.exe" if os.name == "nt" else env / "bin" / name
 
 
