@@ -45,12 +45,24 @@ func test_a_character() -> void:
 	_expect(Warnings.of_character("", "res://project.godot", "x"), [["'res://project.godot'"]])
 
 
-func test_a_card_that_is_good() -> void:
+func test_a_card_that_an_exported_game_lacks() -> void:
 	var path := fresh_folder().path_join("mara.toml")
+	_write(path)
+	_expect(Warnings.of_character("", path, ""), [[path, "exported", "res://"]])
+	path = "res://tests/warned.toml"
+	_write(path)
+	_expect(Warnings.of_character("", path, ""), [])
+	var enabled: Variant = ProjectSettings.get_setting("editor_plugins/enabled")
+	ProjectSettings.set_setting("editor_plugins/enabled", PackedStringArray())
+	_expect(Warnings.of_character("", path, ""), [[path, "exported", "plugin", "Keep File"]])
+	ProjectSettings.set_setting("editor_plugins/enabled", enabled)
+	DirAccess.remove_absolute(path)
+
+
+static func _write(path: String) -> void:
 	var file := FileAccess.open(path, FileAccess.WRITE)
 	file.store_string('name = "Mara"\n')
 	file.close()
-	_expect(Warnings.of_character("", path, ""), [])
 
 
 func test_a_project() -> void:

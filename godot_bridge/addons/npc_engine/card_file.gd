@@ -12,19 +12,32 @@ const Utf8 := preload("utf8.gd")
 
 ## Most bytes of a card.
 const MAX_FILE := 4 << 20
+## What to do about a card that an exported game lacks.
+const EXPORT_HELP := (
+	"Enable the plugin NPC Engine before you export: it packs cards. Without it, add *.json, *.toml "
+	+ "to the filter of non-resource files in the export preset, and import a PNG as 'Keep File'."
+)
+
 ## Most bytes of a picture.
 const MAX_PNG := 32 << 20
 
+const _MEND := "Mend the file, or choose another."
+
 ## Why the last call failed; empty when it did not.
 var error := ""
+## What to do about it.
+var help := _MEND
 
 
 ## Returns the card in a file.
 func read(path: String) -> Dictionary:
 	error = ""
+	help = _MEND
 	var file := FileAccess.open(path, FileAccess.READ)
 	if file == null:
 		error = "it cannot be read (%s)" % error_string(FileAccess.get_open_error())
+		if path.begins_with("res://") and not Engine.is_editor_hint():
+			_blame_export(path)
 		return {}
 	var suffix := path.get_extension().to_lower()
 	if file.get_length() > (MAX_PNG if suffix == "png" else MAX_FILE):
@@ -45,6 +58,16 @@ func parse(bytes: PackedByteArray, suffix: String) -> Dictionary:
 			return _from_png(bytes)
 	error = "a card file ends in .json, .toml or .png"
 	return {}
+
+
+## In an exported game a missing file is seldom a wrong path.
+func _blame_export(path: String) -> void:
+	if ResourceLoader.exists(path):
+		error = "of this picture the texture was exported alone, and the card left out"
+		help = EXPORT_HELP
+	elif not FileAccess.file_exists("res://project.godot"):
+		error += "; was it exported?"
+		help = EXPORT_HELP
 
 
 func _text(bytes: PackedByteArray) -> String:

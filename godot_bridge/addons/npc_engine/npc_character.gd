@@ -47,8 +47,8 @@ const _PRIORITIES: PackedStringArray = ["player", "near", "ambient"]
 	set(value):
 		npc = value
 		update_configuration_warnings()
-## A character card: JSON or PNG (Character Card V2 and V3) or TOML. Add [code]*.json, *.toml[/code]
-## to the export's non-resource files, or it is missing from the exported game.
+## A character card: JSON or PNG (Character Card V2 and V3) or TOML. While the plugin is enabled it
+## is exported as it is; without it, it is missing from the exported game.
 @export_file("*.json", "*.png", "*.toml") var card_file := "":
 	set(value):
 		card_file = value
@@ -250,7 +250,7 @@ func card() -> Variant:
 		fields = file.read(card_file)
 		if not file.error.is_empty():
 			var why := "'%s' is no card: %s" % [card_file, file.error]
-			_presence.error = NPCError.make("bad_card", why, "Mend the file, or choose another.")
+			_presence.error = NPCError.make("bad_card", why, file.help)
 			return null
 	var inner: Dictionary = NPCAnswer.map_of(fields, "data") if fields.has("data") else fields
 	if not display_name.is_empty() or not inner.has("name"):

@@ -15,8 +15,8 @@ signal characters_wanted
 ## [method load_slot]. Set it yourself before a saved game's first scene; empty for a new game.
 var restore_slot := ""
 
-## Whether characters that come back keep the cards they were saved with. Otherwise the cards of their
-## nodes count: a persona that has changed since is read again, and the talk behind it kept.
+## Whether characters that come back keep the cards they were saved with. Otherwise the cards of
+## their nodes count: a persona that has changed since is read again, and the talk behind it kept.
 var keep_saved_cards := false
 
 var _present: Dictionary[String, bool] = {}

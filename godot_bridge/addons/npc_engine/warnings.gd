@@ -20,10 +20,32 @@ static func of_character(npc: String, card_file: String, persona: String) -> Pac
 		if not file.error.is_empty():
 			var why := "'%s' is no card: %s. Mend the file, or choose another."
 			found.append(why % [card_file, file.error])
+		elif not _is_exported(card_file):
+			var why := "'%s' will be missing from the exported game. %s"
+			found.append(why % [card_file, _help_export(card_file)])
 	if not npc.is_empty() and RegEx.create_from_string(_NAME).search(npc) == null:
 		var why := "'%s' is no name for the engine. Set npc to 1-64 of A-Z a-z 0-9 _ . -, no dot first."
 		found.append(why % npc)
 	return found
+
+
+## Whether an exported game has the card. Godot itself exports JSON, of a PNG the texture alone, and
+## no TOML.
+static func _is_exported(card_file: String) -> bool:
+	if not ResourceUID.ensure_path(card_file).begins_with("res://"):
+		return card_file.begins_with("user://")  # which the game fills itself
+	return _is_enabled() or card_file.get_extension().to_lower() == "json"
+
+
+static func _is_enabled() -> bool:
+	var enabled: PackedStringArray = ProjectSettings.get_setting("editor_plugins/enabled", [])
+	return enabled.has("res://addons/npc_engine/plugin.cfg")
+
+
+static func _help_export(card_file: String) -> String:
+	if not ResourceUID.ensure_path(card_file).begins_with("res://"):
+		return "Copy it into the project (res://)."
+	return CardFile.EXPORT_HELP
 
 
 ## Returns what every character of this project lacks.
