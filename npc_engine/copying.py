@@ -154,6 +154,7 @@ class Copying:
             "snapshot": secrets.token_hex(16),  # which one it is: a journal goes on from it
             "fingerprint": about["fingerprint"],
             "vocab": about["vocab"],
+            "markup": self._stage.voice.markup,
             "layout": about["layout"],
             "llama": about["llama"],
             "loras": [],  # no engine has any yet

@@ -1,8 +1,8 @@
 """A character to and from the records of a snapshot's state (`saved`).
 
 Owns which part of a character is saved, and how a saved one lives again. Tokens are authoritative:
-the KV cache is only taken over where it fits them exactly. With another vocabulary, everything is
-told anew from the texts. It knows no file and no checksum.
+the KV cache is only taken over where it fits them exactly. With another vocabulary or another chat
+template, everything is told anew from the texts. It knows no file and no checksum.
 
 Keys that only a newer minor version knows stay with the character and its segments, unread, and are
 saved again.
@@ -112,6 +112,7 @@ def _saved(s: Segment, now: float, is_open: bool) -> SavedSegment:
         start=s.start if s.n_cached else 0,
         n_cached=s.n_cached,
         speaker=s.speaker,
+        cut_off=s.cut_off,
         expires_s=max(0.0, s.expires - now) if is_open and s.expires is not None else None,
     )
 
@@ -173,7 +174,7 @@ def retell(
     most_events: int,
     now: float,
 ) -> Npc:
-    """Return the character of a saved state for a model with another vocabulary, from the texts.
+    """Return the character of a saved state for a model that writes otherwise, from the texts.
 
     Raises SnapshotError, and TooLarge when the persona does not fit the window any more.
     """
@@ -219,7 +220,8 @@ def _relive(npc: Npc, records: list[SavedSegment], now: float) -> list[Segment |
             if npc.ledger.n_tokens > 2 * window:
                 _fit_pins(npc)
                 npc.sequence.make_room(0, turn)
-        if npc.relive(Kind(record.kind), record.text, turn, record.importance, record.pinned):
+        how = (record.importance, record.pinned, record.cut_off)
+        if npc.relive(Kind(record.kind), record.text, turn, *how):
             segment = npc.ledger.segments[-1]
             segment.speaker, segment.expires = record.speaker, _end(record.expires_s, now)
             segment.utterance = _utterance(record)
@@ -277,6 +279,7 @@ def _segment(record: SavedSegment, now: float) -> Segment:
         _end(record.expires_s, now),
         utterance=_utterance(record),
         speaker=record.speaker,
+        cut_off=record.cut_off,
     )
 
 

@@ -23,7 +23,7 @@ from npc_engine.slot_reader import JOURNAL, SUFFIX
 __all__ = ["add_arguments", "run"]
 
 Here = Mapping[str, str]
-"""`fingerprint`, `vocab`, `llama`, `layout` of an engine on this machine."""
+"""`fingerprint`, `vocab`, `markup`, `llama`, `layout` of an engine on this machine."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +92,7 @@ def _here(model_path: Path) -> Here:
     """Return what an engine with this model and the default settings would have."""
     from npc_engine.calibrate import choose_layout
     from npc_engine.llama_model import LIBRARY_VERSION, Model
-    from npc_engine.loading import n_auto_threads
+    from npc_engine.loading import n_auto_threads, voice_of
 
     model = Model(model_path)
     try:
@@ -100,6 +100,7 @@ def _here(model_path: Path) -> Here:
         return {
             "fingerprint": model.fingerprint(),
             "vocab": model.vocab_digest(),
+            "markup": voice_of(model).markup,
             "llama": LIBRARY_VERSION,
             "layout": str(layout),
         }

@@ -86,7 +86,8 @@ class Segment:
     """A run of tokens evicted or kept as one. `start` is its first position while n_cached > 0.
 
     `utterance`: of which talk of others it is a part (see `overhearing`), 0 for none. `speaker`:
-    who said it, where that is known. `extra`: what a newer version saved with it.
+    who said it, where that is known. `cut_off`: a reply that was interrupted. `extra`: what a newer
+    version saved with it.
     """
 
     kind: Kind
@@ -100,6 +101,7 @@ class Segment:
     n_cached: int = 0
     utterance: int = 0
     speaker: str = ""
+    cut_off: bool = False
     extra: dict[str, Any] | None = None
 
     @property

@@ -17,7 +17,8 @@ __all__ = ["HEADER_KEYS", "keep_header", "keep_unknown", "unknown"]
 log = logging.getLogger("npc_engine")
 
 HEADER_KEYS = (
-    *("format", "npc", "snapshot", "engine", "llama", "fingerprint", "vocab", "layout", "loras"),
+    *("format", "npc", "snapshot", "engine", "llama", "fingerprint", "vocab", "markup", "layout"),
+    "loras",
 )
 """The keys of a header that belong to this version: whoever saves writes them anew."""
 

@@ -151,12 +151,19 @@ class Npc(Hearing):
         ]
 
     def relive(
-        self, kind: Kind, text: str, turn: int, importance: float, pinned: bool = False
+        self,
+        kind: Kind,
+        text: str,
+        turn: int,
+        importance: float,
+        pinned: bool = False,
+        cut_off: bool = False,
     ) -> bool:
         """Add a segment of an earlier life from its text alone, in this model's tokens.
 
         Nothing leaves for it: whoever tells a whole life makes room once, at its end. Returns
         whether it is the last one now: the persona, an opener and notes are not told so.
+        `cut_off`: a reply that was interrupted.
         """
         if kind is Kind.PERSONA or kind is Kind.NOTE:
             return False
@@ -169,7 +176,9 @@ class Npc(Hearing):
             self._add(kind, list(self.voice.end))
         elif kind is not Kind.OPEN:
             text, _ = self.voice.fit(text, self._share(MESSAGE_SHARE))
-            self._add(kind, self.voice.words(text), text, importance)
+            lead = self.voice.lead if kind is Kind.REPLY else []
+            words = self.voice.words(text + CUT_OFF if cut_off else text)
+            self._add(kind, lead + words, text, importance).cut_off = cut_off
         if pinned:
             tail = reversed(self.ledger.segments)
             self.ledger.pin(list(takewhile(lambda s: s.turn == turn and not s.pinned, tail)), True)
@@ -292,6 +301,7 @@ class Npc(Hearing):
         reply = self.reply
         n_keep, rest = self.voice.beginning_of(reply.tokens, n_bytes)
         self.sequence.cut(reply, n_keep)
+        reply.cut_off = interrupted
         rest += CUT_OFF if interrupted else ""
         for token in self.voice.words(rest) if rest else []:
             self.ledger.append_token(token)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from npc_engine.amend import Wanted, amend
 from npc_engine.frozen import n_cells_of, retell, thaw
 from npc_engine.journal import overlay
+from npc_engine.markup import is_in_markup_of
 from npc_engine.messages import Load, Loaded, LoadedNpc, Reply
 from npc_engine.newer import keep_header
 from npc_engine.npc import Npc
@@ -93,9 +94,10 @@ class Restoring:
             "most_events": stage.settings.max_events,
         }
         voice, cache, now = stage.voice, stage.room, self._clock()
-        if snapshot.header.get("vocab") != self._about["vocab"]:
+        another = self._another(snapshot)
+        if another:
             npc = retell(name, snapshot.state, voice, cache, wanted=wanted, **room, now=now)
-            return npc, "tokens", "Saved with another model: told anew from its texts."
+            return npc, "tokens", f"Saved with another {another}: told anew from its texts."
         payload = snapshot.payload
         why = self._misfit(snapshot) if payload is not None else None
         npc = thaw(
@@ -116,6 +118,14 @@ class Restoring:
         if notice is None and not npc.knows_world:
             notice = "Its save is from before this world: it knows what it knew then."
         return npc, "payload" if is_whole else "tokens", notice
+
+    def _another(self, snapshot: Snapshot) -> str:
+        """What writes otherwise here than where it was saved: then none of its tokens will do."""
+        if snapshot.header.get("vocab") != self._about["vocab"]:
+            return "model"
+        if not is_in_markup_of(self._stage.voice, snapshot.header, snapshot.state):
+            return "chat template"
+        return ""
 
     def _misfit(self, snapshot: Snapshot) -> str | None:
         """Why a snapshot's payload cannot be used here, if so."""

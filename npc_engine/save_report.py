@@ -26,7 +26,7 @@ from npc_engine.snapshot import MAX_FILE_BYTES, MAX_PART_COST, MAX_STATE_COST, S
 __all__ = ["Journal", "Report", "how_it_loads", "report_on", "reports_on"]
 
 MAGIC_BYTES = 8
-WRITTEN_BY = ("engine", "llama", "fingerprint", "vocab", "layout")
+WRITTEN_BY = ("engine", "llama", "fingerprint", "vocab", "markup", "layout")
 
 
 @dataclass(frozen=True)
@@ -194,13 +194,16 @@ def reports_on(slot: Slot, key: bytes) -> list[Report]:
 def how_it_loads(report: Report, here: Mapping[str, str] | None) -> tuple[str, str]:
     """Return (by what a load goes on, why): "payload", "tokens", "texts" or, never, "".
 
-    `here`: `fingerprint`, `vocab`, `llama` and `layout` of an engine; None where none is known.
+    `here`: `fingerprint`, `vocab`, `markup`, `llama` and `layout` of an engine; None where none is
+    known.
     """
     if report.snapshot is None:
         return "", "it cannot be loaded"
     header = report.snapshot.header
     if here and header.get("vocab") != here["vocab"]:
         return "texts", "the model has another vocabulary"
+    if here and here.get("markup") != header.get("markup", here.get("markup")):
+        return "texts", "the model has another chat template"
     if report.snapshot.notice:
         return "tokens", report.snapshot.notice
     if not report.n_payload:

@@ -42,7 +42,8 @@ Left = Annotated[float, Meta(ge=0)] | None
 class SavedSegment(Struct, kw_only=True, omit_defaults=True):
     """One segment. `start` and `n_cached` say where its cells are in the payload.
 
-    Since 1.1: `speaker`, where that is known, and `expires_s` of an event in the open turn.
+    Since 1.1: `speaker`, where that is known, and `expires_s` of an event in the open turn. Since
+    1.2: `cut_off`, of a reply that was interrupted.
     """
 
     kind: Annotated[str, Meta(max_length=MAX_KIND)]  # a Kind; an error quotes a wrong one
@@ -55,6 +56,7 @@ class SavedSegment(Struct, kw_only=True, omit_defaults=True):
     n_cached: int
     speaker: str = ""
     expires_s: Left = None
+    cut_off: bool = False
 
     def __post_init__(self) -> None:
         self.kind = Kind(self.kind)

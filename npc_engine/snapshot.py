@@ -30,7 +30,7 @@ from npc_engine.errors import SnapshotError
 
 __all__ = ["FORMAT", "MAX_FILE_BYTES", "Snapshot", "decode", "encode", "encode_parts"]
 
-FORMAT = (1, 1)
+FORMAT = (1, 2)
 """Major and minor version of the files that `encode` writes."""
 
 MAGIC = b"\x89NPC\r\n\x1a\n"  # not text, and broken by any transfer that mends line ends

@@ -5,6 +5,7 @@ vocabulary and the template, but no positions and no KV cache.
 """
 
 import codecs
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -54,6 +55,7 @@ class Voice:
     """A vocabulary and the pieces of a chat template, ready as tokens.
 
     `world`: what every character knows. It stands before each persona, in the same tokens.
+    `markup`: which markup it writes around what stays in a window.
     """
 
     def __init__(self, vocabulary: Vocabulary, pieces: Pieces, world: str = "") -> None:
@@ -67,9 +69,15 @@ class Voice:
         self.end = self._markup(pieces.reply[1])
         self.n_markup = sum(map(len, (self.open, self.close, self.extra, self.end)))
         self.world_tokens = self._world_tokens() if world else []
+        self.markup = self._digest()
 
     def _markup(self, text: str) -> list[int]:
         return self.vocabulary.tokenize(text, True) if text else []
+
+    def _digest(self) -> str:
+        persona = [self._bos(), *map(self._markup, self.pieces.system), self.pieces.joined]
+        around = [persona, self.open, self.close, self.lead, self.end]
+        return hashlib.sha256(repr(around).encode()).hexdigest()
 
     def words(self, text: str) -> list[int]:
         """Return the tokens of somebody's words: plain text, whatever stands in them."""

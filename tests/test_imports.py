@@ -143,6 +143,7 @@ RANKS = {
     "newer": 6,
     "overhearing": 6,
     "amend": 6,
+    "markup": 4,
     "past": 6,
     "pins": 6,
     "save_archive": 6,

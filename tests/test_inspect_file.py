@@ -9,11 +9,13 @@ import pytest
 
 from npc_engine import __version__, cli, inspect_file
 from npc_engine.engine import Engine
+from tests.fake_llama import FakeLlama
 from tests.real import INNKEEPER
 from tests.saved import damage, journaled_talk, saves_of_a_talk
 
 Run = Callable[..., tuple[int, str, str]]
 HERE = {"fingerprint": "fake-model", "vocab": "fake-vocab", "llama": "0", "layout": "fake"}
+HERE["markup"] = FakeLlama().voice().markup
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_with_a_model(root: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     here = dict(HERE)
     monkeypatch.setattr(inspect_file, "_here", lambda path: here)
     argv = ("cellar", "--model", "m.gguf", "--json")
-    for key, by in (("", "payload"), ("layout", "tokens"), ("vocab", "texts")):
+    for key, by in (("", "payload"), ("layout", "tokens"), ("vocab", "texts"), ("markup", "texts")):
         if key:
             here[key] = "another"
         assert json.loads(run(*argv)[1])[0]["loads"]["by"] == by

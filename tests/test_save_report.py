@@ -16,9 +16,11 @@ from npc_engine.saved import parse
 from npc_engine.slot_reader import read_journal
 from npc_engine.snapshot import Snapshot, decode, encode
 from npc_engine.store import Store
+from tests.fake_llama import FakeLlama
 from tests.saved import damage, journaled_talk, saves_of_a_talk
 
 HERE = {"fingerprint": "fake-model", "vocab": "fake-vocab", "llama": "0", "layout": "fake"}
+HERE["markup"] = FakeLlama().voice().markup
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,7 @@ def test_how_it_loads(file: Path) -> None:
     assert how_it_loads(report, None)[0] == "payload"
     assert how_it_loads(report, HERE)[0] == "payload"
     assert how_it_loads(report, {**HERE, "vocab": "x"})[0] == "texts"
+    assert how_it_loads(report, {**HERE, "markup": "x"})[0] == "texts"
     for key in ("fingerprint", "layout", "llama"):
         by, why = how_it_loads(report, {**HERE, key: "another"})
         assert by == "tokens" and "another" in why

@@ -97,7 +97,7 @@ def test_the_callers_maps_are_left_alone() -> None:
 def test_the_file_is_what_the_document_says() -> None:
     magic, header, state, seal, chunk, trailer = parts(build())
     assert magic == b"\x89NPC\r\n\x1a\n"
-    assert msgpack.unpackb(header) == {**HEADER, "format": [1, 1]}
+    assert msgpack.unpackb(header) == {**HEADER, "format": [*FORMAT]}
     assert msgpack.unpackb(state) == STATE
     assert msgpack.unpackb(chunk) == PAYLOAD
     assert set(msgpack.unpackb(seal)) == {"header", "state"}
@@ -254,7 +254,7 @@ def test_a_newer_minor_version_loads_and_its_keys_survive() -> None:
     found = decode(data, KEY)
     assert (found.header, found.state) == (header, state)
     again = decode(encode(found.header, found.state, None, KEY), KEY)
-    assert (again.header, again.state) == ({**header, "format": [1, 1]}, state)
+    assert (again.header, again.state) == ({**header, "format": [*FORMAT]}, state)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ def _line(s: Segment, now: float) -> str:
     """A segment on one line, so that a person can read what is expected."""
     pinned = " pinned" if s.pinned else ""
     left = "" if s.expires is None else f" {s.expires - now:.1f} s left"
-    return f"{s.turn} {s.kind} {s.importance:.2f}{pinned}{left}, {len(s.tokens)} tokens: {s.text!r}"
+    cut = " cut off" if s.cut_off else ""
+    what = f"{s.turn} {s.kind} {s.importance:.2f}{pinned}{cut}{left}"
+    return f"{what}, {len(s.tokens)} tokens: {s.text!r}"
 
 
 def _cast(rig: Rig) -> None:
@@ -62,6 +64,11 @@ def _cast(rig: Rig) -> None:
         if day == 1:
             assert isinstance(rig.ask(m.Pin(id=rig.id(), npc="mara", turn=done.turn)), m.Pinned)
     assert rig["mara"].npc.ledger.n_evicted > 0
+    interrupted = rig.say("mara", "Tell me all you know.")
+    while rig["mara"].speaking is None or len(rig["mara"].npc.reply.tokens) < 9:
+        rig.step()
+    rig.cancel(interrupted)
+    rig.until(interrupted)
     rig.event("A dog barks.", ["mara"])
     rig.event("The candle burns down.", ["mara"], expires_s=60.0)
 
