@@ -21,7 +21,7 @@ from npc_engine.connections import BEAT_S, Connections, Gone
 from npc_engine.endpoint import bind_endpoint, release_endpoint
 from npc_engine.errors import Internal, RequestError
 from npc_engine.gate import Gate
-from npc_engine.messages import Reply, Request, error_reply
+from npc_engine.messages import Cancel, Ping, Reply, Request, error_reply
 from npc_engine.peer import Peer
 from npc_engine.zmtp import Message
 
@@ -228,7 +228,7 @@ class Bridge:
                 chose_its_id=self._connections.chose_its_id(client),
                 n_skipped=message.n_skipped,
             )
-            peer.open(request.id)
+            peer.open(request.id, urgent=isinstance(request, Cancel | Ping))
         except RequestError as e:
             self._refuse(client, peer, e, message)
             return None

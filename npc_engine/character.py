@@ -362,6 +362,12 @@ class Character:
             said.told.unsay(text)
         return True
 
+    def let_go(self, client: bytes, request_id: str) -> None:
+        """An id is used again: it means its last reply no more."""
+        said = self._said
+        if said is not None and (said.client, said.request.id) == (client, request_id):
+            self._said = None
+
     def _take_back(self, unsaid: Unsaid) -> None:
         """Live on as if what nobody heard had not been said."""
         if self.npc.take_back(unsaid.gone):

@@ -136,7 +136,7 @@ class Engine(Verbs):
             m.Attend: stage.attend,
             m.Event: stage.event,
             m.Cancel: self._cancel,
-            m.Scene: stage.scenes.scene,
+            m.Scene: stage.scene,
             m.Join: stage.scenes.join,
             m.Leave: stage.scenes.leave,
             m.Pin: stage.keep,

@@ -97,11 +97,18 @@ class Scenes:
         return False
 
     def take_back(self, client: bytes, target: str, heard: int) -> bool:
-        """Cut the last scene of this id, which has ended already, to what the player heard."""
-        for scene in reversed(self._scenes.values()):
+        """Cut the scene of this id, which has ended already, to what the player heard."""
+        for scene in self._scenes.values():
             if scene.is_over and (scene.client, scene.request.id) == (client, target):
                 return scene.take_back_late(heard)
         return False
+
+    def let_go(self, client: bytes, request_id: str) -> None:
+        """An id is used again: it means no scene any more that has ended."""
+        key = client, request_id
+        past = [k for k, s in self._scenes.items() if s.is_over and (s.client, s.request.id) == key]
+        for scene in past:
+            del self._scenes[scene]
 
     # -- what happens around them ----------------------------------------------------------
 

@@ -67,6 +67,22 @@ def test_too_many_open(peer: Peer) -> None:
         peer.open("d")
 
 
+def test_what_is_urgent_fits_as_long_as_its_answer_does(peer: Peer) -> None:
+    for request_id in "abc":
+        peer.open(request_id)
+    for i in range(MAX_WAITING):
+        peer.open(f"urgent {i}", urgent=True)
+        peer.put(Pong(id=f"urgent {i}"))
+    with pytest.raises(Busy):
+        peer.open("one too many", urgent=True)
+    for request_id in "abc":
+        peer.put(Pong(id=request_id))
+    wire = Wire()
+    assert peer.flush(wire.send) == MAX_WAITING + 3
+    assert peer.is_idle
+    peer.open("d")
+
+
 def test_a_second_terminal_reply_is_dropped_and_logged(
     peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -116,7 +132,8 @@ def test_an_error_never_carries_an_open_id(peer: Peer) -> None:
 
 ids = st.sampled_from("abcde")
 acts = st.lists(
-    st.tuples(st.sampled_from(["open", "line", "answer", "refuse", "flush"]), ids), max_size=60
+    st.tuples(st.sampled_from(["open", "urgent", "line", "answer", "refuse", "flush"]), ids),
+    max_size=60,
 )
 
 
@@ -124,9 +141,9 @@ acts = st.lists(
 def test_one_terminal_reply_for_each_opening(script: list[tuple[str, str]], room: int) -> None:
     peer, wire, opened = Peer(MAX_OPEN, MAX_WAITING), Wire(0), Counter[str]()
     for act, request_id in script:
-        if act == "open":
+        if act in ("open", "urgent"):
             try:
-                peer.open(request_id)
+                peer.open(request_id, urgent=act == "urgent")
                 opened[request_id] += 1
             except (BadMessage, Busy):
                 pass

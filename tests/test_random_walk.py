@@ -54,7 +54,7 @@ class Walk:
             (self.spawn, 8), (self.say, 30), (self.event, 15), (self.hear, 10), (self.cancel, 10),
             (self.save, 2), (self.load, 2), (self.restore, 2), (self.despawn, 2), (self.drop, 1),
             (self.fail, 1), (self.look, 5), (self.pin, 4), (self.unpin, 3), (self.attend, 5),
-            (self.rewind, 2), (self.transcript, 2),
+            (self.rewind, 2), (self.transcript, 2), (self.say_again, 4), (self.say_and_cancel, 4),
         ]  # fmt: skip
 
     def run(self, n: int) -> None:
@@ -129,6 +129,21 @@ class Walk:
         request = m.Say(id=self.rig.id(), npc=name, text=self.words(name), notes=notes,
                         priority=priority, stream=["text", "line"])  # fmt: skip
         self.saying[client, self.send(request, client)] = name, request.text
+
+    def say_again(self) -> None:
+        """With an id that was used before: for somebody else, it may be."""
+        ids = [key for key in list(self.saying)[-8:] if key not in self.rig.open]
+        if ids:
+            client, target = self.random.choice(ids)
+            name = self.name
+            request = m.Say(id=target, npc=name, text=self.words(name), stream=[])
+            self.saying[client, self.send(request, client)] = name, request.text
+
+    def say_and_cancel(self) -> None:
+        """In one batch, in either order; the lines of a client and what it takes back cross."""
+        moves = [self.say, self.cancel, self.say]
+        for move in self.random.sample(moves, 3):
+            move()
 
     def event(self) -> None:
         one = self.name if self.random.random() < 0.8 else None

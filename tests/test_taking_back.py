@@ -406,3 +406,62 @@ def test_equal_lines_on_their_way_are_heard_each_time(make: MakeTroupe) -> None:
     troupe.rest()
     assert (GAME, scene) not in troupe.open
     assert troupe.talk_of("bram").count("*Player says to Mara: Go on.*\nMara: Hm.") == 4
+
+
+# An id that is used again
+
+
+def ask(troupe: Troupe, request_id: str, npc: str, **keys: Any) -> str:
+    return troupe.send(m.Say(id=request_id, npc=npc, text="Well?", **keys))
+
+
+@pytest.mark.parametrize(("first", "second"), [("mara", "bram"), ("bram", "mara")])
+def test_a_late_cut_is_of_whom_the_id_meant_last(make: MakeTroupe, first: str, second: str) -> None:
+    troupe = make()
+    whole = troupe.until(ask(troupe, "7", first)).text
+    troupe.until(ask(troupe, "7", second))
+    assert troupe.until(troupe.cancel("7", heard=3)).cancelled is False
+    assert f" {whole}|" in troupe.talk_of(first)
+    assert f" k{second[:2]}\u2014|" in troupe.talk_of(second)
+
+
+@pytest.mark.parametrize("how", ["refused", "cancelled", "failed", "speaks again"])
+def test_an_id_that_came_to_nothing_means_nobody(make: MakeTroupe, how: str) -> None:
+    troupe = make()
+    whole = troupe.until(ask(troupe, "7", "mara")).text
+    if how == "cancelled":
+        troupe.say("bram")
+    ask(troupe, "7", "nobody" if how == "refused" else "bram")
+    if how == "cancelled":
+        troupe.cancel("7")
+    troupe.fake.n_failures = how == "failed"
+    troupe.until("7")
+    if how == "speaks again":
+        troupe.until(ask(troupe, "8", "bram"))
+    troupe.rest()
+    assert troupe.until(troupe.cancel("7", heard=3)).code == "unknown_target"
+    assert f" {whole}|" in troupe.talk_of("mara")
+
+
+def test_a_scene_and_a_line_of_one_id(make: MakeTroupe) -> None:
+    troupe = make()
+    scene = m.Scene(id="7", scene="inn", npcs=["mara", "bram"], turns=2)
+    troupe.until(ask(troupe, "7", "wren"))
+    troupe.until(troupe.send(scene))
+    assert troupe.until(troupe.cancel("7", heard=0)).cancelled is False
+    troupe.rest()
+    assert [known(troupe, npc) for npc in THREE] == [[], [], ["kwren0"]]
+    troupe.until(troupe.send(scene))
+    troupe.until(ask(troupe, "7", "wren"))
+    assert troupe.until(troupe.cancel("7", heard=3)).cancelled is False
+    troupe.rest()
+    assert [len(known(troupe, npc)) for npc in THREE] == [2, 2, 1]
+
+
+def test_an_id_of_another_client_is_another(make: MakeTroupe) -> None:
+    troupe = make()
+    troupe.until(ask(troupe, "7", "mara"))
+    troupe.until(troupe.send(m.Say(id="7", npc="bram", text="Well?"), b"other"), b"other")
+    assert troupe.until(troupe.cancel("7", heard=3)).cancelled is False
+    assert " kma\u2014|" in troupe.talk_of("mara")
+    assert known(troupe, "bram") == ["kbram0"]
