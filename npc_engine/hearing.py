@@ -12,7 +12,7 @@ from npc_engine.ledger import Kind, Segment, oldest
 from npc_engine.open_turn import EVENT_SHARE, MESSAGE_SHARE, NOTES_SHARE, OpenTurn
 from npc_engine.voice import clean
 
-__all__ = ["BEFORE", "USER", "Hearing", "label_of"]
+__all__ = ["BEFORE", "USER", "Hearing", "label_of", "own_turn"]
 
 USER = "Player"
 MAX_LABEL = 16  # tokens of a name that stands before a reply; a longer one is left out
@@ -113,6 +113,8 @@ class Hearing(OpenTurn):
         tokens that were in the cache already, whether the message was cut.
         """
         heard = self._take_up(speaker, answers) if answers else ""
+        if answers and not heard and self._knows(answers):  # it was spoken to since: not once more
+            speaker, text, answers = USER, own_turn(self.card.char), 0
         words, truncated = self._fit(heard) if heard else self._said(speaker, text)
         aside, notes_cut = self._notes(notes)
         close, extra = list(self.voice.close), list(self.voice.extra)
@@ -131,6 +133,9 @@ class Hearing(OpenTurn):
             self._add(Kind.NOTE, extra)
         self._add(Kind.REPLY, [])
         return len(said.tokens) + tail, n_cached, truncated or notes_cut
+
+    def _knows(self, utterance: int) -> bool:
+        return any(s.utterance == utterance for s in self.ledger.segments)
 
     def _own_label(self) -> list[int]:
         """What a reply among others begins with: else a small model writes somebody else's."""
@@ -171,6 +176,11 @@ class Hearing(OpenTurn):
         if not text:
             return [], cut
         return self.voice.words(f"\n({text})"), cut
+
+
+def own_turn(char: str) -> str:
+    """Return what is said to one whose turn it is to speak, and who has nothing to answer."""
+    return f"*{char} speaks.*"
 
 
 def label_of(speaker: str) -> str:

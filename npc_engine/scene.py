@@ -24,8 +24,8 @@ from typing import Literal
 from npc_engine import messages as m
 from npc_engine.addressed import called
 from npc_engine.audience import Audience, Member
+from npc_engine.hearing import USER, own_turn
 from npc_engine.hearsay import Cue
-from npc_engine.npc import USER
 from npc_engine.voice import clean
 
 __all__ = ["Scene", "Send", "Why"]
@@ -108,7 +108,7 @@ class Scene:
         """Let the next one speak."""
         name = self._next()
         last = self.audience.last
-        text, speaker, answers = f"*{self.members[name].npc.card.char} speaks.*", USER, 0
+        text, speaker, answers = own_turn(self.members[name].npc.card.char), USER, 0
         if last is not None and self.members[name] in last.hearers:
             text, speaker, answers = last.text, last.voice, last.number
         self._n_before = self.audience.n_spoken

@@ -259,6 +259,21 @@ def test_a_flood_of_events_does_not_drown_what_was_said(make: MakeTroupe) -> Non
     troupe.cancel(target)
 
 
+def test_a_line_that_was_heard_before_another_answer_is_not_heard_twice(make: MakeTroupe) -> None:
+    """The game speaks to Bram just as it is his turn: what he would answer stands before that."""
+    troupe = make()
+    target = troupe.scene("inn", ["mara", "bram"], turns=3)
+    troupe._loop(lambda: len(troupe.speakers(target)) == 1)
+    assert not troupe["bram"].is_speaking
+    troupe.say("bram", "Psst.", priority="near", client=b"other")
+    troupe.until(target)
+    troupe.rest()
+    talk = troupe.talk_of("bram")
+    assert talk.count("km0 is so.") == 1
+    assert "km0x.\nPsst.|" in talk
+    assert "*Bram speaks.*|" in talk
+
+
 def test_a_small_window_forgets_what_was_heard_first(make: MakeTroupe) -> None:
     troupe = make(window=300)
     target = troupe.play(*THREE, turns=30)

@@ -1,6 +1,7 @@
 """All scenes: what is refused and why, several at once, and a random walk through all of it."""
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -175,8 +176,9 @@ def test_whatever_happens_every_scene_ends_once(
 ) -> None:
     """The rig checks each step: one terminal reply, no gap, caches and chats well-formed."""
     lines = {name: [unique_line(name, i) for i in range(200)] for name in FOUR}
+    saves = Path(tempfile.mkdtemp(dir=tmp_path))  # nobody is loaded out of another example
     troupe = Troupe(
-        tmp_path, lines, recurrent=recurrent, n_slots=n_slots, window=window, max_tokens=40
+        saves, lines, recurrent=recurrent, n_slots=n_slots, window=window, max_tokens=40
     )
     walk = Walk(troupe)
     walk.run(moves)
