@@ -148,9 +148,10 @@ class Detokenizer:
     @property
     def has_said(self) -> bool:
         """Whether there is text, or would be if the reply ended here: a name that may yet become
-        a label.
+        a label, the first words of a stop string. Not a mark that has begun.
         """
-        return self._n_text > 0 or self._holds_name
+        holds_words = punctuation.WORD.match(self._pending) is not None
+        return self._n_text > 0 or holds_words or self._holds_name
 
     @property
     def _holds_name(self) -> bool:

@@ -37,6 +37,7 @@ MAX_RUN = 64  # characters of punctuation that are looked at as one
 ENDERS = TERMINALS
 # Ethiopic: between words, and twice at the end of a sentence.
 WORD_SPACE = "\u1361"
+_TWO_SHADS = "\u0f0d \u0f0d"  # Tibetan: the second stands before the next sentence
 # What may end a sentence, in a character class.
 FIRSTS = ENDERS + "".join(BY_SCRIPT) + WORD_SPACE
 # In a character class. The late ones close even behind a space, as in French.
@@ -48,10 +49,12 @@ _PUNCTUATION += r"\u037e\u060c\u061b\u104a\u1361-\u1366" + ENDERS
 # What is worth saying alone: letters, digits, emoji.
 WORD = re.compile(rf"[^{_PUNCTUATION}]")
 # An end of a sentence with all that closes after it; then the same behind a space.
-END_RUN = re.compile(rf"[{FIRSTS}]{WORD_SPACE}?[{ENDERS}{_CLOSERS}]{{0,{MAX_RUN - 2}}}")
+END_RUN = re.compile(
+    rf"(?:{_TWO_SHADS}|[{FIRSTS}]{WORD_SPACE}?)[{ENDERS}{_CLOSERS}]{{0,{MAX_RUN - 2}}}"
+)
 LATE_RUN = re.compile(rf"[{ENDERS}{_LATE_CLOSERS}]{{0,{MAX_RUN}}}")
 # One that needs no space behind it.
-_SURE_END = re.compile(f"[{''.join(set(ENDERS) - set(SPACED))}]|{WORD_SPACE}{{2}}")
+_SURE_END = re.compile(f"[{''.join(set(ENDERS) - set(SPACED))}]|{WORD_SPACE}{{2}}|{_TWO_SHADS}")
 _WIDE_STOPS = "\uff0e\ufe52"
 ELLIPSIS = re.compile(r"\.\.|…")
 MARKS = re.compile(r"[*_]{0,8}")

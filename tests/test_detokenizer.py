@@ -171,13 +171,15 @@ def test_a_bracket_that_the_end_of_a_cut_reply_left_open(reply: str, shown: list
         ("Mara", True),
         ("**You", True),
         ("Mara:", False),
+        ("EN", True),
         ("**", False),
         ("<|im", False),
+        ("[IN", False),
         (" ", False),
     ],
 )
 def test_a_name_that_may_become_a_label_is_something_said(reply: str, has_said: bool) -> None:
-    detok = Detokenizer(own=OWN)
+    detok = Detokenizer(own=OWN, stop=["END"])
     detok.feed(reply.encode())
     assert detok.has_said is has_said
 

@@ -28,6 +28,7 @@ SENTENCES = {
     "mongolian": ["ᠪᠢ ᠡᠨᠳᠡ ᠪᠠᠢᠨ᠎ᠠ᠃", "ᠶᠠᠪᠤᠶ᠎ᠠ᠃"],
     "syriac": ["ܐܢܐ ܗܪܟܐ܀", "ܬܐ܂"],
     "tibetan": ["ང་འདིར་ཡོད།", "འགྲོ།"],
+    "tibetan, two shads": ["ང་འདིར་ཡོད། །", "འགྲོ། །"],
     "urdu": ["میں یہاں ہوں۔", "آپ کون ہیں؟", "چلو۔"],
     "sinhala, as english": ["මම මෙහි සිටිමි.", "යමු."],
     "nko": ["ߒ ߦߋ ߦߊ߲߬߹", "ߕߊ߯."],
@@ -36,7 +37,15 @@ SENTENCES = {
     "full width, doubled": ["本当？！", "行こう！！", "はい。。"],
     "chinese, half width": ["你好!", "真的吗?", "我走了.", "再见"],
 }
-NO_SPACE = ("burmese", "ethiopic", "khmer", "full width", "full width, doubled", "hindi")
+NO_SPACE = (
+    "burmese",
+    "tibetan, two shads",
+    "ethiopic",
+    "khmer",
+    "full width",
+    "full width, doubled",
+    "hindi",
+)
 
 
 def split(text: str) -> list[str]:
