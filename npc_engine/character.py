@@ -6,7 +6,7 @@ its own sequence and a sampler, but no batch, no other character and no socket.
 
 import logging
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
 from npc_engine import overhearing, past, pins
@@ -44,7 +44,13 @@ Why = Literal["stop", "length", "cancelled", "slow_client"]
 class Mouth(Protocol):
     """What speaking needs of the backend."""
 
-    def sampler(self, sampling: Sampling, seed: int, recent: Iterable[int]) -> Any:
+    def sampler(
+        self,
+        sampling: Sampling,
+        seed: int,
+        recent: Sequence[int],
+        quotable: Callable[[], Iterable[str]],
+    ) -> Any:
         """Return a sampler for one reply."""
 
     def sample(self, row: int, sampler: Any, may_end: bool) -> int:
@@ -218,7 +224,7 @@ class Character:
         self._unread.expire(now)
         if self.on_line is not None:
             self.on_line(self)
-        sampler = self._mouth.sampler(npc.sampling, self._seed(), self._recent())
+        sampler = self._mouth.sampler(npc.sampling, self._seed(), self._recent(), npc.quotable)
         speaking = Speaking(
             request,
             waiting.client,

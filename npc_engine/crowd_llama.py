@@ -67,7 +67,6 @@ class Timed(Llama):
         `recent` tokens count for the penalties, as in the engine: they cost time as well.
         """
         samplers = [self.sampler(Sampling(), seed, recent) for seed in range(n)]
-        chains = [sampler.chain for sampler in samplers]
         tokens = [recent[0]] * n
         taken = []
         try:
@@ -82,8 +81,7 @@ class Timed(Llama):
                 if code := C.llama_decode(self._ctx, self._batch):
                     raise BackendError(f"llama_decode returned {code} at position {position}.")
                 tokens = [
-                    C.llama_sampler_sample(chain, self._ctx, row)
-                    for row, chain in enumerate(chains)
+                    sampler.sample(self._ctx, row, True) for row, sampler in enumerate(samplers)
                 ]
                 taken.append((time.perf_counter() - began) * 1000)
         finally:

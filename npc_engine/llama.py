@@ -6,7 +6,7 @@ llama.cpp would abort the process. It knows no characters, no turns and no chat 
 """
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -220,9 +220,18 @@ class Llama:
         self._rows = set(np.flatnonzero(self._logits[:n]).tolist())
         return rows
 
-    def sampler(self, sampling: Sampling, seed: int, recent: Iterable[int] = ()) -> Sampler:
-        """Return a sampler for one reply; `recent` tokens count for the penalties."""
-        return Sampler(self.model, sampling, seed, recent)
+    def sampler(
+        self,
+        sampling: Sampling,
+        seed: int,
+        recent: Sequence[int] = (),
+        quotable: Callable[[], Iterable[str]] = tuple,
+    ) -> Sampler:
+        """Return a sampler for one reply.
+
+        `recent` tokens count for the penalties; what stands in `quotable` texts may be repeated.
+        """
+        return Sampler(self.model, sampling, seed, recent, quotable)
 
     def sample(self, row: int, sampler: Sampler, may_end: bool = True) -> int:
         """Choose the next token from the logits of a row of the last batch."""

@@ -4,7 +4,9 @@ With `llama_model` and `llama` the only files that know ctypes and llama_cpp. Ow
 make a chain, and their order. It knows no KV cache.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,32 +16,62 @@ from npc_engine.llama_model import Model  # isort: skip
 import llama_cpp.llama_cpp as C  # noqa: N812
 
 from npc_engine.config import N_RECENT, Sampling
+from npc_engine.dry import Dry
+from npc_engine.quotation import Quotation
 
 __all__ = ["Sampler"]
-
-DRY_BASE = 1.75  # llama.cpp's default (common/common.h)
-DRY_ALLOWED = 4  # tokens that may be said again for free: names, "the Crooked Lantern"
 
 
 class Sampler:
     """A chain of llama.cpp's own samplers, for one reply of one sequence.
 
     One chain, so one stream of random numbers: a second chain of the same seed, for the tokens
-    before the reply may end, would draw the first number twice.
+    before the reply may end, would draw the first number twice. What a chain cannot know is done
+    to the logits before it: end tokens, DRY, and what penalties may not touch.
     """
 
-    def __init__(self, model: Model, sampling: Sampling, seed: int, recent: Iterable[int]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        sampling: Sampling,
+        seed: int,
+        recent: Sequence[int],
+        quotable: Callable[[], Iterable[str]],
+    ) -> None:
         self.chain = _chain(model, sampling, seed)
-        self._model = model
         self.seed = seed
+        self._model = model
+        self._sampling = sampling
+        self._quotation = Quotation(model.piece, quotable)
+        self._dry = Dry(sampling.dry, N_RECENT, recent, self._quotation.is_quoted)
+        self._penalized = deque(recent, sampling.repeat_last_n if _has_penalties(sampling) else 0)
         for token in recent:
             C.llama_sampler_accept(self.chain, token)
 
     def sample(self, ctx: Any, row: int, may_end: bool) -> int:
         """Choose the next token from a row's logits; an end token only if `may_end`."""
-        changes = {} if may_end else dict.fromkeys(self._model.eog, float("-inf"))
-        with _changed(C.llama_get_logits_ith(ctx, row), changes):
-            return int(C.llama_sampler_sample(self.chain, ctx, row))
+        logits = C.llama_get_logits_ith(ctx, row)
+        changed = {
+            token: self._unpenalized(token, logits[token])
+            for token in self._quotation.spared({*self._penalized})
+        }
+        for token, less in self._dry.penalties().items():
+            changed[token] = logits[token] - less
+        if not may_end:
+            changed |= dict.fromkeys(self._model.eog, -math.inf)
+        with _changed(logits, changed):
+            token = int(C.llama_sampler_sample(self.chain, ctx, row))
+        for listener in (self._dry.accept, self._quotation.accept, self._penalized.append):
+            listener(token)
+        return token
+
+    def _unpenalized(self, token: int, logit: float) -> float:
+        """Return the logit that the chain's penalties make this one of."""
+        s = self._sampling
+        logit += s.presence_penalty
+        if s.frequency_penalty:
+            logit += s.frequency_penalty * self._penalized.count(token)
+        return logit * s.repeat_penalty if logit > 0 else logit / s.repeat_penalty
 
     def close(self) -> None:
         """Free the chain."""
@@ -49,10 +81,10 @@ class Sampler:
 
 
 @contextmanager
-def _changed(logits: Any, changes: Mapping[int, float]) -> Iterator[None]:
+def _changed(logits: Any, changed: Mapping[int, float]) -> Iterator[None]:
     """Let some tokens have other logits for a while: few, so this costs microseconds."""
-    before = {token: logits[token] for token in changes}
-    for token, logit in changes.items():
+    before = {token: logits[token] for token in changed}
+    for token, logit in changed.items():
         logits[token] = logit
     try:
         yield
@@ -61,13 +93,18 @@ def _changed(logits: Any, changes: Mapping[int, float]) -> Iterator[None]:
             logits[token] = logit
 
 
+def _has_penalties(s: Sampling) -> bool:
+    unchanged = (s.repeat_penalty, s.frequency_penalty, s.presence_penalty) == (1, 0, 0)
+    return s.repeat_last_n > 0 and not unchanged
+
+
 def _chain(model: Model, s: Sampling, seed: int) -> Any:
     """top_k first: every later sampler then looks at k tokens instead of the whole vocabulary."""
     chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
     stages = []
     if s.top_k:
         stages.append(C.llama_sampler_init_top_k(s.top_k))
-    if s.repeat_last_n and (s.repeat_penalty, s.frequency_penalty, s.presence_penalty) != (1, 0, 0):
+    if _has_penalties(s):
         stages.append(
             C.llama_sampler_init_penalties(
                 model.n_vocab,
@@ -77,10 +114,6 @@ def _chain(model: Model, s: Sampling, seed: int) -> Any:
                 s.presence_penalty,
             )
         )
-    if s.dry:
-        # No sequence breakers: finding their tokens looks at the whole vocabulary, each time.
-        dry = (s.dry, DRY_BASE, DRY_ALLOWED, N_RECENT, None, 0)
-        stages.append(C.llama_sampler_init_dry(model.vocab, *dry))
     if s.temperature == 0:
         stages.append(C.llama_sampler_init_greedy())
     else:

@@ -292,6 +292,20 @@ class Npc(Hearing):
         self.turn = first
         self.n_rewinds += 1
 
+    def quotable(self) -> list[str]:
+        """Return what it may say again and again: all that was told to it, and its pins.
+
+        What others say in its presence is not: they would echo each other.
+        """
+        own = (Kind.REPLY, Kind.OPEN, Kind.CLOSE, Kind.END)
+        told = [self.card.char]
+        told += [
+            s.text
+            for s in self.ledger.segments
+            if s.pinned or (s.kind not in own and not s.utterance)
+        ]
+        return told
+
     @property
     def half_typed(self) -> Segment | None:
         """What the player has typed so far and not said."""

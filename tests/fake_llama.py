@@ -28,6 +28,7 @@ class FakeSampler:
 
     seed: int
     recent: list[int]
+    quotable: Callable[[], Iterable[str]] = tuple
     closed: bool = False
 
     def close(self) -> None:
@@ -124,8 +125,14 @@ class FakeLlama:
         """The tokens in a slot, by position."""
         return [token for _, token in sorted(self.slots[slot].items())]
 
-    def sampler(self, sampling: Sampling, seed: int, recent: Iterable[int] = ()) -> FakeSampler:
-        sampler = FakeSampler(seed, list(recent))
+    def sampler(
+        self,
+        sampling: Sampling,
+        seed: int,
+        recent: Sequence[int] = (),
+        quotable: Callable[[], Iterable[str]] = tuple,
+    ) -> FakeSampler:
+        sampler = FakeSampler(seed, list(recent), quotable)
         self.samplers.append(sampler)
         return sampler
 

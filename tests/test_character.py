@@ -8,6 +8,7 @@ import pytest
 
 from npc_engine import messages as m
 from npc_engine.config import N_RECENT
+from npc_engine.overhearing import overhear
 from tests.rig import GAME, Rig, TimedLlama, scripted
 
 LINE = "*nods* I am Mara. Sit down. Warm yourself by the fire."
@@ -296,6 +297,22 @@ def test_seeds_differ_by_turn_and_recent_words_are_given(rig: Rig) -> None:
     recent = bytes(rig.fake.samplers[-1].recent)
     assert 2 * len(LINE) < len(recent) <= N_RECENT
     assert (LINE * 9).encode().endswith(recent)
+
+
+def test_what_may_be_repeated_is_the_card_the_player_and_the_pins(rig: Rig) -> None:
+    """Not what it said itself, and not what others say to each other: they would echo for ever."""
+    rig.talk("mara", "The word is heron.")
+    done = rig.talk("mara", "Remember this.")
+    rig.ask(m.Pin(id="pin", npc="mara", turn=done.turn))
+    rig.event("A bell rings.")
+    overhear(rig["mara"].npc, 99, "Bram", "Wolves again!")
+    rig.talk("mara", "Again?")
+    texts = list(rig.fake.samplers[-1].quotable())
+    said = "\n".join(texts)
+    for quoted in ("Mara keeps", "word is heron", "A bell rings.", "Again?"):
+        assert quoted in said
+    assert "Wolves" not in said
+    assert said.count(done.text) == 1  # the pinned one
 
 
 def test_a_seed_of_the_cards_own_decides(tmp_path: Path) -> None:

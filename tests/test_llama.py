@@ -181,6 +181,27 @@ def test_penalties_look_at_recent_tokens(llama: Llama) -> None:
     tired.close()
 
 
+@pytest.mark.parametrize("repeat", [1.0, 2.0])
+@pytest.mark.parametrize(("frequency", "presence"), [(0.0, 0.0), (3.0, 0.0), (1.0, 3.0)])
+def test_what_is_quoted_is_not_penalized(
+    llama: Llama, repeat: float, frequency: float, presence: float
+) -> None:
+    sampling = Sampling(
+        temperature=0.0,
+        dry=0.0,
+        repeat_penalty=repeat,
+        frequency_penalty=frequency,
+        presence_penalty=presence,
+    )
+    row = llama.decode([Span(0, 0, llama.model.tokenize(TEXT), True)])[0]
+    second, best = llama.logits(row).argsort()[-2:]
+    for recent in ([best], [best, second, best]):
+        sampler = llama.sampler(sampling, 1, recent)
+        sampler._quotation.spared = list  # type: ignore[method-assign, assignment]
+        assert llama.sample(row, sampler) == best
+        sampler.close()
+
+
 # The cache
 
 

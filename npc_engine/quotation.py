@@ -1,0 +1,145 @@
+"""What a reply may say again and again: the rest of a word, a name, what stands on the card.
+
+Owns what of these a token would be, behind what was said so far. It knows no model and no logits:
+`dry` and the penalties for repeated tokens ask it.
+
+1. The rest of a word, and of a character whose bytes are several tokens: no word is misspelt. But a
+   "word" of more letters than any has is as all else.
+2. What stands in a text that may be quoted (a card, what the player said): the last word of the
+   reply and the token side by side, in any case. So a title, a pass phrase, a price is always said
+   in full.
+3. A name: the beginning of a word that stands there with a capital and nowhere without.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+from npc_engine.punctuation import UNSPACED
+
+__all__ = ["Quotation"]
+
+_NAME, _REST = 1, 2
+_N_BYTES = 240  # of the end of the reply that are looked at
+_JOINS = "'\u2019-"  # within a word
+_LONG_WORD = re.compile(r"\S{40}\Z")
+_LAST_WORD = re.compile(r"\S+\s*\Z")
+_WORD = re.compile(r"[^\W_]+")
+_NO_MARKS = dict.fromkeys(map(ord, '*_"\u201c\u201d\u201e\u00ab\u00bb()[]')) | {0x2019: "'"}
+
+
+class Quotation:
+    """The end of one reply, and what may be repeated there.
+
+    `piece`: the bytes of a token. `quotable`: the texts of rules 2 and 3, asked for when needed.
+    """
+
+    def __init__(
+        self, piece: Callable[[int], bytes], quotable: Callable[[], Iterable[str]]
+    ) -> None:
+        self._piece = piece
+        self._quotable = quotable
+        self._raw = b""
+        self._before: str | None = ""
+        self._kinds: dict[int, int] = {}  # of tokens: _NAME, _REST, both or none
+
+    def accept(self, token: int) -> None:
+        """Note what was said."""
+        self._raw = (self._raw + self._piece(token))[-_N_BYTES:]
+        self._before = None
+
+    @property
+    def before(self) -> str:
+        """The end of the reply so far."""
+        if self._before is None:
+            self._before = self._raw.decode("utf-8", "ignore")
+        return self._before
+
+    def is_quoted(self, token: int) -> bool:
+        """Whether any of the rules holds."""
+        raw = self._piece(token)
+        text = raw.decode("utf-8", "ignore")
+        if len(text.encode()) < len(raw):  # part of a character
+            return True
+        if not text:
+            return False
+        return _is_sign(text[0]) or bool(self.spared([token])) or self._is_in_text(text)
+
+    def spared(self, tokens: Iterable[int]) -> list[int]:
+        """Return for which of `tokens` rule 1 or 3 holds."""
+        wanted = _NAME | _REST if self._is_within_word else _NAME
+        return [token for token in tokens if self._kind(token) & wanted]
+
+    @property
+    def _is_within_word(self) -> bool:
+        before = self.before
+        if not before or UNSPACED.match(before[-1]) or _LONG_WORD.search(before):
+            return False
+        end = before[-2:-1] if before[-1] in _JOINS else before[-1]
+        return end.isalnum() or _is_sign(end)
+
+    def _kind(self, token: int) -> int:
+        kind = self._kinds.get(token)
+        if kind is None:
+            text = self._piece(token).decode("utf-8", "ignore")
+            kind = (_REST * _is_rest(text)) | (_NAME * self._begins_a_name(text.strip()))
+            self._kinds[token] = kind
+        return kind
+
+    def _begins_a_name(self, word: str) -> bool:
+        if not word[:1].isupper():
+            return False
+        names = {name for text in self._texts for name in text.names if name.startswith(word)}
+        return any(not self._is_a_word(name.lower()) for name in names)
+
+    def _is_a_word(self, small: str) -> bool:
+        return any(f" {small} " in text.words for text in self._texts)
+
+    def _is_in_text(self, text: str) -> bool:
+        if UNSPACED.match(self.before[-1:]):
+            both = self.before[-2:] + text
+        else:
+            last = _LAST_WORD.search(self.before)
+            both = _plain((last[0] if last else "") + text)
+        both = both.casefold()
+        return any(both in text.flat for text in self._texts)
+
+    @cached_property
+    def _texts(self) -> list["_Text"]:
+        return [_text(text) for text in self._quotable()]
+
+
+class _Text(NamedTuple):
+    """`flat`: without quotes and brackets, in small letters, one space before each word.
+    `words`: without any mark, one space around each. `names`: the words with a capital.
+    """
+
+    flat: str
+    words: str
+    names: frozenset[str]
+
+
+@lru_cache(256)
+def _text(text: str) -> _Text:
+    words = _WORD.findall(text)
+    names = frozenset(word for word in words if word[0].isupper())
+    return _Text(_plain(text).casefold(), f" {' '.join(words)} ", names)
+
+
+def _plain(text: str) -> str:
+    return f" {' '.join(text.translate(_NO_MARKS).split())}"
+
+
+def _is_rest(text: str) -> bool:
+    """Tell whether a token can go on with a word."""
+    if not text or UNSPACED.match(text):
+        return False
+    rest = text[1:] if text[0] in _JOINS else text
+    return not rest or rest[0].isalnum() or _is_sign(rest[0])
+
+
+def _is_sign(char: str) -> bool:
+    """Tell whether a character is written onto the one before it: an accent, an Indic vowel."""
+    return bool(char) and unicodedata.category(char)[0] == "M"
