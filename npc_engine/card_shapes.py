@@ -8,6 +8,8 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from npc_engine.complaint import describe
 from npc_engine.errors import CardError
 
@@ -19,6 +21,7 @@ __all__ = [
     "misspelt",
     "other_names",
     "read_shape",
+    "to_send",
     "unused",
 ]
 
@@ -77,6 +80,10 @@ _KNOWN_BESIDE = {
 }
 
 
+_READ = {*_HEAD, *_ALIASES, *TEXT_FIELDS, *LIST_FIELDS}
+MAX_UNREAD = 64 << 10  # bytes of a value that no engine reads: so much as a field may have
+
+
 class Shape(NamedTuple):
     """A card's parts: its fields, the rest beside them, and what stood beside `data`."""
 
@@ -106,6 +113,26 @@ def read_shape(data: Mapping[str, Any]) -> Shape:
             fields[key] = _texts(value) if key in LIST_FIELDS else ""
     _fill(fields, extra, envelope)
     return Shape(fields, extra, envelope)
+
+
+def to_send(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a card as a client sends it: without what no engine reads and would be too much.
+
+    Pictures in `assets`, notes and books are megabytes at times. What is small goes along, so that
+    a misspelt field is told of. The other clients do the same (docs/protocol.md).
+    """
+    return {
+        key: to_send(value) if key == "data" and isinstance(value, Mapping) else value
+        for key, value in data.items()
+        if key in _READ or key == "data" or _n_bytes(value) <= MAX_UNREAD
+    }
+
+
+def _n_bytes(value: object) -> int:
+    try:
+        return len(msgspec.msgpack.encode(value))
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+        return 0  # whoever sends it says what is wrong with it
 
 
 def is_own_value(key: str, value: object) -> bool:

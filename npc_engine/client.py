@@ -7,23 +7,29 @@ frames and records, and no model. The only module beside `bridge` that imports z
 import time
 from typing import Self
 
+import msgspec
 import zmq
 
+from npc_engine.card_shapes import to_send
+from npc_engine.complaint import heaviest
 from npc_engine.errors import BadMessage, ConnectionLost, ProtocolVersion
 from npc_engine.messages import (
     PROTOCOL_VERSION,
     Hello,
     Reply,
     Request,
+    Spawn,
     Welcome,
     error_reply,
     pack,
+    too_large,
     unpack_reply,
 )
 from npc_engine.verbs import Verbs
 
 __all__ = ["Client"]
 
+MAX_MESSAGE_BYTES = 1 << 20  # what an engine takes that does not say
 LINGER_MS = 500  # a last `cancel` still gets out, and close() never hangs
 START_IT = "Start it: npc-engine serve --model q4.gguf"
 
@@ -50,9 +56,11 @@ class Client(Verbs):
         super().__init__()
         self.endpoint = endpoint
         self._lost: ConnectionLost | None = None
+        self._max_bytes = MAX_MESSAGE_BYTES
         self._connect()
         try:
             self.welcome: Welcome = self._greet(name, token, timeout)
+            self._max_bytes = self.welcome.limits.get("max_message_bytes", MAX_MESSAGE_BYTES)
         except BaseException:
             self.close()
             raise
@@ -105,8 +113,13 @@ class Client(Verbs):
     def _send(self, request: Request) -> None:
         if self._lost is not None:
             raise self._lost.with_traceback(None)
+        if isinstance(request, Spawn):
+            request = msgspec.structs.replace(request, card=to_send(request.card))
+        frame = pack(request)
+        if len(frame) > self._max_bytes:
+            raise too_large(len(frame), self._max_bytes, heaviest(frame))
         try:
-            self._socket.send(pack(request), zmq.NOBLOCK)
+            self._socket.send(frame, zmq.NOBLOCK)
         except zmq.Again:
             raise self._lose(
                 f"The engine at {self.endpoint} reads nothing any more.", START_IT, 0

@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["MAX_REASON", "complaint", "describe"]
+__all__ = ["MAX_REASON", "complaint", "describe", "heaviest"]
 
+_MAX_PATH = 8
+_MAX_KEY = 64  # characters
 MAX_REASON = 200  # characters; msgspec repeats the bad value, however long it is
 
 _AT = re.compile(r"(?P<reason>.*) - at `\$\.?(?P<path>[^`]*)`", re.DOTALL)
@@ -49,6 +51,26 @@ def complaint(frame: bytes, error: Exception, types: str) -> str:
     path = at["path"]
     wanted = _wanted(at["reason"], path, types)
     return f"{path} is {_SEEN.repr(_value(frame, path))}; it must be {wanted}."
+
+
+def heaviest(frame: bytes) -> str:
+    """Return where most of a message is, such as `card.data.assets`.
+
+    Empty when it is nowhere in particular, or the message cannot be read.
+    """
+    path: list[str] = []
+    raw: bytes | msgspec.Raw = frame
+    while len(path) < _MAX_PATH:
+        try:
+            fields = msgspec.msgpack.decode(raw, type=dict[str, msgspec.Raw])
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            break
+        key = max(fields, key=lambda key: len(fields[key]), default="")
+        if not fields or 4 * len(fields[key]) < len(frame):
+            break
+        raw = fields[key]
+        path.append(key[:_MAX_KEY])
+    return ".".join(path)
 
 
 def _wanted(reason: str, path: str, types: str) -> str:

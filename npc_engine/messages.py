@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from npc_engine.complaint import MAX_REASON, complaint
+from npc_engine.complaint import MAX_REASON, complaint, heaviest
 from npc_engine.errors import BadMessage, NpcError, RequestError, TooLarge
 from npc_engine.replies import (
     TERMINAL,
@@ -159,7 +159,7 @@ def pack(message: Request | Reply) -> bytes:
 def unpack(frame: bytes, max_bytes: int = 1 << 20) -> Any:
     """Return the request in a frame; raises TooLarge or BadMessage."""
     if len(frame) > max_bytes:
-        raise too_large(len(frame), max_bytes)
+        raise too_large(len(frame), max_bytes, heaviest(frame))
     try:
         return _requests.decode(frame)
     except _BAD as e:
@@ -176,10 +176,11 @@ def unpack_hello(frame: bytes) -> Hello | None:
         return None
 
 
-def too_large(n_bytes: int, max_bytes: int) -> TooLarge:
-    """Return the error for a message of so many bytes."""
+def too_large(n_bytes: int, max_bytes: int, where: str = "") -> TooLarge:
+    """Return the error for a message of so many bytes. `where`: the field that has most of them."""
     return TooLarge(
-        f"The message has {n_bytes} bytes.", f"Send at most {max_bytes} bytes in one frame."
+        f"The message has {n_bytes} bytes{f', most of them in {where!r}' if where else ''}.",
+        f"Send at most {max_bytes} bytes in one frame.",
     )
 
 

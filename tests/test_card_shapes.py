@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from npc_engine.card import Card
+from npc_engine.card_shapes import to_send
 from npc_engine.errors import CardError
 from tests.cards import FULL, write
 
@@ -146,3 +147,23 @@ def test_numbers_that_json_does_not_know_are_exported_as_null(tmp_path: Path) ->
 def test_a_hand_written_persona_is_taken(tmp_path: Path) -> None:
     card = Card.load(write(tmp_path, "m.toml", 'name = "Mara"\npersona = "Keeps the inn."\n'))
     assert card.description == "Keeps the inn."
+
+
+def test_a_client_sends_no_megabytes_that_no_engine_reads() -> None:
+    picture = "data:image/png;base64," + "A" * 3_000_000
+    used = {"name": "Mara", "description": "Keeps the inn.", "tags": ["a"] * 40_000}
+    small = {"creator_notes": "Mine.", "desription": "Keeps.", "extensions": {"depth": 4}}
+    heavy: dict[str, Any] = {
+        "assets": [{"type": "icon", "uri": picture}],
+        "creator_notes_multilingual": {"de": "x" * 100_000},
+        "character_book": {"entries": [{"content": "x" * 1000}] * 100},
+        "somebody's own": picture,
+    }
+    flat = used | small | heavy
+    assert to_send(flat) == used | small
+    whole = {"spec": "chara_card_v3", "data": flat, "avatar": picture, "name": "Mara"}
+    assert to_send(whole) == {"spec": "chara_card_v3", "data": used | small, "name": "Mara"}
+    assert to_send({"data": {"data": flat}}) == {"data": {"data": used | small}}
+    assert "assets" in flat  # which is nobody's but the caller's
+    long = {"name": "Mara", "char_persona": "x" * 100_000, "odd": object()}
+    assert to_send(long) == long

@@ -177,6 +177,20 @@ def test_a_card_file_is_sent_as_a_card(client: Client, engine: FakeEngine, tmp_p
         client.spawn("bo", tmp_path / "bo.toml")
 
 
+def test_of_a_card_goes_what_the_engine_reads(client: Client, engine: FakeEngine) -> None:
+    card = {"name": "Mara", "description": "Keeps the inn.", "creator_notes": "Mine."}
+    client.spawn("mara", card | {"assets": [{"uri": "data:," + "A" * 3_000_000}]})
+    assert engine.request("spawn")["card"] == card
+
+
+def test_what_is_too_large_names_its_field_and_is_not_sent(client: Client) -> None:
+    with pytest.raises(errors.TooLarge, match=r"most of them in 'card\.description'"):
+        client.spawn("mara", {"name": "Mara", "description": "x" * 5_000_000})
+    with pytest.raises(errors.TooLarge, match="most of them in 'text'"):
+        client.say("mara", "x" * 5_000_000)
+    client.ping()
+
+
 def test_lines_stream(client: Client) -> None:
     assert [line.text for line in client.say("mara", "Who are you?")] == ["One.", "Two."]
     done = client.say("mara", "Who are you?").wait()

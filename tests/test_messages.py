@@ -166,6 +166,22 @@ def test_a_frame_over_the_limit_is_too_large() -> None:
         unpack(b"\xc0" * ((1 << 20) + 1))
 
 
+@pytest.mark.parametrize(
+    ("card", "where"),
+    [
+        ({"data": {"name": "Mara", "description": "x" * 2000}}, "'card.data.description'"),
+        ({"name": "Mara", "tags": ["x"] * 2000}, "'card.tags'"),
+        ({"name": "Mara", **{f"k{i}": "x" * 100 for i in range(20)}}, "'card'"),
+        ({"name": "Mara", "k" * 9999: "x" * 9000}, "'card"),
+    ],
+)
+def test_a_message_that_is_too_large_says_where(card: dict[str, Any], where: str) -> None:
+    with pytest.raises(TooLarge) as error:
+        unpack(pack(Spawn(id="1", npc="mara", card=card)), 1000)
+    assert f"most of them in {where}" in error.value.message
+    assert len(error.value.message) < 200
+
+
 def test_an_error_never_repeats_a_whole_message() -> None:
     frame = msgpack.packb({"type": "x" * 100_000, "id": "1"})
     with pytest.raises(BadMessage) as caught:

@@ -14,6 +14,7 @@ extends RefCounted
 ## What has been reached.
 enum State { CLOSED, OPENING, READY }
 
+const CardParts := preload("card_parts.gd")
 const Msgpack := preload("msgpack.gd")
 const Zmtp := preload("zmtp.gd")
 const ZmtpThread := preload("zmtp_thread.gd")
@@ -118,12 +119,15 @@ func _greet() -> void:
 
 func _send(answer: NPCAnswer) -> void:
 	answer.request["id"] = answer.id
+	if answer.request.get("card") is Dictionary:
+		answer.request["card"] = CardParts.to_send(answer.request["card"])
 	var frame := _msgpack.encode(answer.request)
 	if frame.is_empty():
 		answer.fail_later(_no_message(_msgpack.error))
 	elif frame.size() > _max_bytes:
-		var why := "The request '%s' has %d bytes." % [answer.request["type"], frame.size()]
-		answer.fail_later(NPCError.make("too_large", why, "Shorten it, or the card."))
+		var why := "The request '%s' has %d bytes, most of them in '%s'."
+		why = why % [answer.request["type"], frame.size(), CardParts.heaviest(answer.request)]
+		answer.fail_later(NPCError.make("too_large", why, "Send at most %d bytes." % _max_bytes))
 	else:
 		_open[answer.id] = answer
 		_zmtp.send(frame)  # a failure shows in the next poll

@@ -222,12 +222,13 @@ namespace NpcEngine
                 {
                     throw NotConnected();
                 }
-                if (body.Length > MostRequestBytes)
+                long most = MostBytes();
+                if (body.Length > most)
                 {
                     throw new NpcException(
                         NpcErrorCode.TooLarge,
-                        "A request of " + body.Length + " bytes is more than any engine takes.",
-                        "The engine's own limit is max_message_bytes in Welcome.Limits.");
+                        "The request has " + body.Length + " bytes, most of them in '" + CardParts.Heaviest(body) + "'.",
+                        "The engine takes " + most + ": max_message_bytes in Welcome.Limits.");
                 }
                 _open.Add(request);
                 if (!_link.TrySend(body))
@@ -236,6 +237,13 @@ namespace NpcEngine
                     throw Lost.Unread();
                 }
             }
+        }
+
+        private long MostBytes()
+        {
+            object limit = null;
+            Welcome?.Limits.TryGetValue("max_message_bytes", out limit);
+            return limit is long own ? Math.Min(own, MostRequestBytes) : MostRequestBytes;
         }
 
         private NpcException NotConnected() =>

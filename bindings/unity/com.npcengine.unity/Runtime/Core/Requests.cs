@@ -11,7 +11,7 @@ namespace NpcEngine
             new Request("hello", id).Int("protocol", ProtocolVersion).Text("client", client).Text("token", token).Body();
 
         internal static byte[] Spawn(long id, string npc, NpcCard card, SpawnOptions options) =>
-            Named("spawn", id, npc).Map("card", card.Fields).Map("sampling", options.Sampling?.ToMap())
+            Named("spawn", id, npc).Map("card", CardParts.ToSend(card.Fields)).Map("sampling", options.Sampling?.ToMap())
                 .Int("window", options.Window).Text("restore", options.Restore)
                 .Text("restore_card", options.KeepsSavedCard ? "saved" : null).Body();
 
