@@ -138,14 +138,18 @@ class Character:
         self._give_way()
         while self.inbox and self.speaking is None:
             self._serve_next()
-            self._give_way()
         if self.speaking is not None:
             self.claim.priority = self._inherited(self.speaking.request)
 
     def _give_way(self) -> None:
-        """Break off for a line of the player that waits: what has come as whole lines was said."""
+        """Break off for a line of the player that waits: what has come as whole lines was said.
+
+        What came before that and was begun behind it is answered with one line at least.
+        """
         speaking = self.speaking
-        if speaking and speaking.request.priority != "player" and self.inbox.player_waits:
+        if speaking is None or speaking.request.priority == "player":
+            return
+        if self.inbox.player_waits and (speaking.whole_lines or not speaking.was_hurried):
             self._interrupt("cancelled", speaking.whole_lines)
 
     def _inherited(self, answered: Say) -> Priority:
@@ -252,6 +256,7 @@ class Character:
         speaking.stats.n_prompt, speaking.stats.n_cached = n_prompt, n_cached
         speaking.stats.queue_ms = (now - waiting.received) * 1000
         speaking.truncated = truncated
+        speaking.was_hurried = self.inbox.player_waits
         speaking.limit = npc.reply_limit(request.max_tokens or self._max_tokens)
         self.speaking = speaking
         self.claim.order = waiting.order

@@ -37,6 +37,7 @@ class Speaking:
         self.turn = 0
         self.told: Told | None = None  # whoever is present hears it
         self.limit = 0
+        self.was_hurried = False  # whether a line of the player waited when it began
         self.truncated = False
         self.n_evicted_before = 0
         self.stats = DoneStats()

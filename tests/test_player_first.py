@@ -78,7 +78,7 @@ def test_it_breaks_off_at_its_whole_lines(make: MakeRig, priority: str, n_tokens
     assert said_to_it == ["Chatter.", "Help me!"]
 
 
-def test_what_waits_in_front_is_heard_and_not_answered(make: MakeRig) -> None:
+def test_what_waits_in_front_gets_one_line(make: MakeRig) -> None:
     rig = make()
     crowd(rig, "mara")
     spoken = rig.say("mara", "First.", priority="ambient")
@@ -86,7 +86,13 @@ def test_what_waits_in_front_is_heard_and_not_answered(make: MakeRig) -> None:
     waiting = [rig.say("mara", f"{p}.", priority=p) for p in ("near", "ambient", "near")]
     said = rig.say("mara", "Help me!", max_tokens=1)
     behind = rig.say("mara", "Later.", priority="ambient", max_tokens=1)
-    assert n_steps_of(rig, said) <= 3
+    began, n_before = rig.now, len(rig.fake.batches)
+    rig.until(said)
+    n_batches = len(rig.fake.batches) - n_before
+    assert n_batches < 4 * 20
+    assert rig.now - began == pytest.approx(0.01 * n_batches), "it waited through pauses"
+    one = LINES[: LINES.index(" Two")]
+    assert [rig.records(i)[-1].text for i in waiting] == [one] * 3
     assert [rig.records(i)[-1].reason for i in [spoken, *waiting]] == ["cancelled"] * 4
     assert [rig.records(i)[-1].turn for i in [spoken, *waiting, said]] == [1, 2, 3, 4, 5]
     assert rig.until(behind).reason == "length"
