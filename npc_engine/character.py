@@ -235,6 +235,7 @@ class Character:
             own=(npc.card.char, npc.card.name),
             others=(USER, request.speaker, *(self.ears.voices if self.ears else ())),
             stop=(*npc.voice.pieces.stop, *npc.sampling.stop),
+            thoughts=npc.voice.thoughts,
             sampler=sampler,
             received=waiting.received,
         )
@@ -292,21 +293,33 @@ class Character:
         speaking = self.speaking
         if speaking is None:
             return
-        token = self._mouth.sample(row, speaking.sampler, speaking.may_end)
+        token = self._next_token(speaking, row)
         speaking.note_token(self._clock())
         self.claim.speaking = True
-        if token in self.npc.voice.vocabulary.eog:
+        voice = self.npc.voice
+        if token in voice.ends and not (token in voice.between and speaking.thinks_in_messages):
             self._finish("stop")
             return
         self.npc.speak(token)
-        for record in speaking.feed(self.npc.voice.vocabulary.piece(token)):
+        for record in speaking.feed(voice.piece(token)):
             self._send(speaking.client, record)
+        if speaking.thought_is_over:
+            speaking.set_aside(self.npc.set_aside())
         if speaking.has_new_line and speaking.told is not None:
             speaking.told.hear(speaking.whole_lines)
         if speaking.detokenizer.stopped:
             self._finish("stop")
         elif speaking.is_full:
             self._finish("length")
+
+    def _next_token(self, speaking: Speaking, row: int) -> int:
+        """The model's choice; where a thought leaves no room for a line, what ends it."""
+        thought = speaking.too_long_a_thought()
+        if thought:
+            speaking.to_say = self.npc.voice.closing(thought)
+        if speaking.to_say:
+            return speaking.to_say.pop(0)
+        return self._mouth.sample(row, speaking.sampler, speaking.may_end)
 
     def _finish(self, why: Why) -> None:
         speaking = self._quiet()
@@ -315,7 +328,7 @@ class Character:
         text = speaking.detokenizer.text
         self._send_done(speaking, why, text)
         self._said = speaking
-        self._end_turn(speaking, text, speaking.detokenizer.kept_bytes, interrupted=False)
+        self._end_turn(speaking, text, speaking.n_bytes(text), interrupted=False)
 
     def _interrupt(self, why: Why, text: str | None = None) -> None:
         """Cut the reply back to this beginning of it, in the ledger and in the cache."""

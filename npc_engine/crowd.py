@@ -5,8 +5,9 @@ the engine's steps, and neither the bare loops nor what the figures come to.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from npc_engine import messages as m
@@ -35,6 +36,7 @@ class Endless:
     """The model's vocabulary with no end token: every reply has the length that is asked for."""
 
     eog: frozenset[int] = frozenset()
+    special: Mapping[int, str] = MappingProxyType({})
 
     def __init__(self, model: Model) -> None:
         self._model = model

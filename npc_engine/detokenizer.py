@@ -9,8 +9,8 @@ Knows no model, no tokens, no messages; what a sentence is, `sentences` knows.
 
 1. Bytes of an unfinished UTF-8 sequence are held back, and dropped if the reply ends there.
    Every byte that cannot belong to one becomes U+FFFD. Control characters but \\n and \\t go.
-2. `<think>...</think>` (`<thinking>` too) is no part of the text; nor is what follows an opening
-   tag that never closes, nor a closing tag that nothing opened. Stop strings don't count inside.
+2. What `thoughts` says is thought is no part of the text; nor is what follows an opening mark that
+   never closes, nor a closing one that nothing opened. Stop strings don't count inside.
 3. A stop string ends the reply, and so does one of the marks that chat templates put between
    turns, written out as text. One of blanks alone counts only behind the first word.
 4. At the start of a row the character's own name as a label (`labels`) goes, and another speaker's
@@ -32,17 +32,22 @@ from enum import Enum
 
 from npc_engine import punctuation
 from npc_engine.labels import Label, Labels
+from npc_engine.marks import DEBRIS
 from npc_engine.sentences import Kind, LineSplitter, Record
+from npc_engine.thoughts import (
+    CHANNEL,
+    KNOWN,
+    MESSAGE,
+    START,
+    TURN_ENDS,
+    WORDS,
+    WRAPPERS,
+    Thoughts,
+    is_spoken,
+)
 
 __all__ = ["DEBRIS", "Detokenizer", "Kind", "Record"]
 
-# What models write out as text when they miss their end-of-turn token.
-DEBRIS = (
-    *("<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|end_of_text|>", "<|begin_of_text|>"),
-    *("<|eot_id|>", "<|eom_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|end|>"),
-    *("<|user|>", "<|assistant|>", "<|system|>", "<|END_OF_TURN_TOKEN|>", "<|return|>"),
-    *("<end_of_turn>", "<start_of_turn>", "<eos>", "</s>", "[INST]", "[/INST]"),
-)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _KEPT = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]+")
 # An undecodable byte is carried as one lone surrogate, so that offsets in bytes stay exact.
@@ -57,7 +62,11 @@ class _Found(Enum):
     STOP = 2
     OWN_NAME = 3
     THINK = 4
-    THINK_END = 5
+    THINK_WORDS = 5
+    THINK_END = 6
+    HEADER = 7  # of a message: `<|start|>`, `<|channel|>`, or the end of the one before
+    MESSAGE = 8
+    IDLE = 9  # a mark that says nothing here
 
 
 class _Table:
@@ -80,7 +89,7 @@ class _Table:
         """
         rest = len(text) - at
         for string, found in self._entries.get(text[at], ()):
-            if not has_said and string.isspace():
+            if string.isspace() if not has_said else found is _Found.THINK_WORDS:
                 continue
             if len(string) <= rest:
                 if text.startswith(string, at):
@@ -106,21 +115,36 @@ class Detokenizer:
     """One reply: feed it the bytes of each token as it is sampled.
 
     `own`: the character's names; `others`: those of the other speakers ("Player", "User" and "You"
-    always count). `stop`: strings that end the reply.
+    always count). `stop`: strings that end the reply. `thoughts`: the marks around thoughts.
     """
 
     def __init__(
-        self, *, own: Sequence[str] = (), others: Sequence[str] = (), stop: Sequence[str] = ()
+        self,
+        *,
+        own: Sequence[str] = (),
+        others: Sequence[str] = (),
+        stop: Sequence[str] = (),
+        thoughts: Thoughts = KNOWN,
     ) -> None:
         self._labels = Labels(own, others)
+        closings = thoughts.closings
         anywhere = (
             (_Found.STOP, [*stop, *DEBRIS]),
-            (_Found.THINK, ["<think>", "<thinking>"]),
-            (_Found.THINK_END, ["</think>", "</thinking>"]),
+            (_Found.THINK, list(thoughts.pairs)),
+            (_Found.THINK_WORDS, list(WORDS)),
+            (_Found.HEADER, [CHANNEL]),
+            (_Found.IDLE, [*(c for c in closings if not c[0].isalpha()), *WRAPPERS, MESSAGE]),
         )
         self._within_row = _Table(*anywhere, also="\n")
         self._row_start = _Table(*anywhere)
-        self._thinking = _Table(anywhere[2])
+        self._thinking = _Table((_Found.THINK_END, closings))
+        headers = (_Found.HEADER, [CHANNEL, START, *TURN_ENDS])
+        self._channel = _Table(headers)
+        self._header = _Table(headers, (_Found.MESSAGE, [MESSAGE]))
+        self._header_text = ""
+        self.thought: str | None = None
+        """The mark that opened the thought it is in."""
+        self._has_thought = False
         self._table = self._after_think = self._row_start
         self._after_name = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -152,6 +176,11 @@ class Detokenizer:
         """
         holds_words = punctuation.WORD.match(self._pending) is not None
         return self._n_text > 0 or holds_words or self._holds_name
+
+    @property
+    def has_only_thought(self) -> bool:
+        """Whether all that was fed so far is a thought, and that is over."""
+        return self._has_thought and not (self.thought or self._pending or self._n_text)
 
     @property
     def _holds_name(self) -> bool:
@@ -248,15 +277,42 @@ class Detokenizer:
             self.stopped = True
         elif found is _Found.OWN_NAME:
             self._after_name = True
-        elif found is _Found.THINK:
-            self._after_think, self._table = self._table, self._thinking
-        elif self._table is self._thinking:
-            self._table = self._after_think
+        elif found in (_Found.THINK, _Found.THINK_WORDS):
+            self._begin_thought(string, self._thinking)
+        elif found is _Found.THINK_END:
+            self._end_thought()
+        elif found is _Found.HEADER:
+            self._begin_header(string)
+        elif found is _Found.MESSAGE:
+            self._end_header()
         self._n_raw += _n_bytes(string)
+
+    def _begin_thought(self, mark: str, table: _Table) -> None:
+        self.thought, self._has_thought = mark, True
+        self._after_think, self._table = self._table, table
+
+    def _end_thought(self) -> None:
+        self.thought, self._table = None, self._after_think
+
+    def _begin_header(self, mark: str) -> None:
+        if self.thought is None:
+            self._begin_thought(CHANNEL, self._header)
+        self._table = self._header
+        self._header_text = self._header_text + CHANNEL if mark == CHANNEL else ""
+
+    def _end_header(self) -> None:
+        spoken = is_spoken(self._header_text)
+        self._header_text = ""
+        if spoken:
+            self._end_thought()
+        elif spoken is None:
+            self.stopped = True
+        else:
+            self._table = self._channel
 
     def _follow(self, char: str) -> None:
         """Know whether a row starts behind `char`."""
-        if self._table is self._thinking:
+        if self.thought is not None:
             return
         if char == "\n":
             self._table = self._row_start
@@ -268,7 +324,9 @@ class Detokenizer:
     def _pass(self, source: str) -> None:
         """Keep `source`, unless it is thought, blank behind a name, or a control character."""
         blank = self._after_name and source.isspace() and source != "\n"
-        if self._table is not self._thinking and not blank:
+        if self._table is self._header:
+            self._header_text += source
+        if self.thought is None and not blank:
             if _CONTROL.search(source):
                 for match in _KEPT.finditer(source):
                     self._keep(match[0], self._n_raw + _n_bytes(source[: match.start()]))

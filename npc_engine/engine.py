@@ -347,13 +347,17 @@ class Engine(Verbs):
             return m.Ok(id=request.id, cancelled=True)
         return self.stage.cancel(client, request)
 
+    def _model_facts(self) -> dict[str, Any]:
+        notice = self.stage.voice.notice
+        return {**self.backend.about["model"], **({"notice": notice} if notice else {})}
+
     def _welcome(self, _client: bytes, request: m.Hello) -> m.Reply:
         s = self.settings
         return m.Welcome(
             id=request.id,
             protocol=m.PROTOCOL_VERSION,
             engine=__version__,
-            model=dict(self.backend.about["model"]),
+            model=self._model_facts(),
             limits={
                 "max_message_bytes": s.max_message_bytes,
                 "max_open_requests": s.max_open_requests,

@@ -19,7 +19,6 @@ from npc_engine.errors import ConfigError, ModelError
 from npc_engine.llama import Llama
 from npc_engine.llama_model import Layout, Model, can_offload, system_info
 from npc_engine.model_file import n_bytes_of
-from npc_engine.prompt import probe
 from npc_engine.rope import Rope, RopeFacts, resolve
 from npc_engine.scratch import remove_leftovers
 from npc_engine.selftest import self_test
@@ -114,12 +113,15 @@ def _n_threads(settings: Settings) -> int:
 
 
 def voice_of(model: Model, world: str = "") -> Voice:
-    """Return how this model writes a chat in which all know `world`; its notice is logged."""
-    bos, eos = model.token_text(model.bos), model.token_text(model.eos)
-    pieces = probe(model.chat_template, bos=bos, eos=eos)
-    if pieces.notice:
-        log.warning("%s", pieces.notice)
-    return Voice(model, pieces, world)
+    """Return how this model writes a chat in which all know `world`; its notice is logged.
+
+    The model knows then what ends its replies, too.
+    """
+    voice = Voice.of(model, world)
+    if voice.notice:
+        log.warning("%s", voice.notice)
+    model.eog = voice.ends
+    return voice
 
 
 def n_auto_threads() -> int:

@@ -1,15 +1,27 @@
 """Texts of a vocabulary that are markup, and how they are kept out of somebody's words.
 
-Owns which texts look like markup, and where a text is cut so that it holds none. It knows text
-only. llama.cpp finds tokens of the kind USER_DEFINED in any text, special tokens asked for or not:
-in a vocabulary that marks `<|im_start|>` so, a player who types it would begin a turn. Tokenized in
-two halves it is what was typed. Runs of blanks and words of that kind stay whole.
+Owns which texts look like markup, which end a turn whatever the template is, and where a text is
+cut so that it holds none. It knows text only. llama.cpp finds tokens of the kind USER_DEFINED in
+any text, special tokens asked for or not: in a vocabulary that marks `<|im_start|>` so, a player
+who types it would begin a turn. Tokenized in two halves it is what was typed. Runs of blanks and
+words of that kind stay whole.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["Marks", "is_mark"]
+__all__ = ["DEBRIS", "Marks", "is_mark"]
+
+# What models write out as text when they miss their end-of-turn token.
+DEBRIS = (
+    *("<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|end_of_text|>", "<|begin_of_text|>"),
+    *("<|eot_id|>", "<|eom_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|end|>"),
+    *("<|user|>", "<|assistant|>", "<|system|>", "<|END_OF_TURN_TOKEN|>", "<|return|>"),
+    *("<end_of_turn>", "<start_of_turn>", "<eos>", "</s>", "[INST]", "[/INST]", "<|start|>"),
+    *("<|observation|>", "<|tool|>", "<|start_of_role|>", "<|end_of_role|>", "<|begin|>"),
+    *("<|START_OF_TURN_TOKEN|>", "<|im_user|>", "<|im_assistant|>", "<|im_system|>"),
+    *("<|turn>", "<turn|>", "<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>"),
+)
 
 # `<|im_end|>`, `[INST]`, `</s>`, `### Human:`: something between marks of punctuation.
 _MARK = re.compile(r"\s*[^\w\s].*\w.*[^\w\s]\s*", re.DOTALL)

@@ -204,6 +204,19 @@ class Npc(Hearing):
         self.sequence.make_room(1, self.turn)
         self.ledger.append_token(token)
 
+    def set_aside(self) -> int:
+        """Take all of the reply so far for a note, which leaves when the turn ends.
+
+        Returns how many bytes that is. A recurrent state has read it and cannot forget it without
+        reading the turn again: there it stays.
+        """
+        thought = self.reply
+        if self.sequence.keeps_states:
+            return 0
+        thought.kind = Kind.NOTE
+        self._add(Kind.REPLY, [])
+        return sum(len(self.voice.piece(token)) for token in thought.tokens)
+
     def finish(self, text: str, n_bytes: int, interrupted: bool, utterance: int = 0) -> None:
         """End the reply: keep its first `n_bytes` bytes, close the turn, forget its notes.
 

@@ -4,9 +4,15 @@ It owns the way from the template's source to those pieces, so that the engine a
 never renders a conversation again. It knows text only: no tokens, no llama.cpp, no KV cache.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from npc_engine.thoughts import WORDS, Thoughts, open_thought, thoughts_of
+
+if TYPE_CHECKING:
+    from npc_engine.template import ChatTemplate
 
 __all__ = ["Pieces", "Text", "probe", "render"]
 
@@ -14,7 +20,6 @@ Turn = tuple[str, str]
 Render = Callable[[list[dict[str, str]], bool], str]
 
 _FOLD = "\n\n"  # between the persona and the first message where there is no system role
-_THOUGHT_END = "\n</think>\n\n"
 # Letters and digits alone: they pass through trimming, escaping and case-blind tests unharmed.
 _PERSONA, *_WORDS = (f"zq7{name}7qz" for name in ("persona", "u1", "r1", "u2", "r2", "u3"))
 _CHECK = (
@@ -97,30 +102,56 @@ def render(pieces: Pieces, persona: str, turns: Sequence[Turn], user: str | None
     return texts
 
 
-def probe(template: str | None, *, bos: str = "", eos: str = "") -> Pieces:
+def probe(
+    template: str | None,
+    *,
+    bos: str = "",
+    eos: str = "",
+    has: Callable[[str], bool] = lambda _token: True,
+) -> Pieces:
     """Return the pieces of a chat template (`tokenizer.chat_template` of a GGUF).
 
-    `bos`, `eos`: the texts of the vocabulary's tokens of that name, "" where it has none. A model
-    with no template, or one that cannot be cut into pieces, gets ChatML and a notice that says
-    why; so this raises nothing, whatever a file holds. Thinking is off. Dates are fixed.
+    `bos`, `eos`: the texts of the vocabulary's tokens of that name, "" where it has none; `has`:
+    whether a text is a token of its own. A model with no template, or one that cannot be cut into
+    pieces, gets markup that its vocabulary has the tokens of, and a notice that says why; so this
+    raises nothing, whatever a file holds. Thinking is off. Dates are fixed.
     """
     if not template or not template.strip():
-        return replace(_CHATML, notice="The model has no chat template; ChatML is used.")
+        return _instead("The model has no chat template", has)
     from npc_engine.template import ChatTemplate, TemplateError  # jinja2 is slow to import
 
     try:
-        chat = ChatTemplate(template, bos=bos, eos=eos)
+        pieces = _tried(ChatTemplate(template, bos=bos, eos=eos), bos, eos)
+    except (TemplateError, _Unusable) as error:
+        return _instead(f"The model's chat template cannot be used ({error})", has)
+    return _answering_at_once(pieces, template)
 
-        def rendered(messages: list[dict[str, str]], generate: bool) -> str:
+
+def _tried(chat: "ChatTemplate", bos: str, eos: str) -> Pieces:
+    """Render it in one way after the other, until that gives pieces. Raises the first failure."""
+    from npc_engine.template import N_TRIES, TemplateError
+
+    why: list[_Unusable] = []
+    for n_try in range(N_TRIES):
+
+        def rendered(messages: list[dict[str, str]], generate: bool, n: int = n_try) -> str:
             try:
-                return chat.render(messages, generate=generate)
+                return chat.render(messages, generate=generate, n_try=n)
             except TemplateError as error:
                 raise _Unusable(str(error)) from error
 
-        return _derive(rendered, bos, eos)
-    except (TemplateError, _Unusable) as error:
-        notice = f"The model's chat template cannot be used ({error}); ChatML is used."
-        return replace(_CHATML, notice=notice)
+        try:
+            return _derive(rendered, bos, eos)
+        except _Unusable as error:
+            why.append(error)
+    raise why[0]
+
+
+def _instead(why: str, has: Callable[[str], bool]) -> Pieces:
+    for name, tokens, pieces in _MARKUPS:
+        if all(map(has, tokens)):
+            return replace(pieces, notice=f"{why}; {name} is used.")
+    raise AssertionError("plain text needs no tokens")
 
 
 _CHATML = Pieces(
@@ -133,6 +164,40 @@ _CHATML = Pieces(
     reply_extra="",
     stop=("<|im_end|>", "<|im_start|>user"),
     bos_in_template=False,
+)
+_LLAMA_3 = replace(
+    _CHATML,
+    system=("<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>"),
+    bare="<|start_header_id|>user<|end_header_id|>\n\n",
+    user=("<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"),
+    reply=("<|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"),
+    stop=("<|eot_id|>",),
+    bos_in_template=True,
+)
+_GEMMA = replace(
+    _CHATML,
+    system=("<start_of_turn>user\n", "\n\n"),
+    joined=True,
+    bare="<start_of_turn>user\n",
+    user=("<start_of_turn>user\n", "<end_of_turn>\n"),
+    reply=("<start_of_turn>model\n", "<end_of_turn>\n"),
+    stop=("<end_of_turn>",),
+    bos_in_template=True,
+)
+_PLAIN = replace(
+    _CHATML,
+    system=("", "\n\n"),
+    bare="User: ",
+    user=("User: ", "\n"),
+    reply=("Assistant:", "\n"),
+    reply_lead=" ",
+    stop=("\nUser:", "\nAssistant:"),
+)
+_MARKUPS = (
+    ("ChatML", ("<|im_start|>", "<|im_end|>"), _CHATML),
+    ("Llama 3's", ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), _LLAMA_3),
+    ("Gemma's", ("<start_of_turn>", "<end_of_turn>"), _GEMMA),
+    ("plain text (its vocabulary has no markup that is known)", (), _PLAIN),
 )
 
 
@@ -192,7 +257,7 @@ def _cut(rendered: Render, bos: str, eos: str, *, fold: bool) -> Pieces:
         bos_in_template=bool(bos) and before.startswith(bos),
     )
     _check(pieces, rendered, bos, last, fold=fold)
-    return _unthinking(pieces)
+    return pieces
 
 
 def _split(whole: str) -> list[str]:
@@ -268,7 +333,12 @@ def _check(pieces: Pieces, rendered: Render, bos: str, last: str, *, fold: bool)
     """Compare with the template's own rendering of 0 to 3 turns of other words."""
     for persona, n_turns in _cases():
         turns = [(f"{_CHECK[1]} {n}", f"{_CHECK[2]} {n}") for n in range(n_turns)]
-        own = rendered(_chat(persona, turns, "And then?", fold=fold), True).removeprefix(bos)
+        try:
+            own = rendered(_chat(persona, turns, "And then?", fold=fold), True).removeprefix(bos)
+        except _Unusable:
+            if persona:
+                raise
+            return  # it insists on a system message, as in `_bare`
         texts = render(replace(pieces, reply_extra=""), persona, turns, "And then?")
         mine = "".join(run.text for run in texts)
         if mine.removesuffix(pieces.user[1] + pieces.reply[0]) + last != own:
@@ -279,13 +349,34 @@ def _cases() -> Iterator[tuple[str, int]]:
     return ((persona, n_turns) for persona in (_CHECK[0], "") for n_turns in range(4))
 
 
-def _unthinking(pieces: Pieces) -> Pieces:
+def _answering_at_once(pieces: Pieces, template: str) -> Pieces:
     """Close a thought that the template opens without a switch: a character answers at once."""
-    if not pieces.reply_extra.rstrip().endswith("<think>"):
+    thoughts = thoughts_of((), template)
+    extra = pieces.reply_extra.rstrip()
+    opening = open_thought(pieces.reply[0] + extra, thoughts)
+    if opening:
+        return _closed(pieces, thoughts.closing(opening))
+    if not _is_words(extra, thoughts):
         return pieces
+    closing = next((mark for mark in WORDS.values() if mark in template), None)
+    if closing:
+        return _closed(pieces, f"\n{closing}\n\n")
+    notice = (
+        f"The model's template opens replies with words ({extra[:60]!r}), as if it thought aloud; "
+        "they are left out. If it thinks all the same, that is spoken."
+    )
+    return replace(pieces, reply_extra="", notice=notice)
+
+
+def _closed(pieces: Pieces, closing: str) -> Pieces:
     notice = (
         "The model's template has no switch for thinking; an empty thought goes before replies."
     )
-    return replace(
-        pieces, reply_extra=pieces.reply_extra.rstrip() + "\n" + _THOUGHT_END, notice=notice
-    )
+    return replace(pieces, reply_extra=f"{pieces.reply_extra.rstrip()}\n{closing}", notice=notice)
+
+
+def _is_words(extra: str, thoughts: Thoughts) -> bool:
+    """Whether there is more than markup."""
+    for mark in sorted(thoughts.marks, key=len, reverse=True):
+        extra = extra.replace(mark, "")
+    return bool(re.search(r"\w", re.sub(r"<[^<>]*>|\[[^][]*\]", "", extra)))

@@ -10,9 +10,11 @@ from npc_engine.detokenizer import Detokenizer
 from npc_engine.detokenizer import Record as Found
 from npc_engine.hearsay import Told
 from npc_engine.messages import Done, DoneStats, Gesture, Line, Reply, Say, Text
+from npc_engine.thoughts import MESSAGES, Thoughts
 
 __all__ = ["Speaking"]
 
+MAX_FOR_LINE = 64  # tokens of a reply that no thought may take: these, or a quarter of it
 MAX_SILENT_TOKENS = 16  # a reply that is still empty after these may end empty
 
 
@@ -27,13 +29,15 @@ class Speaking:
         own: Sequence[str],
         others: Sequence[str],
         stop: Sequence[str],
+        thoughts: Thoughts,
         sampler: Any,
         received: float,
     ) -> None:
         self.request = request
         self.client = client
         self.sampler = sampler
-        self.detokenizer = Detokenizer(own=own, others=others, stop=stop)
+        self.detokenizer = Detokenizer(own=own, others=others, stop=stop, thoughts=thoughts)
+        self.to_say: list[int] = []  # tokens that come next, whatever the model would say
         self.turn = 0
         self.told: Told | None = None  # whoever is present hears it
         self.limit = 0
@@ -47,11 +51,40 @@ class Speaking:
         self.has_new_line = False  # whether the last piece completed a line
         self._seq = 0
         self._stream = frozenset(request.stream)
+        self._n_aside = 0  # bytes of its thought, which is no part of the reply
+        self._has_closed_thought = False
 
     @property
     def may_end(self) -> bool:
         """Whether an end token may be sampled: not before anything was said."""
-        return self.stats.n_decoded >= MAX_SILENT_TOKENS or self.detokenizer.has_said
+        return (
+            self.thinks_in_messages
+            or self.stats.n_decoded >= MAX_SILENT_TOKENS
+            or self.detokenizer.has_said
+        )
+
+    @property
+    def thinks_in_messages(self) -> bool:
+        """Whether it is in a thought that ends as a message does, and the answer comes after it."""
+        return self.detokenizer.thought in MESSAGES
+
+    def too_long_a_thought(self) -> str | None:
+        """Return what opened the thought it is in, once, when few tokens are left for a line."""
+        thought = self.detokenizer.thought
+        n_left = self.limit - self.stats.n_decoded
+        if not thought or self._has_closed_thought or n_left > min(self.limit // 4, MAX_FOR_LINE):
+            return None
+        self._has_closed_thought = True
+        return thought
+
+    @property
+    def thought_is_over(self) -> bool:
+        """Whether it has thought and not said anything yet: true until `set_aside`."""
+        return not self._n_aside and self.detokenizer.has_only_thought
+
+    def set_aside(self, n_bytes: int) -> None:
+        """Count no more what was said so far: a thought that is over."""
+        self._n_aside += n_bytes
 
     @property
     def is_full(self) -> bool:
@@ -85,7 +118,7 @@ class Speaking:
 
     def n_bytes(self, text: str) -> int:
         """Return how many bytes of its tokens reach to the end of `text`, its beginning."""
-        return self.detokenizer.raw_offset(len(text))
+        return max(0, self.detokenizer.raw_offset(len(text)) - self._n_aside)
 
     def done(self, reason: Any, text: str, now: float) -> Done:
         """Return the terminal record. `text` may be shorter than what was streamed (barge-in)."""

@@ -15,25 +15,29 @@ budget of work that ends any loop, recursion or growing string. It knows nothing
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from types import BuiltinMethodType
 from typing import Any, NoReturn, cast
 
-from jinja2 import Undefined, nodes
+from jinja2 import ChainableUndefined, Undefined, nodes
 from jinja2.ext import Extension
 from jinja2.filters import FILTERS
 from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
-__all__ = ["ChatTemplate", "TemplateError"]
+__all__ = ["N_TRIES", "ChatTemplate", "TemplateError"]
 
 MAX_SOURCE = 1 << 16  # characters; the longest published chat template has about 20,000
 MAX_VALUE = 1 << 14  # characters, or items of a list, that one value may have
+MAX_NODES = 6_000  # of its syntax tree; the longest published templates have some 2,000
+MAX_DEPTH = 200  # of expressions and blocks inside each other; published ones stay under 40
 WORK = 200_000  # steps for all renderings together; a published template takes under 40,000
 
 _TODAY = datetime(2024, 7, 26)
@@ -67,6 +71,16 @@ _SWITCHES = {
 }
 
 
+N_TRIES = 4  # ways to render a template, see `ChatTemplate.render`
+_LENIENT, _PARTS = 2, 3
+_GIVEN: tuple[dict[str, Any], ...] = (
+    {"tools": None, "documents": None},
+    {"tools": [], "documents": [], "functions": []},
+    {},
+    {},
+)
+
+
 class TemplateError(ValueError):
     """A template cannot be compiled or rendered, or asks for more than it may."""
 
@@ -80,19 +94,33 @@ class ChatTemplate:
     def __init__(self, source: str, *, bos: str = "", eos: str = "") -> None:
         if len(source) > MAX_SOURCE:
             raise TemplateError(f"it has {len(source):,} characters, more than {MAX_SOURCE:,}")
-        cage = _Cage()
-        self._given = {"bos_token": bos, "eos_token": eos, "tools": None, "documents": None}
+        self._cage = _Cage()
+        self._given = {"bos_token": bos, "eos_token": eos, **_SWITCHES}
         try:
-            code = cage.compile(cage.caged(source))
-            self._template = cage.template_class.from_code(cage, code, dict(cage.globals))
+            code = self._cage.compile(self._cage.caged(source))
+            self._template = self._cage.template_class.from_code(
+                self._cage, code, dict(self._cage.globals)
+            )
         except Exception as error:
             raise TemplateError(_reason(error)) from error
 
-    def render(self, messages: Sequence[Mapping[str, str]], *, generate: bool) -> str:
-        """Return the text of messages; `generate`: and the opening of the reply to come."""
-        given = {**self._given, **_SWITCHES, "add_generation_prompt": generate}
+    def render(
+        self, messages: Sequence[Mapping[str, str]], *, generate: bool, n_try: int = 0
+    ) -> str:
+        """Return the text of messages; `generate`: and the opening of the reply to come.
+
+        `n_try`, below `N_TRIES`: 0 is as Hugging Face's renderer does it, with no `tools` and no
+        `documents`; 1 with empty ones; 2 with whatever it looks for empty, and deaf to its
+        complaints; 3 so, with messages in parts.
+        """
+        given = {**_GIVEN[n_try], **self._given, "add_generation_prompt": generate}
+        chat: list[dict[str, Any]] = [dict(message) for message in messages]
+        if n_try == _PARTS:
+            for message in chat:
+                message["content"] = [{"type": "text", "text": message["content"]}]
+        self._cage.be_lenient(n_try >= _LENIENT)
         try:
-            return self._template.render(given, messages=[dict(message) for message in messages])
+            return self._template.render(given, messages=chat)
         except Exception as error:
             raise TemplateError(_reason(error)) from error
 
@@ -104,6 +132,15 @@ def _reason(error: Exception) -> str:
 
 def _refuse(message: object = "the template refuses") -> NoReturn:
     raise TemplateError(str(message))
+
+
+class _Nothing(ChainableUndefined):
+    """What is not there, and empty whatever is done with it."""
+
+    __slots__ = ()
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> "_Nothing":  # type: ignore[override]
+        return self
 
 
 class _Generation(Extension):
@@ -123,6 +160,7 @@ class _Cage(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         # The optimizer would run constant expressions at compile time, unmeasured.
+        self._is_lenient = False
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
@@ -134,29 +172,52 @@ class _Cage(ImmutableSandboxedEnvironment):
         self.filters |= {"join": _join, "replace": _replace, "indent": _indent, "safe": str}
         self.filters["tojson"] = _to_json
         self.filters = {name: self._measured(run) for name, run in self.filters.items()}
+        self.tests = {name: self._measured(cast(Any, run)) for name, run in TESTS.items()}
         self.globals = {
             "dict": dict,
             "namespace": Namespace,
-            "raise_exception": _refuse,
+            "raise_exception": self._complain,
             "range": _range,
-            "strftime_now": _TODAY.strftime,
+            "strftime_now": self._strftime,
         }
         self._callable = tuple(self.globals.values())
 
+    def be_lenient(self, lenient: bool) -> None:
+        """Whether what is missing is empty, whatever is done with it, and complaints pass."""
+        self.undefined = _Nothing if lenient else Undefined
+        self._is_lenient = lenient
+
+    def _complain(self, message: object = "the template refuses") -> str:
+        return "" if self._is_lenient else _refuse(message)
+
+    def _strftime(self, pattern: str) -> str:
+        _fits(len(pattern), 256)
+        return _TODAY.strftime(pattern)
+
     def caged(self, source: str) -> nodes.Template:
         """Parse source and put the counting into it."""
-        tree = self.parse(source)
-        known = set(_NODES.split())
-        for node in tree.find_all(nodes.Node):
-            if type(node).__name__ not in known:
-                _refuse(f"it uses {type(node).__name__}, which no chat template needs")
-        return cast(nodes.Template, _Counting().visit(tree))
+        return cast(nodes.Template, _Counting().visit(self.parse(source)))
 
     def spend(self, work: int) -> bool:
         self.work_left -= work
         if self.work_left < 0:
             _refuse("it does too much work")
         return True
+
+    def weigh(self, value: Any) -> Any:
+        """Count what it takes to look at all of value."""
+        if isinstance(value, str | list | tuple | dict):
+            self.spend(1 + _size(value, MAX_VALUE) // 16)
+        return value
+
+    def concat_measured(self, values: Sequence[Any]) -> str:
+        """Join texts by `~`, each measured before it is added."""
+        size, texts = 0, []
+        for value in values:
+            texts.append(str(self.measure(value)))
+            size += len(texts[-1])
+            _fits(size)
+        return self.measure("".join(texts))  # type: ignore[no-any-return]
 
     def measure(self, value: Any) -> Any:
         """Return value, an iterator as a list; raise if it is too large or no plain value."""
@@ -165,8 +226,21 @@ class _Cage(ImmutableSandboxedEnvironment):
         self.spend(1 + _size(value, MAX_VALUE) // 16)
         return value
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        self._step(obj, attribute)
+        return _Format(obj) if _is_format(obj, attribute) else super().getattr(obj, attribute)
+
+    def _step(self, obj: Any, name: object) -> None:
+        self.spend(1)
+        if isinstance(obj, _Nothing) and isinstance(name, str) and name.startswith("_"):
+            _refuse(f"it reads {name!r} of what is not there")
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        self._step(obj, argument)
+        return _Format(obj) if _is_format(obj, argument) else super().getitem(obj, argument)
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ARG002
-        if isinstance(obj, Namespace):
+        if isinstance(obj, Namespace | _Nothing):
             return not attr.startswith("_")
         return any(isinstance(obj, kind) and attr in names for kind, names in _ATTRIBUTES.items())
 
@@ -174,7 +248,7 @@ class _Cage(ImmutableSandboxedEnvironment):
         _refuse(f"it reads {attribute!r} of a {type(obj).__name__}")
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
-        if __obj in (__self.spend, __self.measure):
+        if __obj in (__self.spend, __self.measure, __self.weigh, __self.concat_measured):
             return __obj(*args)
         for name in ("_loop_vars", "_block_vars"):  # Jinja2's own, for functions of its own
             kwargs.pop(name, None)
@@ -184,6 +258,8 @@ class _Cage(ImmutableSandboxedEnvironment):
             __self.measure(value)
         if isinstance(__obj, BuiltinMethodType) and isinstance(__obj.__self__, tuple(_METHODS)):
             return __self.measure(__self._method(__obj, args, kwargs))
+        if isinstance(__obj, _Format):
+            return __self.measure(__obj(*args, **kwargs))
         if __obj not in __self._callable:
             _refuse(f"it calls a {type(__obj).__name__}, which no chat template needs")
         value = __obj(*args, **kwargs)
@@ -199,7 +275,7 @@ class _Cage(ImmutableSandboxedEnvironment):
         return self.measure(super().call_binop(context, operator, left, right))
 
     def _method(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self.spend(len(method.__self__) // 64)
+        self.spend(len(method.__self__) // 16)
         if method.__name__ == "join":
             return _join(args[0], method.__self__)
         if method.__name__ == "replace":
@@ -209,18 +285,46 @@ class _Cage(ImmutableSandboxedEnvironment):
     def _measured(self, run: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(run)
         def measured(*args: Any, **kwargs: Any) -> Any:
-            self.spend(sum(len(arg) for arg in args if isinstance(arg, str | list | dict)) // 64)
+            sized = (*args, *kwargs.values())
+            n = sum(len(arg) for arg in sized if isinstance(arg, str | list | tuple | dict))
+            self.spend(1 + n // 16)
             return self.measure(run(*args, **kwargs))
 
         return measured
 
 
 class _Counting(NodeTransformer):
-    """Rewrites a template's tree: bodies that can run again spend work, new values are measured."""
+    """Rewrites a template's tree: bodies that can run again spend work, new values are measured.
+
+    It refuses unknown nodes on its one way through the tree.
+    """
+
+    def __init__(self) -> None:
+        self._known = frozenset(_NODES.split())
+        self._n_nodes = 0
+        self._weight = 0  # of all nodes so far
+        self._depth = 0
+
+    def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:
+        kind = type(node).__name__
+        if kind not in self._known:
+            _refuse(f"it uses {kind}, which no chat template needs")
+        if self._depth == MAX_DEPTH:
+            _refuse(f"it is nested more than {MAX_DEPTH} deep")
+        self._n_nodes += 1
+        if self._n_nodes > MAX_NODES:
+            _refuse(f"it has more than {MAX_NODES:,} parts")
+        self._weight += 1 + (len(node.data) // 8 if isinstance(node, nodes.TemplateData) else 0)
+        self._depth += 1
+        try:
+            return super().visit(node, *args, **kwargs)
+        finally:
+            self._depth -= 1
 
     def _body(self, node: Any) -> Any:
-        weight = _weight(node)
+        before = self._weight
         self.generic_visit(node)
+        weight = 1 + self._weight - before
         node.body.insert(0, nodes.ExprStmt(_call("spend", nodes.Const(weight))))
         if getattr(node, "test", None) is not None:
             node.test = nodes.And(_call("spend", nodes.Const(weight)), node.test)
@@ -244,19 +348,40 @@ class _Counting(NodeTransformer):
             node.node = _call("measure", node.node)
         return node
 
+    def visit_AssignBlock(self, node: nodes.AssignBlock) -> Any:  # noqa: N802
+        """What the block has become is measured once it is there."""
+        self.generic_visit(node)
+        if isinstance(node.target, nodes.NSRef):
+            made: nodes.Expr = nodes.Getattr(
+                nodes.Name(node.target.name, "load"), node.target.attr, "load"
+            )
+        else:
+            made = nodes.Name(node.target.name, "load")  # type: ignore[attr-defined]
+        return [node, nodes.ExprStmt(_call("measure", made))]
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _call("concat_measured", nodes.Tuple(node.nodes, "load"))
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.expr = _call("weigh", node.expr)
+        for operand in node.ops:
+            operand.expr = _call("weigh", operand.expr)
+        return node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _call("measure", node) if isinstance(node.arg, nodes.Slice) else node
+
     visit_For = visit_Macro = visit_CallBlock = _body  # noqa: N815
-    visit_List = visit_Tuple = visit_Dict = visit_Concat = _value  # noqa: N815
+    visit_List = visit_Tuple = visit_Dict = _value  # noqa: N815
 
 
 def _call(name: str, argument: nodes.Node) -> nodes.Expr:
     return nodes.Call(
         nodes.EnvironmentAttribute(name), [cast(nodes.Expr, argument)], [], None, None
     )
-
-
-def _weight(node: nodes.Node) -> int:
-    data = sum(len(found.data) for found in node.find_all(nodes.TemplateData))
-    return sum(1 for _ in node.find_all(nodes.Node)) + data // 8
 
 
 def _size(value: Any, limit: int) -> int:
@@ -289,6 +414,40 @@ def _range(*args: int) -> list[int]:
     return list(numbers)
 
 
+def _is_format(obj: Any, name: Any) -> bool:
+    return isinstance(obj, str) and isinstance(name, str) and name == "format"
+
+
+class _Format:
+    """A text's `format`, for plain fields alone: `{}`, `{0}`, `{name}`."""
+
+    _FIELD = re.compile(r"\{\{|\}\}|\{(\w*)\}|[{}]")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __call__(self, *args: Any, **kwargs: Any) -> str:
+        unnamed = iter(args)
+
+        def filled(match: re.Match[str]) -> str:
+            name = match[1]
+            if name is None and len(match[0]) == 1:
+                _refuse("it formats a text in a way which no chat template needs")
+            if name is None:
+                return match[0][0]
+            if not name:
+                return str(next(unnamed))
+            return str(args[int(name)] if name.isdigit() else kwargs[name])
+
+        size, at, parts = 0, 0, []
+        for match in self._FIELD.finditer(self._text):
+            parts.append(self._text[at : match.start()] + filled(match))
+            at = match.end()
+            size += len(parts[-1])
+            _fits(size)
+        return "".join(parts) + self._text[at:]
+
+
 def _join(value: Any, d: str = "", attribute: str | None = None) -> str:
     if attribute is not None:
         _refuse("it joins an attribute, which no chat template needs")
@@ -314,4 +473,15 @@ def _indent(value: Any, width: int | str = 4, first: bool = False, blank: bool =
 
 def _to_json(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:
     """As Hugging Face's template renderer does it: characters as they are, nothing escaped."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent and min(int(indent), 8))
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent and min(int(indent), 8),
+        default=_json_of_nothing,
+    )
+
+
+def _json_of_nothing(value: object) -> list[object]:
+    if not isinstance(value, _Nothing):
+        _refuse(f"it writes a {type(value).__name__} as JSON")
+    return []

@@ -12,9 +12,9 @@ from npc_engine.calibrate import Row, measured
 from npc_engine.config import DEFAULT_WINDOW
 from npc_engine.llama import Llama, Span
 from npc_engine.llama_model import Layout, Model
-from npc_engine.prompt import probe
 from npc_engine.quantization import name_of
 from npc_engine.rope import resolve
+from npc_engine.voice import Voice
 
 __all__ = ["try_model"]
 
@@ -74,7 +74,6 @@ def try_model(model: Model, n_threads: int) -> dict[str, Any]:
 
 
 def _facts(model: Model) -> dict[str, Any]:
-    bos, eos = model.token_text(model.bos), model.token_text(model.eos)
     return {
         "name": model.name,
         "file": model.path.name,
@@ -84,7 +83,7 @@ def _facts(model: Model) -> dict[str, Any]:
         "n_params": model.n_params,
         "quantization": name_of(model.meta("general.file_type")),
         "n_ctx_train": model.n_ctx_train,
-        "template_notice": probe(model.chat_template, bos=bos, eos=eos).notice,
+        "template_notice": Voice.of(model).notice,
         "policy": model.policy,
         "policy_means": POLICIES[model.policy],
     }

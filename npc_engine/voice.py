@@ -7,11 +7,13 @@ vocabulary and the template, but no positions and no KV cache.
 import codecs
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from npc_engine.prompt import Pieces, Text
+from npc_engine.marks import DEBRIS, is_mark
+from npc_engine.prompt import Pieces, Text, probe
 from npc_engine.terminals import TERMINALS
+from npc_engine.thoughts import BETWEEN, START, TURN_ENDS, thoughts_of
 
 __all__ = ["Vocabulary", "Voice", "clean", "most_characters", "shorten"]
 
@@ -44,6 +46,10 @@ class Vocabulary(Protocol):
     def eog(self) -> frozenset[int]:
         """The tokens that end a reply."""
 
+    @property
+    def special(self) -> Mapping[int, str]:
+        """The tokens that are markup, and their texts."""
+
     def tokenize(self, text: str, markup: bool = False) -> list[int]:
         """Return the tokens of a text; special tokens only in markup."""
 
@@ -51,14 +57,32 @@ class Vocabulary(Protocol):
         """Return the bytes of a token."""
 
 
+class Chatty(Vocabulary, Protocol):
+    """A vocabulary that comes with a chat template."""
+
+    @property
+    def eos(self) -> int:
+        """The EOS token, -1 when there is none."""
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja2 chat template, when there is one."""
+
+    def token_text(self, token: int) -> str:
+        """Return a token as the vocabulary writes it, "" for none."""
+
+
 class Voice:
     """A vocabulary and the pieces of a chat template, ready as tokens.
 
     `world`: what every character knows. It stands before each persona, in the same tokens.
     `markup`: which markup it writes around what stays in a window.
+    `template`: the source of the pieces, which may speak of marks around thoughts.
     """
 
-    def __init__(self, vocabulary: Vocabulary, pieces: Pieces, world: str = "") -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, pieces: Pieces, world: str = "", template: str = ""
+    ) -> None:
         self.vocabulary = vocabulary
         self.pieces = pieces
         self.world = world
@@ -70,6 +94,13 @@ class Voice:
         self.n_markup = sum(map(len, (self.open, self.close, self.extra, self.end)))
         self.world_tokens = self._world_tokens() if world else []
         self.markup = self._digest()
+        special = vocabulary.special
+        self.thoughts = thoughts_of(special.values(), template)
+        self._marks = {t: text.encode() for t, text in special.items() if self._is_heard(text)}
+        self.ends = vocabulary.eog | self._turn_marks(template)
+        """The tokens that end a reply."""
+        self.between = frozenset(t for t in self.ends if special.get(t) in BETWEEN)
+        """Those of them that do not where a thought is a message of its own."""
 
     def _markup(self, text: str) -> list[int]:
         return self.vocabulary.tokenize(text, True) if text else []
@@ -78,6 +109,53 @@ class Voice:
         persona = [self._bos(), *map(self._markup, self.pieces.system), self.pieces.joined]
         around = [persona, self.open, self.close, self.lead, self.end]
         return hashlib.sha256(repr(around).encode()).hexdigest()
+
+    @classmethod
+    def of(cls, model: Chatty, world: str = "") -> "Voice":
+        """Return how a model writes a chat, by its own template as far as it can be used."""
+        pieces = probe(
+            model.chat_template,
+            bos=model.token_text(model.bos),
+            eos=model.token_text(model.eos),
+            has=frozenset(model.special.values()).__contains__,
+        )
+        return cls(model, pieces, world, model.chat_template or "")
+
+    @property
+    def notice(self) -> str | None:
+        """What a developer should know of it, None when it is simply the model's own."""
+        marks = ", ".join(self.thoughts.unknown[:6])
+        unknown = marks and (
+            f"The model may think aloud, in marks that are not known ({marks}): what stands "
+            "between them is taken for thought, and is not spoken."
+        )
+        return " ".join(filter(None, (self.pieces.notice, unknown))) or None
+
+    def _is_heard(self, text: str) -> bool:
+        """Whether the detokenizer is to know of a token, whatever llama.cpp says of its bytes."""
+        return text in self.thoughts.marks or text in (START, *TURN_ENDS)
+
+    def _turn_marks(self, template: str) -> frozenset[int]:
+        """Markup that the template writes around turns: a model that goes on with one is done.
+
+        With what it writes around other roles, and what other templates write, where the
+        vocabulary has it.
+        """
+        pieces, special = self.pieces, self.vocabulary.special
+        around = (*pieces.system, pieces.bare, *pieces.user, *pieces.reply)
+        found = {t for text in around for t in self._markup(text) if t in special}
+        for token, text in special.items():
+            if text in DEBRIS or (text in template and is_mark(text)):
+                found.add(token)
+        return frozenset(t for t in found if special[t] not in self.thoughts.marks)
+
+    def closing(self, thought: str) -> list[int]:
+        """Return the tokens that end a thought, by what opened it."""
+        return self._markup(self.thoughts.closing(thought))
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes of a token; of a mark around thoughts those that it is written with."""
+        return self._marks.get(token) or self.vocabulary.piece(token)
 
     def words(self, text: str) -> list[int]:
         """Return the tokens of somebody's words: plain text, whatever stands in them."""
@@ -110,7 +188,7 @@ class Voice:
 
     def beginning_of(self, tokens: Sequence[int], n_bytes: int) -> tuple[int, str]:
         """Return what the first `n_bytes` bytes of a reply are: n whole tokens, a rest as text."""
-        pieces = [self.vocabulary.piece(token) for token in tokens]
+        pieces = [self.piece(token) for token in tokens]
         heard = _whole_characters(b"".join(pieces)[:n_bytes])
         n_tokens, n_kept = _whole_tokens(pieces, heard)
         return n_tokens, heard[n_kept:].decode("utf-8", "ignore")

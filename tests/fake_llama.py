@@ -69,6 +69,10 @@ class FakeLlama:
 
     # vocabulary
 
+    @property
+    def special(self) -> dict[int, str]:
+        return {BOS: "<s>", START: "<|im_start|>", END: "<|im_end|>"}
+
     def tokenize(self, text: str, markup: bool = False) -> list[int]:
         out: list[int] = []
         while text:

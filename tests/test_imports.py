@@ -55,6 +55,7 @@ RANKS = {
     "talk_turn": 0,
     "template": 0,
     "terminals": 0,
+    "thoughts": 0,
     "usual": 0,
     "addressed": 1,
     "card_fields": 1,

@@ -243,6 +243,8 @@ def test_nothing_but_the_listed_attributes(text: str) -> None:
 
 
 NEST = "{% for a in range(1000) %}"
+FULL = "{% set a = '\U0001f600' * 16000 %}"
+MANY = "{% set many = range(8000)|list %}"
 BOMBS = [
     NEST * 5 + "{% endfor %}" * 5,
     NEST * 2 + "{% for a in range(5000) if false %}{% endfor %}" + "{% endfor %}" * 2,
@@ -296,6 +298,36 @@ BOMBS = [
     " " * 60_000 + "{%",
     "{#" * 30_000,
     "{{ 1" + "0" * 60_000 + " }}",
+    # What has no size of its own until it is whole, and what hides its work behind one name.
+    FULL + "{{ " + "~".join("a" * 30_000) + " }}",
+    FULL + "{{ " + "~".join("a" * 3_000) + " }}",
+    FULL + "{{ [" + ",".join(["a[1:]"] * 1_000) + "]|length }}",
+    FULL + "{{ " + "~".join(["a[1:]"] * 1_000) + " }}",
+    FULL + "{{ [" + ",".join(["a|upper"] * 1_000) + "]|length }}",
+    FULL + "{{ [" + ",".join(["a.upper()"] * 1_000) + "]|length }}",
+    FULL + "{% set b = a[1:] %}" + "{{ a[1:] == b }}" * 900,
+    FULL + "{{ '{}{}{}{}'.format(a, a, a, a) }}",
+    FULL + "{{ '" + "{0}" * 15_000 + "'.format(a) }}",
+    "{% macro f() %}{% endmacro %}" + FULL + "{{ f(" + ",".join(["a[1:]"] * 1_000) + ") }}",
+    MANY + "{{ many|select('in', many)|list|length }}",
+    MANY + "{{ many|reject('in', many)|list|length }}",
+    MANY + "{{ many|map('select', 'in', many)|list }}",
+    MANY + "{% if " + " or ".join(["-1 in many"] * 90) + " %}{% endif %}" + "x" * 9,
+    MANY + "{% if -1 in many %}{% endif %}" * 500,
+    "{% set many = ('a' * 8000)|list %}{{ many|map(attribute='" + "0." * 9_999 + "0')|list }}",
+    "{% set many = ('a' * 8000)|list %}{{ many|sort(attribute='" + "0," * 9_999 + "0')|list }}",
+    "{% set many = ('a' * 8000)|list %}{{ many|unique(attribute='" + "0." * 9_999 + "0')|list }}",
+    "{% set many = ('a' * 8000)|list %}{{ many|max(attribute='" + "0." * 9_999 + "0') }}",
+    "{% set many = ('a' * 8000)|list %}" + NEST + "{{ many|map('upper')|list }}{% endfor %}",
+    MANY + NEST + "{{ many|sort|length }}{% endfor %}",
+    "{% set x %}" + "y" * 60_000 + "{% endset %}{% set x %}{{ x[:9] }}{{ x[1:] }}{% endset %}",
+    "{% set n = namespace(x=range(8000)) %}"
+    "{% for i in range(600) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x|tojson(indent=8) }}",
+    "{{ strftime_now('%Y' * 200) }}",
+    "{% for z in [1] %}" * 15 + "{{ z }}" * 8_000 + "{% endfor %}" * 15,
+    "{% macro f() %}{{ caller() }}{{ caller() }}{% endmacro %}"
+    + "{% call f() %}" * 60
+    + "{% endcall %}" * 60,
 ]
 
 
@@ -318,6 +350,92 @@ def test_bombs_stay_small(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 32 << 20
+
+
+BRACKETS = (
+    "{% for m in messages %}[{{ m.role }}]{{ m.content }}[/{{ m.role }}]{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    "needs",
+    [
+        "{% for t in tools %}{{ t.name }}{% endfor %}",
+        "{% if tools|length > 0 %}Tools.{% endif %}",
+        "{{ tools|tojson }}{{ documents|list|tojson }}",
+        "{{ functions|tojson }}{% for d in documents %}{% endfor %}",
+        "{% if available_tools|count or json_tools.items() %}Tools.{% endif %}",
+        "{% if tools is none %}{{ raise_exception('Give tools.') }}{% endif %}",
+        "{% if not functions %}{{ raise_exception('Give functions.') }}{% endif %}",
+        "{{ '{}{name}'.format('', name='') }}{{ '{}, {{}} {n}'.format(1, n=2) }}",
+        "{% if messages[0].role != 'system' %}{{ raise_exception('Who am I?') }}{% endif %}",
+        "{% if settings.deep.down %}Down.{% endif %}",
+    ],
+)
+def test_what_a_template_looks_for_is_empty(needs: str) -> None:
+    """Its own markup is found, whatever it is about."""
+    pieces = probe(needs + BRACKETS)
+    assert pieces.notice is None
+    assert (pieces.reply[0][-11:], pieces.user[0]) == ("[assistant]", "[user]")
+
+
+def test_messages_in_parts() -> None:
+    pieces = probe(
+        BRACKETS.replace("{{ m.content }}", "{% for p in m.content %}{{ p.text }}{% endfor %}")
+    )
+    assert (pieces.notice, pieces.reply[0]) == (None, "[assistant]")
+
+
+def test_a_template_that_insists_on_a_persona() -> None:
+    needs = "{% if messages[0].role != 'system' %}{{ 1 / 0 }}{% endif %}"
+    assert probe(needs + BRACKETS).user[0] == "[user]"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "name", "start"),
+    [
+        (["<|im_start|>", "<|im_end|>"], "ChatML", "<|im_start|>user\n"),
+        (["<start_of_turn>", "<end_of_turn>"], "Gemma's", "<start_of_turn>user\n"),
+        (
+            ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+            "Llama 3's",
+            "<|start_header_id|>user<|end_header_id|>\n\n",
+        ),
+        (["<|im_start|>"], "plain text", "User: "),
+    ],
+)
+def test_markup_of_another_model_only_with_its_tokens(
+    tokens: list[str], name: str, start: str
+) -> None:
+    for template in (None, "{{ 1 / 0 }}"):
+        pieces = probe(template, has=tokens.__contains__)
+        assert pieces.notice is not None
+        assert f"{name}" in pieces.notice and pieces.notice.endswith("is used.")
+        assert pieces.user[0] == start
+        assert joined(render(pieces, "", [("a", "b")], "c")).count(start) == 2
+
+
+@pytest.mark.parametrize(
+    ("opening", "extra", "why"),
+    [
+        ("<think>\n", "<think>\n\n</think>\n\n", "no switch"),
+        ("[THINK]", "[THINK]\n\n[/THINK]\n\n", "no switch"),
+        (
+            "Here are my reasoning steps:\n",
+            "Here are my reasoning steps:\n\n[BEGIN FINAL RESPONSE]\n\n",
+            "no switch",
+        ),
+        ("Let me think.\n", "", "'Let me think.'), as if it thought aloud"),
+        ("\n", "\n", None),
+        ("<think></think>", "<think></think>", None),
+    ],
+)
+def test_a_thought_that_the_template_opens(opening: str, extra: str, why: str | None) -> None:
+    pieces = probe(BRACKETS.replace("%}[assistant]", "%}[assistant]" + opening))
+    assert pieces.reply_extra == extra
+    assert (why or "") in (pieces.notice or "")
+    assert (pieces.notice is None) == (why is None)
 
 
 def test_one_budget_for_all_renderings(monkeypatch: pytest.MonkeyPatch) -> None:
