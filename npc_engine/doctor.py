@@ -22,7 +22,7 @@ from npc_engine.machine import computer, library
 from npc_engine.model_file import fitted
 from npc_engine.quantization import advise
 from npc_engine.requantize import try_types
-from npc_engine.selftest import ADVICE, Answer, self_test, uses_amx
+from npc_engine.selftest import ADVICE, Answer, last_answer, self_test, uses_amx
 from npc_engine.trial import try_model
 
 __all__ = ["examine", "main"]
@@ -101,7 +101,7 @@ def examine(
     model = None
     busy = computer()["busy"]  # before the measurement adds to it
     if model_path is not None:
-        if uses_amx():
+        if uses_amx() and (retest or last_answer() is None):
             say("Testing this llama.cpp build ...")
         tested = self_test(model_path, fresh=retest)
         say(f"Loading and measuring {model_path.name} ...")
