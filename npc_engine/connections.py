@@ -68,6 +68,7 @@ class Connections:
         self._held: dict[bytes, int] = {}  # bytes of a message that has not ended
         self._n_held = 0
         self._n_silent: dict[bytes, int] = {}  # beats without a word
+        self._unended: set[bytes] = set()  # to be hung up once that can be told to libzmq
         self.socket = context.socket(zmq.STREAM)
         self.socket.setsockopt(zmq.SNDHWM, _SNDHWM)
         self.socket.setsockopt(zmq.RCVHWM, _RCVHWM)
@@ -117,8 +118,10 @@ class Connections:
     def hang_up(self, client: bytes) -> None:
         """Disconnect a client."""
         self._forget(client)
-        with suppress(zmq.ZMQError):  # gone, or too full even for that: then TCP gives up
-            self.socket.send_multipart([client, b""], zmq.NOBLOCK)
+        self._unended.discard(client)
+        with suppress(Gone):
+            if not self._transmit(client, b""):  # it reads so little that not even this fits
+                self._unended.add(client)
 
     def beat(self) -> list[bytes]:
         """Ask for a sign of life where none came since the last beat; return who is gone.
@@ -126,6 +129,8 @@ class Connections:
         To be called every `BEAT_S`. It counts beats and no time: while the engine reads nothing,
         nobody is silent.
         """
+        for client in list(self._unended):
+            self.hang_up(client)
         gone = []
         for client, connection in list(self._all.items()):
             n = self._n_silent[client] = self._n_silent.get(client, 0) + 1
@@ -133,8 +138,10 @@ class Connections:
                 self.hang_up(client)
                 gone.append(client)
             elif n > 1 and connection.is_ready and not connection.muted:
-                with suppress(Gone):
+                try:
                     self._transmit(client, PING)
+                except Gone:
+                    gone.append(client)
         return gone
 
     def close(self, linger_ms: int) -> None:
@@ -171,7 +178,8 @@ class Connections:
         self._strangers[client] = 0
         keeps = self._stranger_keeps if self._wants_trust else self._keeps
         connection = self._all[client] = Zmtp(keeps)
-        self._send_out(client, connection)
+        with suppress(Gone):
+            self._send_out(client, connection)
 
     def _read(self, client: bytes, data: bytes) -> Iterator[_Arrival]:
         connection = self._all.get(client)
@@ -180,18 +188,23 @@ class Connections:
         try:
             for message in connection.feed(data):
                 self._hold(client, 0)
+                self._send_out(client, connection)  # our READY goes before any answer
                 yield client, message
+                if client not in self._all:
+                    return
+            self._send_out(client, connection)
         except BadPeer as e:
             log.debug("a connection was refused: %s", e)
             self.hang_up(client)
             yield client, None
-        if client not in self._all:
+            return
+        except Gone:
+            yield client, None
             return
         if connection.is_ready and not connection.muted:
             self._n_silent[client] = 0
             if not self._wants_trust:
                 self.trust(client)
-        self._send_out(client, connection)
         self._hold(client, connection.n_held)
         while self._n_held > max(_MAX_HELD_BYTES, 2 * self._keeps):
             first = next(iter(self._held))
@@ -199,9 +212,8 @@ class Connections:
             yield first, None
 
     def _send_out(self, client: bytes, connection: Zmtp) -> None:
-        with suppress(Gone):
-            if connection.out and self._transmit(client, bytes(connection.out)):
-                connection.out.clear()
+        if connection.out and self._transmit(client, bytes(connection.out)):
+            connection.out.clear()
 
     def _hold(self, client: bytes, n_bytes: int) -> None:
         self._n_held += n_bytes - self._held.get(client, 0)

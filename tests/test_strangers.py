@@ -4,16 +4,19 @@ Real sockets on loopback around a scripted engine. Every wait has a timeout.
 """
 
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
+import zmq
 
 from npc_engine import bridge as bridge_module
 from npc_engine import connections as connections_module
 from npc_engine import gate as gate_module
+from npc_engine.connections import Connections
 from npc_engine.messages import Event, Spawn, pack
-from npc_engine.zmtp import framed
+from npc_engine.zmtp import Zmtp, framed
 from tests.served import TIMEOUT_MS, Raw, Served, hello, ping, say, wait_until
 
 
@@ -130,6 +133,39 @@ def test_what_speaks_no_zmtp_is_hung_up(sent: bytes) -> None:
             raw.socket.sendall(sent)
             assert raw.is_hung_up()
         assert served.client().ask(ping())["type"] == "pong"
+
+
+def test_who_sends_all_at_once_has_our_ready_before_the_answer() -> None:
+    with Served() as served, Raw(served) as raw:
+        raw.send(b"\xc1")  # refused at once
+        got = b""
+        while b"bad_message" not in got:
+            got += raw.socket.recv(1 << 16)
+        assert got.startswith(bytes(Zmtp(0).out) + b"\x04")
+        assert 0 < got.index(b"READY") < got.index(b"bad_message")
+
+
+def test_one_that_is_too_full_to_be_hung_up_is_hung_up_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with zmq.Context() as context:
+        connections = Connections(context, stranger_keeps=9, keeps=9, wants_trust=False)
+        connections.close(0)
+    full = [True]
+    sent: list[bytes] = []
+
+    def send(frames: list[bytes], _flags: int) -> None:
+        if full[0]:
+            raise zmq.Again
+        sent.append(frames[1])
+
+    monkeypatch.setattr(connections, "socket", SimpleNamespace(send_multipart=send))
+    connections.hang_up(b"client")
+    assert not sent
+    full[0] = False
+    connections.beat()
+    connections.beat()
+    assert sent == [b""]
 
 
 @pytest.mark.parametrize("shake", [False, True])
