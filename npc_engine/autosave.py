@@ -14,7 +14,7 @@ from typing import Protocol
 
 from npc_engine.character import Character
 from npc_engine.journaling import Journaling
-from npc_engine.messages import Error, Reply
+from npc_engine.messages import Error, Reply, Saved
 from npc_engine.stage import Stage
 
 __all__ = ["AUTOSAVE", "BEFORE", "Autosave"]
@@ -37,10 +37,7 @@ class _Store(Protocol):
 
 
 class Autosave:
-    """Saves the characters of a stage every `seconds`, never at 0. `save` answers at its end.
-
-    `error`: why the last one has failed, if it has.
-    """
+    """Saves the characters of a stage every `seconds`, never at 0. `save` answers at its end."""
 
     def __init__(
         self,
@@ -50,7 +47,8 @@ class Autosave:
         save: Save,
         clock: Callable[[], float],
     ) -> None:
-        self.error = ""
+        self._error = ""
+        self._left_out: dict[str, Character] = {}  # who has what no file can hold
         self._seconds = seconds
         self._stage = stage
         self._journaling = journaling
@@ -64,6 +62,12 @@ class Autosave:
         self._is_saving = False
         self._begun: dict[str, Character] = {}  # of the save under way
         self._has_kept = False
+
+    @property
+    def error(self) -> str:
+        """Why the last one has failed, or whom it had to leave out."""
+        names = ", ".join(repr(name) for name, one in self._left_out.items() if self._is_there(one))
+        return self._error or (names and f"{names} cannot be saved: the log says why.")
 
     def keep_before(self, store: _Store) -> None:
         """Copy what an engine before this one left, once. On the thread that writes files."""
@@ -118,22 +122,32 @@ class Autosave:
 
         def note(reply: Reply) -> None:
             self._is_saving = False
-            self._begun = {}
+            begun, self._begun = self._begun, {}
             if isinstance(reply, Error):
-                if not self.error:
+                if not self._error:
                     log.warning("The autosave has failed, and is tried again. %s", reply.message)
-                self.error = reply.message
+                self._error = reply.message
                 self._retry_at = self._clock() + self._retry_s
                 self._retry_s = min(2 * self._retry_s, MAX_RETRY_S)
             else:
-                self._n_added, self._retry_s, self.error = n_added, RETRY_S, ""
+                self._n_added, self._retry_s, self._error = n_added, RETRY_S, ""
+                if isinstance(reply, Saved):
+                    self._note_left_out({n: c for n, c in begun.items() if n not in reply.npcs})
 
         self._is_saving = True
         self._begun = {name: self._stage.characters[name] for name in names}
         self._save(names, note)
 
+    def _note_left_out(self, more: dict[str, Character]) -> None:
+        both = {**self._left_out, **more}
+        self._left_out = {name: one for name, one in both.items() if self._is_there(one)}
+
+    def _is_there(self, character: Character) -> bool:
+        return self._stage.characters.get(character.npc.name) is character
+
     def _newcomers(self) -> list[str]:
         """Who is neither in the slot nor about to be."""
         characters = self._stage.characters.items()
         new = [(n, c) for n, c in characters if not self._journaling.is_followed(AUTOSAVE, c)]
-        return [name for name, character in new if self._begun.get(name) is not character]
+        known = (self._begun, self._left_out)
+        return [name for name, one in new if not any(of.get(name) is one for of in known)]

@@ -7,11 +7,12 @@ first. (Format: the msgpack specification.)
 
 from codecs import getincrementaldecoder
 
-__all__ = ["CUT_SHORT", "MAX_DEPTH", "measure", "open_object"]
+__all__ = ["CUT_SHORT", "MAX_DEPTH", "NEST_COST", "measure", "open_object", "text_cost"]
 
 MAX_DEPTH = 128
 ITEM_COST = 100  # bytes for each object, text aside; a map of one pair is three objects
 NEST_COST = 160  # for a map or an array: the reader may make a copy of it
+WIDE = 4  # a character beyond the basic plane makes a text take four bytes for every character
 PIECE = 1 << 16  # bytes that are looked at together
 CUT_SHORT = "it is cut short"
 
@@ -78,13 +79,17 @@ def measure(data: bytes, at: int, max_cost: int) -> int:
             cost += NEST_COST
         else:
             _check_whole(data, at + n)
-            # A character beyond the basic plane makes a text take four bytes for every character.
             wide = kind == "str" and _is_wide(data, at, at + n)
-            cost += ITEM_COST + (4 * n if wide else n)
+            cost += ITEM_COST + (WIDE * n if wide else n)
             at += n
         _check_whole(data, at)
         _check(len(to_come), cost, max_cost)
     return at
+
+
+def text_cost(text: str) -> int:
+    """Return what `measure` would reckon for a text."""
+    return ITEM_COST + (len(text) if text.isascii() else WIDE * len(text.encode()))
 
 
 def _is_wide(data: bytes, first: int, end: int) -> bool:

@@ -145,6 +145,8 @@ def _flag(name: str, value: object) -> bool:
 def _texts(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
         raise ConfigError(f"{name} is {_quote(value)}.", "Give a list of texts.")
+    if any("\ud800" <= c <= "\udfff" for text in value for c in text[: MAX_STOP_CHARS + 1]):
+        raise ConfigError(f"{name} is {_quote(value)}.", "Give valid text: no lone surrogates.")
     longest = max(map(len, value), default=0)
     if len(value) > MAX_STOPS or longest > MAX_STOP_CHARS:
         raise ConfigError(

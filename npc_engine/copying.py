@@ -14,18 +14,26 @@ from typing import Any
 
 from npc_engine import __version__
 from npc_engine.character import Character
-from npc_engine.errors import Internal, NpcError
+from npc_engine.errors import Internal, NpcError, SnapshotError
 from npc_engine.follow import Witness
 from npc_engine.messages import Reply, Save
 from npc_engine.payload import Payload
 from npc_engine.snapshot import encode_parts
 from npc_engine.stage import Stage
 
-__all__ = ["LINE_TOKENS", "Copying", "Job"]
+__all__ = ["LINE_TOKENS", "Copying", "Job", "Unsavable"]
 
 log = logging.getLogger("npc_engine")
 
 LINE_TOKENS = 24  # more than most lines have
+
+
+class Unsavable(SnapshotError):
+    """One character has what no file can hold; all others have not."""
+
+    def __init__(self, npc: str, why: SnapshotError) -> None:
+        super().__init__(f"{npc!r} cannot be saved. {why.message}", why.help)
+        self.npc = npc
 
 
 @dataclass(eq=False)
@@ -47,6 +55,11 @@ class Job:
     files: dict[str, Callable[[], list[bytes | memoryview]]] = field(default_factory=dict)
     states: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     who: dict[str, Witness] = field(default_factory=dict)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether no client has asked for it."""
+        return not self.request.id
 
     @property
     def journals(self) -> bool:
@@ -167,5 +180,7 @@ def _encoded(
     # Taken out: it is gone when it is written. All at once, they would take a step's time to free.
     cells = payload.pop()
     parts = cells.read() if cells is not None else None
-    # Without a payload, a load reads again.
-    return encode_parts(header, state, parts[0] if parts else None, key)
+    try:  # without a payload, a load reads again
+        return encode_parts(header, state, parts[0] if parts else None, key)
+    except SnapshotError as why:
+        raise Unsavable(header["npc"], why) from why

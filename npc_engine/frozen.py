@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from npc_engine.bounds import text_cost
 from npc_engine.errors import SnapshotError
 from npc_engine.hearing import BEFORE
 from npc_engine.ledger import Kind, Ledger, Segment
@@ -44,7 +45,7 @@ T = TypeVar("T")
 MAX_TEXT = 1 << 20  # characters of one text; more than any window holds
 MAX_WAITING = 1024  # events that a load looks at, where fewer may be: important ones stay longer
 MAX_HEARD = 256  # lines of others that had not come in; of more, the newest
-MOST_CHARS = 1 << 21  # of all events that wait, and of all lines: a state has room for them
+MOST_COST = 1 << 22  # bytes of all events that wait, and of all lines: a state has room for them
 
 
 def freeze(
@@ -56,6 +57,7 @@ def freeze(
     others that wait, too; `now`: the engine's clock. A line being spoken, and what the player said
     to cause it, is left out: it will be as if not yet said.
     """
+    events = [(clean(text), importance, left) for text, importance, left in events]
     events = _newest(events, lambda event: event[0], len(events))
     stable = npc.settled()
     tail = Ledger(0, 0, segments=stable).next_pos
@@ -84,8 +86,8 @@ def freeze(
 
 def _newest(waiting: Seq[T], text_of: Callable[[T], str], most: int) -> list[T]:
     """Return as many of the newest as a load takes: what waits must not make a save fail."""
-    n_chars = accumulate(len(text_of(one)) for one in reversed(waiting))
-    n = sum(1 for total in n_chars if total <= MOST_CHARS)
+    costs = accumulate(text_cost(text_of(one)) for one in reversed(waiting))
+    n = sum(1 for total in costs if total <= MOST_COST)
     return list(waiting[len(waiting) - min(n, most) :])
 
 

@@ -12,11 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from npc_engine.amend import Wanted
 from npc_engine.arrivals import Arrival, Arrivals
 from npc_engine.autosave import AUTOSAVE, BEFORE, Autosave
 from npc_engine.character import Character, Send
-from npc_engine.copying import Copying, Job
+from npc_engine.copying import Copying, Job, Unsavable
 from npc_engine.errors import BadMessage, NpcError, SnapshotError, UnknownNpc
 from npc_engine.frozen import freeze
 from npc_engine.held import Held
@@ -157,8 +159,22 @@ class Saving:
             is_lost = isinstance(result, SnapshotError)
             note = self._journaling.lost if is_lost else self._journaling.saved
             note(job.request.slot, job.who)
-            self._answer(job, self._reply(job, result))
+            if isinstance(result, Unsavable) and job.is_own:
+                self._save_without(job, result)
+            else:
+                self._answer(job, self._reply(job, result))
         self._journaling.note_written()
+
+    def _save_without(self, job: Job, error: Unsavable) -> None:
+        """Save the others: nobody who asked for this can be told to leave one out."""
+        log.error("%s %s", error.message, error.help)
+        self._journaling.failed(job.request.slot, [error.npc], error.message)
+        others = [name for name in job.files if name != error.npc]
+        if others:
+            request = msgspec.structs.replace(job.request, npcs=others)
+            self._queue(job.answer, request, others, job.before, job.backup, job.kv)
+        else:
+            job.answer(Saved(id=job.request.id, slot=job.request.slot, npcs=[], n_bytes=0, ms=0.0))
 
     def _answer(self, job: Job, reply: Reply) -> None:
         if isinstance(reply, Error) and job.journals:

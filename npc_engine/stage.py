@@ -26,6 +26,7 @@ from npc_engine.hearsay import Cue
 from npc_engine.npc import USER, Npc
 from npc_engine.parking import Parking, auto_budget
 from npc_engine.past import transcript
+from npc_engine.savable import check_card
 from npc_engine.scenes import Scenes
 from npc_engine.scheduler import Claim
 from npc_engine.seats import Seats
@@ -204,6 +205,7 @@ class Stage:
                 "Ask for less, or start the engine with a larger --window.",
             )
         card = Card.from_map(request.card)
+        check_card(card)
         npc = Npc.create(
             request.npc,
             card,

@@ -100,6 +100,7 @@ RANKS = {
     "top_sample": 2,
     "voice": 2,
     "window_bars": 2,
+    "savable": 3,
     "ambient": 3,
     "beginnings": 3,
     "crowd_setup": 3,
