@@ -14,7 +14,7 @@ Knows no model, no tokens, no messages; what a sentence is, `sentences` knows.
 3. A stop string ends the reply, and so does one of the marks that chat templates put between
    turns, written out as text. One of blanks alone counts only behind the first word.
 4. At the start of a row the character's own name as a label (`labels`) goes, and another speaker's
-   ends the reply.
+   ends the reply. Behind a gesture that starts a row the own one goes, too.
 5. All that rules 2 and 3 look for are plain strings: at each place the shortest that fits wins, and
    where none fits, a label. Text that might be the beginning of one is held back until it is
    decided: the outcome does not depend on how the bytes were cut into pieces.
@@ -48,6 +48,7 @@ from npc_engine.thoughts import (
 
 __all__ = ["DEBRIS", "Detokenizer", "Kind", "Record"]
 
+_GESTURES = {"*": "*", "(": ")", "[": "]"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _KEPT = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]+")
 # An undecodable byte is carried as one lone surrogate, so that offsets in bytes stay exact.
@@ -135,7 +136,7 @@ class Detokenizer:
             (_Found.HEADER, [CHANNEL]),
             (_Found.IDLE, [*(c for c in closings if not c[0].isalpha()), *WRAPPERS, MESSAGE]),
         )
-        self._within_row = _Table(*anywhere, also="\n")
+        self._within_row = _Table(*anywhere, also="\n" + "".join(_GESTURES.values()))
         self._row_start = _Table(*anywhere)
         self._thinking = _Table((_Found.THINK_END, closings))
         headers = (_Found.HEADER, [CHANNEL, START, *TURN_ENDS])
@@ -147,6 +148,8 @@ class Detokenizer:
         self._has_thought = False
         self._table = self._after_think = self._row_start
         self._after_name = False
+        self._closes = ""  # what ends the gesture that starts this row
+        self._after_gesture = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._pending = ""  # decoded, not decided
         self._may_be_label = False  # what it waits for
@@ -263,7 +266,7 @@ class Detokenizer:
     def _look(self, text: str, at: int, final: bool) -> tuple[_Found, int]:
         found, length = self._table.look(text, at, final, self._n_text > 0)
         if found is _Found.NOTHING and self._table is self._row_start:
-            label, n_label = self._labels.look(text, at, final)
+            label, n_label = self._labels.look(text, at, final, self._after_gesture)
             self._may_be_label = label is Label.UNDECIDED
             return _LABELS[label], n_label or length
         return found, length
@@ -316,10 +319,15 @@ class Detokenizer:
             return
         if char == "\n":
             self._table = self._row_start
-            self._after_name = False
+            self._after_name = self._after_gesture = False
         elif not char.isspace() and not _CONTROL.match(char):
-            self._table = self._within_row
             self._after_name = False
+            if self._table is self._row_start:
+                self._table = self._within_row
+                self._closes = _GESTURES.get(char, "")
+            elif char == self._closes:
+                self._table = self._row_start
+                self._after_gesture = True
 
     def _pass(self, source: str) -> None:
         """Keep `source`, unless it is thought, blank behind a name, or a control character."""

@@ -8,10 +8,10 @@ nothing of what is made of a label: that is `detokenizer`'s.
     -------------------- spoken          ---------- spoken       ------ spoken
 
 1. A label is a name, and a colon behind it. Between the two may stand what the speaker does, in
-   brackets or in asterisks, and for the character itself a word such as "says".
+   brackets or in asterisks, and for the character itself a word such as "says", or ", smiling".
 2. Both together or the name alone may stand in asterisks, quotes or brackets. Asterisks in pairs
    and quotes need not close: they are around the speech as well then. In square or angle brackets
-   the name needs no colon.
+   the name needs no colon, nor has the character's own in pairs of asterisks on a row of its own.
 3. Names are compared in small letters and compatibility forms (NFKD), without invisible characters:
    full-width letters and colons and decomposed accents make no difference.
 4. Of a name of several words the first and the last alone count as well, articles and titles not.
@@ -32,7 +32,9 @@ _MAX_NAME = 100
 
 _OPENS, _CLOSES = "*_\"'“„«»‘「『[<(【", "*_\"'”“»«’」』]>)】"  # noqa: RUF001
 _MIRROR = str.maketrans(_OPENS, _CLOSES)
-_HEAD = re.compile(rf"(?:[#>]{{1,4}} ?)?([{re.escape(_OPENS)}]{{0,6}})")
+# A dash before another's name is an item of a list far more often than a label.
+_DASHES = ("-", "\u2013", "\u2014", "\u2022")
+_HEAD = re.compile(rf"(?:[#>]{{1,4}} ?|([{''.join(_DASHES)}] ))?([{re.escape(_OPENS)}]{{0,6}})")
 # What may be left open: it is around the whole speech.
 _LOOSE = re.compile(r"(?:\*{2,3}|_{2,3}|[\"'”“»«’」』])*")  # noqa: RUF001
 _VERBS = (
@@ -57,18 +59,26 @@ _VERB_BEGUN = (
 )
 
 
+_MANNER = r"(?:, [a-z]{2,15}ing(?: [a-z]{1,15}){0,3})?"
+_MANNER_BEGUN = r",(?: (?:[a-z]{0,18}|[a-z]{2,15}ing(?: [a-z]{1,15}){0,2} [a-z]{0,15}))?"
+_HEADING = re.compile(r"(\*{2,3}|__) ?\n")
+
+
 class _Tail:
     """What may stand behind a name up to its colon, and what may be the beginning of that."""
 
-    def __init__(self, verb: str, verb_begun: str, brackets: str) -> None:
+    def __init__(self, verb: str, verb_begun: str, brackets: str, heading: re.Pattern[str]) -> None:
+        self.heading = heading  # a row of its own
         self.brackets = tuple(brackets)  # behind which there need be no colon
         self.whole = re.compile(rf"({_SHUT})(?:{_ASIDE})?{verb}({_SHUT}) ?:")
         rest = rf"(?:{_ASIDE})?(?:{verb_begun}|{verb}{_SHUT} ?)"
         self.begun = re.compile(rf"{_SHUT}(?:{_ASIDE_BEGUN}|{rest})")
 
 
-_OWN_TAIL = _Tail(f"{_VERB}?", _VERB_BEGUN, "]>】)")
-_OTHER_TAIL = _Tail("", "", "]>】")
+_OWN_TAIL = _Tail(
+    f"{_VERB}?{_MANNER}", f"(?:{_VERB_BEGUN}|{_VERB}?{_MANNER_BEGUN})", "]>】)", _HEADING
+)
+_OTHER_TAIL = _Tail("", "", "]>】", re.compile(r"(?!)"))
 _NO_COLON = re.compile(rf"({_SHUT})(?= ?[^ :]|  )")
 # Words of a name that are no name by themselves.
 _NO_NAMES = frozenset(
@@ -96,31 +106,31 @@ class Labels:
     def __init__(self, own: Sequence[str] = (), others: Sequence[str] = ()) -> None:
         mine = {form for name in (*own, OWN_MACRO) for form in _forms(name)}
         theirs = {form for name in (*PLAYERS, *others) for form in _forms(name)} - mine
-        self._names = [(name, Label.OWN, _OWN_TAIL) for name in mine]
-        self._names += [(name, Label.OTHER, _OTHER_TAIL) for name in theirs]
-        self._firsts = {name[0] for name in mine | theirs} | {*_OPENS, "#", ">"}
+        self._own = [(name, Label.OWN, _OWN_TAIL) for name in mine]
+        self._names = self._own + [(name, Label.OTHER, _OTHER_TAIL) for name in theirs]
+        self._firsts = {name[0] for name in mine | theirs} | {*_OPENS, *_DASHES, "#", ">"}
 
-    def look(self, text: str, at: int, final: bool) -> tuple[Label, int]:
+    def look(self, text: str, at: int, final: bool, own_only: bool = False) -> tuple[Label, int]:
         """Return what stands at `at`, the start of a row, and its length in characters.
 
-        `final`: nothing more will come.
+        `final`: nothing more will come. `own_only`: others' labels are none.
         """
         first = _fold(text[at])
         if first and first[0] not in self._firsts:
             return Label.NONE, 0
         source = text[at : at + MAX_LABEL]
         folded = [_fold(char) for char in source]
-        label, length = self._match("".join(folded), final or len(source) == MAX_LABEL)
+        label, length = self._match("".join(folded), final or len(source) == MAX_LABEL, own_only)
         return label, _n_source(folded, length) if length else 0
 
-    def _match(self, text: str, final: bool) -> tuple[Label, int]:
+    def _match(self, text: str, final: bool, own_only: bool) -> tuple[Label, int]:
         """The same for a folded text, and the length in it. Of two labels the shorter counts."""
         head = _HEAD.match(text)
-        if head is None or head.end() == len(text):
+        if head is None or head.end() == len(text) or text in _DASHES:
             return (Label.NONE if final else Label.UNDECIDED), 0
-        closing = head[1][::-1].translate(_MIRROR)
+        closing = head[2][::-1].translate(_MIRROR)
         found = []
-        for name, label, tail in self._names:
+        for name, label, tail in self._own if own_only or head[1] else self._names:
             if text.startswith(name, head.end()):
                 end = head.end() + len(name)
                 length = _behind(text[end:], closing, tail, final)
@@ -140,6 +150,9 @@ def _behind(text: str, closing: str, tail: _Tail, final: bool) -> int:
     if match is None:
         if not final and tail.begun.fullmatch(text):
             return -1
+        heading = tail.heading.match(text)
+        if heading and heading[1] == closing:
+            return len(closing)
         bare = _NO_COLON.match(text + "\n")
         return bare.end() if bare and bare[1] == closing and closing[:1] in tail.brackets else 0
     shut = match[1] + match[2]

@@ -57,6 +57,11 @@ def test_labels(form: str, name: str, whose: Label) -> None:
         ("Mara says softly: Sit.", " Sit."),
         ("**Mara** asks: Well?", " Well?"),
         ("[Mara] (smiling) Sit.", " (smiling) Sit."),
+        ("Mara, smiling: Sit.", " Sit."),
+        ("Mara said, looking at the door: Sit.", " Sit."),
+        ("- Mara: Sit.", " Sit."),
+        ("\u2014 **Mara**: Sit.", " Sit."),
+        ("**Mara**\nSit.", "\nSit."),
     ],
 )
 def test_a_label_with_what_the_speaker_does(text: str, rest: str) -> None:
@@ -78,6 +83,14 @@ def test_a_label_with_what_the_speaker_does(text: str, rest: str) -> None:
         *("You", "You are late.", "You said: go.", "You're right: go.", "Your: own", "(You) go"),
         *("Sir: I beg you.", "Old: that is what I am.", "Bram says: we must go.", "Players: two"),
         *(": so", "**", '"', "#", "> ", "Users: all", "**Mara** is my name.", "the: end"),
+        *(
+            "Mara, come in and sit: here",
+            "- Bram: the smith",
+            "\u2014 You: all",
+            "**Mara**",
+            "**You**\nso",
+        ),
+        *("*Mara*\nso", "-", "- "),
     ],
 )
 def test_what_is_no_label_is_spoken(text: str) -> None:
@@ -115,6 +128,11 @@ def test_names_that_cannot_be_labels() -> None:
     labels = Labels(["", " ", "x" * 1000, "**"], ["", "a" * 300])
     for text in (":", " : ", "x" * 1000 + ":", "**: so"):
         assert label(text, labels)[0] is Label.NONE
+
+
+def test_where_only_the_own_label_counts() -> None:
+    for text, found in (("Mara: so", Label.OWN), ("You: so", Label.NONE), ("Bram", Label.NONE)):
+        assert LABELS.look(text, 0, False, own_only=True)[0] is found
 
 
 def test_what_stays_undecided_is_bounded() -> None:
