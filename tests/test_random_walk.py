@@ -20,6 +20,7 @@ from tests.rig import GAME, Rig, TimedLlama
 CANARY = re.compile(r"k\d+q")  # babble has neither digits nor k
 NAMES = [f"npc{i}" for i in range(12)]
 SLOTS = ["s1", "s2", "s3"]
+SCENES = ["inn", "mill"]
 CLIENTS = [GAME, b"other"]
 N_REQUESTS = 2_000
 
@@ -42,6 +43,7 @@ class Walk:
         self.told: dict[str, set[str]] = {}
         self.saved: dict[str, dict[str, set[str]]] = {}
         self.saying: dict[tuple[bytes, str], tuple[str, str]] = {}
+        self.scenes: list[str] = []
         self.saving: dict[str, tuple[m.Save, dict[str, set[str]]]] = {}
         self.n_canaries = 0
         self.n_checked = 0
@@ -55,6 +57,7 @@ class Walk:
             (self.save, 2), (self.load, 2), (self.restore, 2), (self.despawn, 2), (self.drop, 1),
             (self.fail, 1), (self.look, 5), (self.pin, 4), (self.unpin, 3), (self.attend, 5),
             (self.rewind, 2), (self.transcript, 2), (self.say_again, 4), (self.say_and_cancel, 4),
+            (self.scene, 3), (self.join, 2), (self.leave, 2), (self.cancel_scene, 2),
         ]  # fmt: skip
 
     def run(self, n: int) -> None:
@@ -71,6 +74,7 @@ class Walk:
         self.check_canaries()
 
     def step(self) -> None:
+        self.note_what_others_hear()
         for reply in self.rig.step():
             name = type(reply).__name__
             if isinstance(reply, m.Error):
@@ -85,6 +89,20 @@ class Walk:
             self.check_canaries()
             drifts = [c.npc.drift for c in self.rig.engine.stage.characters.values()]
             self.n_reread = max(self.n_reread, *[d.n_reread for d in drifts if d], 0)
+
+    def note_what_others_hear(self) -> None:
+        """Who is present may hear what a player says to a member of its scene."""
+        for key in self.saying.keys() & self.rig.open:
+            name, text = self.saying[key]
+            character = self.rig.engine.stage.characters.get(name)
+            if character is not None and character.ears is not None:
+                for hearer in character.ears.members:  # type: ignore[attr-defined]
+                    self.tell(hearer, CANARY.findall(text))
+
+    def tell(self, hearer: str, canaries: Sequence[str]) -> None:
+        self.told.setdefault(hearer, set()).update(canaries)
+        for _, told in self.saving.values():  # not copied yet: it may be in there, too
+            told.setdefault(hearer, set()).update(canaries)
 
     def note_saved(self, reply: m.Saved) -> None:
         request, told = self.saving.pop(reply.id or "")
@@ -103,9 +121,7 @@ class Walk:
         self.n_canaries += 1
         canary = f"k{self.n_canaries}q"
         for hearer in [name] if name else list(self.rig.engine.stage.characters):
-            self.told.setdefault(hearer, set()).add(canary)
-            for _, told in self.saving.values():  # not copied yet: it may be in there, too
-                told.setdefault(hearer, set()).add(canary)
+            self.tell(hearer, [canary])
         return f"{canary} " + "and so on " * self.random.choice([0, 0, 1, 3, 60])
 
     @property
@@ -129,6 +145,29 @@ class Walk:
         request = m.Say(id=self.rig.id(), npc=name, text=self.words(name), notes=notes,
                         priority=priority, stream=["text", "line"])  # fmt: skip
         self.saying[client, self.send(request, client)] = name, request.text
+
+    def scene(self) -> None:
+        npcs = self.random.sample(self.names, self.random.randint(2, min(4, len(self.names))))
+        priority: Any = self.random.choice(["ambient", "near"])
+        request = m.Scene(id=self.rig.id(), scene=self.random.choice(SCENES), npcs=npcs,
+                          turns=self.random.randint(1, 6), priority=priority)  # fmt: skip
+        self.scenes.append(self.send(request))
+
+    def join(self) -> None:
+        scene = self.random.choice(SCENES)
+        self.send(m.Join(id=self.rig.id(), scene=scene, npc=self.name))
+
+    def leave(self) -> None:
+        scene = self.random.choice(SCENES)
+        self.send(m.Leave(id=self.rig.id(), scene=scene, npc=self.name))
+
+    def cancel_scene(self) -> None:
+        """It may have ended, a member may have left, and one is spoken to in the same batch."""
+        if self.scenes:
+            self.say()
+            heard = self.random.choice([None, 0, 5, 40, 9999])
+            target = self.random.choice(self.scenes[-3:])
+            self.send(m.Cancel(id=self.rig.id(), target=target, heard=heard))
 
     def say_again(self) -> None:
         """With an id that was used before: for somebody else, it may be."""
@@ -219,7 +258,9 @@ class Walk:
         target = self.send(m.Spawn(id=self.rig.id(), npc=name, card=card, restore=slot,
                                    window=window, restore_card=kept))  # fmt: skip
         self.told[name] = set(known.get(name, ()))
-        self.step()
+        while (GAME, target) in self.rig.open:
+            time.sleep(self.rig.engine.patience() or 0)
+            self.step()
         spawned = self.rig.records(target)[-1]
         assert isinstance(spawned, m.Spawned), spawned
         assert spawned.restored == (name in known)
@@ -277,6 +318,8 @@ def test_nobody_knows_what_it_was_not_told(
     assert counts["Rewound"] > 10
     assert counts["restored"] > 10
     assert counts["TranscriptReply"] > 10
+    assert counts["SceneDone"] > 5
+    assert counts["Turn"] > 10
     assert walk.rig.engine.stage.beginnings.n_restored > 500, "nothing was shared"
     assert (walk.n_reread > 0) == (kind == "recurrent")
 
