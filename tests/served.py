@@ -217,6 +217,9 @@ def hello(token: str | None = None) -> Hello:
     return Hello(id="h", protocol=PROTOCOL_VERSION, token=token)
 
 
+HANDSHAKE = bytes(Zmtp(0).out) + framed(b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER", 4)
+
+
 class Raw:
     """A connection by hand, with a handshake and without a token."""
 
@@ -224,8 +227,7 @@ class Raw:
         address = served.endpoint.removeprefix("tcp://").split(":")
         self.socket = socket.create_connection((address[0], int(address[1])), TIMEOUT_MS / 1000)
         if shake:
-            metadata = b"\x0bSocket-Type\0\0\0\x06DEALER"
-            self.socket.sendall(bytes(Zmtp(0).out) + framed(b"\x05READY" + metadata, 4))
+            self.socket.sendall(HANDSHAKE)
 
     def send(self, *frames: bytes, more: bool = False) -> None:
         self.socket.sendall(b"".join(framed(frame, int(more)) for frame in frames))

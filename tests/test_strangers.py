@@ -17,7 +17,7 @@ from npc_engine import gate as gate_module
 from npc_engine.connections import Connections
 from npc_engine.messages import Event, Spawn, pack
 from npc_engine.zmtp import Zmtp, framed
-from tests.served import TIMEOUT_MS, Raw, Served, hello, ping, say, wait_until
+from tests.served import HANDSHAKE, TIMEOUT_MS, Raw, Served, hello, ping, say, wait_until
 
 
 @pytest.mark.parametrize("token", ["", "secret"])
@@ -136,8 +136,8 @@ def test_what_speaks_no_zmtp_is_hung_up(sent: bytes) -> None:
 
 
 def test_who_sends_all_at_once_has_our_ready_before_the_answer() -> None:
-    with Served() as served, Raw(served) as raw:
-        raw.send(b"\xc1")  # refused at once
+    with Served() as served, Raw(served, shake=False) as raw:
+        raw.socket.sendall(HANDSHAKE + framed(b"\xc1"))  # which is refused at once
         got = b""
         while b"bad_message" not in got:
             got += raw.socket.recv(1 << 16)
