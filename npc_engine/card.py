@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -140,6 +141,11 @@ class Card:
         data = plain("extra", fields | dict(V3_DEFAULTS) | dict(self.extra))
         head = {"spec": "chara_card_v3", "spec_version": "3.0", "data": data}
         return head | dict(plain("envelope", self.envelope))
+
+    @cached_property
+    def saved(self) -> dict[str, Any]:
+        """What `to_map` returns, made once: not to be changed."""
+        return self.to_map()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `to_map` as a .json file. Raises CardError."""

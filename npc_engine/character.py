@@ -108,6 +108,16 @@ class Character:
         return self.claim.called or (self.npc.sequence.n_pending > 0 and not self.claim.asleep)
 
     @property
+    def is_pressed(self) -> bool:
+        """Whether it speaks, or something other than events waits for it."""
+        return self.speaking is not None or self.claim.called or not self.inbox.has_only_events
+
+    @property
+    def next_end(self) -> float:
+        """When the next event that it has perceived is over, and nobody has answered."""
+        return self._unread.next_end
+
+    @property
     def is_speaking(self) -> bool:
         """Whether it is amid a reply."""
         return self.speaking is not None

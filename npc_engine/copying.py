@@ -141,6 +141,7 @@ class Copying:
             has_kv = job.kv and self._keeps_kv(character.npc.ledger.n_cells)
             if has_kv:
                 character.npc.stop_reading_again()  # half of it would be saved
+            self._stage.wake(character)
             state = self._freeze(character)
             payload = character.npc.sequence.payload() if has_kv else None
         except Exception as error:

@@ -201,7 +201,7 @@ class Engine(Verbs):
         claims = self.stage.claims()
         held = self._ambient.holds([*claims, *self.stage.standing], self._clock())
         runs = [] if held else self._schedule(claims)
-        self._resting = not (runs or tidied or _are_served(claims))
+        self._resting = not (runs or tidied or self.stage.has_more or _are_served(claims))
         if runs:
             self._run(runs)
         elif not held:
@@ -309,6 +309,7 @@ class Engine(Verbs):
             return []
         self._held.blocked.clear()  # nobody comes any more
         self._handle_held()
+        self.stage.tell_all()
         self._closed = True
         self.stage.drop(None, "cancelled")
         self.stage.parking.stop()

@@ -63,7 +63,7 @@ def freeze(
     tail = Ledger(0, 0, segments=stable).next_pos
     holes = [*npc.sequence.holes, (tail, -1)]
     state = SavedNpc(
-        card=npc.card.to_map(),
+        card={},
         sampling=msgspec.to_builtins(npc.sampling),
         window=npc.ledger.window,
         turn=npc.turn,
@@ -79,6 +79,7 @@ def freeze(
         next_look=npc.drift.next_look if npc.drift else 0,
     )
     saved: dict[str, Any] = msgspec.to_builtins(state)
+    saved["card"] = npc.card.saved  # as it is: a lorebook takes longer to copy than all the rest
     for segment, record in zip(stable, saved["segments"], strict=True):
         record.update(segment.extra or {})
     return {**npc.extra, **saved}

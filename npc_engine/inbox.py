@@ -55,6 +55,11 @@ class Inbox:
         """The request that is to be served next."""
         return self._waiting[0].request if self._waiting else None
 
+    @property
+    def has_only_events(self) -> bool:
+        """Whether nothing but events waits, if anything does."""
+        return all(isinstance(w.request, Event) for w in self._waiting)
+
     def all_of(self, *kinds: type[Any]) -> list[Waiting]:
         """Return what waits of some kinds, oldest first."""
         return [w for w in self._waiting if isinstance(w.request, kinds)]

@@ -312,9 +312,8 @@ class Saving:
         self._copying.all_at_once()
         self._journaling.flush()
         n_files = sum(len(job.files) for job in self._writing) + self._journaling.n_under_way
-        timeout += FILE_S * n_files
         if self._opened is not None:
-            all_written = self._opened.writer.close(timeout)
+            all_written = self._opened.writer.close(timeout + FILE_S * n_files)
             self._note_written(self._opened.writer)
             if all_written:
                 self._opened.store.close()

@@ -53,6 +53,7 @@ class Claim:
     is looked at also when nobody speaks to it (see `drift`). `listening`: rule 5.
     `last_use`: when it last sat because it spoke or was called, as `seats` counts; 0 is never.
     `n_stood`: how often it got no slot because somebody more urgent has it.
+    `number`: who has come first has the lowest.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Claim:
     listening: bool = False
     last_use: int = 0
     n_stood: int = 0
+    number: int = 0
 
     @property
     def urgent(self) -> bool:

@@ -79,6 +79,16 @@ class Seats:
         self._taken: dict[int, int] = {}  # when each slot was, by the count of `last_use`
         self._uses = itertools.count(1)
 
+    @property
+    def has_free(self) -> bool:
+        """Whether a slot is free."""
+        return bool(self._free)
+
+    @property
+    def sitting(self) -> list[str]:
+        """Who has a slot."""
+        return [claim.name for claim in self._sitting.values()]
+
     def seat(self, claims: Iterable[Claim]) -> list[Claim]:
         """Seat whom the rules say; return all of the claims that sit."""
         claims = list(claims)

@@ -5,10 +5,12 @@ that `parking` may need some.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from npc_engine import messages as m
+from npc_engine.awake import MOST_AT_ONCE, Awake
 from npc_engine.beginnings import Beginnings
 from npc_engine.card import Card
 from npc_engine.character import Character, Mouth, Send, Why
@@ -29,13 +31,16 @@ from npc_engine.past import transcript
 from npc_engine.savable import check_card
 from npc_engine.scenes import Scenes
 from npc_engine.scheduler import Claim
-from npc_engine.seats import Seats
+from npc_engine.seats import Moves, Seats
 from npc_engine.sequence import Cache
+from npc_engine.telling import Telling
 from npc_engine.unread import Flood
 from npc_engine.voice import Voice
 from npc_engine.window import info_of, window_of
 
 __all__ = ["Room", "Stage"]
+
+ATTENTION_S = 60.0  # a hint that nobody has followed is none any more
 
 
 class Room(Cache, Mouth, Protocol):
@@ -87,12 +92,18 @@ class Stage:
         self.parking = Parking(auto_budget() if megabytes is None else megabytes << 20, run)
         self._seats = Seats(room.n_slots, self.parking, clock)
         self._flood = Flood()
+        self._awake = Awake()
+        self._telling = Telling(self._tell)
+        self._attended: dict[str, float] = {}  # when
+        self._renumberings = Moves()
         self._clock = clock
         self._arrivals = itertools.count(1)
         self.scenes = Scenes(self.find, send, self._arrivals)
 
     def find(self, name: str) -> Character:
         """Return a character; raises UnknownNpc."""
+        if self._telling:
+            self._telling.tell_one(name)
         try:
             return self.characters[name]
         except KeyError:
@@ -104,37 +115,68 @@ class Stage:
     def tidy(self) -> bool:
         """In a pause: win positions back for one character; whether there was one that needed it.
 
-        It may take a tenth of a second.
+        It may take half a second, in which nobody is answered: so not while somebody speaks or
+        waits to, and not while a player is about to speak.
         """
-        if any(c.speaking or c.waiting(m.Say) for c in self.characters.values()):
+        if any(c.speaking or c.waiting(m.Say) for c in self._awake.busy.values()):
             return False
-        for character in self.characters.values():
-            if character.npc.sequence.tidy():
-                character.n_changes += 1
+        if self._is_attended():
+            return False
+        for name in self._seats.sitting:
+            began = self._clock()
+            if self.characters[name].npc.sequence.tidy():
+                self._renumberings.note(self._clock() - began)
+                self.characters[name].n_changes += 1
                 return True
         return False
 
+    def _is_attended(self) -> bool:
+        """Whether somebody was attended or half spoken to of late, and nobody has spoken since."""
+        since = self._clock() - ATTENTION_S
+        for name in [n for n, at in self._attended.items() if at < since or not self._expects(n)]:
+            del self._attended[name]
+        return bool(self._attended)
+
+    def _expects(self, name: str) -> bool:
+        return name in self.characters and self.characters[name].claim.expected > 0
+
     def claims(self) -> list[Claim]:
-        """Serve every inbox, seat who needs it, and return the claims of all who sit."""
+        """Serve inboxes, seat who needs it, and return the claims of all who sit and want to read.
+
+        Whoever has nothing to do is not looked at (`awake`).
+        """
+        self._telling.tell(MOST_AT_ONCE)
         self.scenes.advance(may_speak=lambda: not self._player_talks)
-        wishes = []
-        for name, character in self.characters.items():
-            if name in self.paused:
-                continue
+        awake = self._awake.take(self.characters, self.paused, self._clock())
+        for character in awake:
             character.advance()
-            if character.wants:
-                wishes.append(character.claim)
+        holds = (c.wants and _holds_seat(c.claim) for c in awake)
+        if self._seats.has_free or not any(holds):
+            awake += [c for n, c in self._awake.waiting.items() if n not in self.paused]
+        wishes = [c.claim for c in awake if c.wants]
+        wishes.sort(key=lambda claim: claim.number)
         self.beginnings.collect(wishes)
         sitting = self._seats.seat(wishes)
         self.standing = [c for c in wishes if c.urgent and c.sequence.slot is None]
         self.beginnings.lend(sitting)
+        self._awake.settle(awake)
         return sitting
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are characters that the next step has to look at, whatever it reads."""
+        return self._awake.has_more or bool(self._telling)
+
+    def wake(self, character: Character) -> None:
+        """Look at a character in the next step."""
+        self._awake.note(character)
 
     @property
     def _player_talks(self) -> bool:
         """Whether a player waits for an answer or gets one."""
-        says = [s for c in self.characters.values() for s in c.waiting(m.Say)]
-        says += [c.speaking.request for c in self.characters.values() if c.speaking]
+        busy = self._awake.busy.values()
+        says = [s for c in busy for s in c.waiting(m.Say)]
+        says += [c.speaking.request for c in busy if c.speaking]
         return any(s.priority == "player" and not isinstance(s, Cue) for s in says)
 
     def add(self, npc: Npc) -> None:
@@ -151,6 +193,7 @@ class Stage:
             self._flood,
             self._note_change,
         )
+        self.characters[npc.name].claim.number = self.n_added
         self.admit(npc)
         self.beginnings.join(npc.name, npc.sequence)
         self._note_change(self.characters[npc.name])
@@ -166,12 +209,16 @@ class Stage:
             npc.sequence.forget_cache()
 
     def _note_change(self, character: Character) -> None:
+        if self.characters.get(character.npc.name) is character:
+            self._awake.note(character)
         self.on_change(character)
 
     def remove(self, name: str) -> None:
         """Take a character off the stage, its open requests cancelled, its slot free."""
         character = self.characters.pop(name, None)
         if character is not None:
+            self._awake.forget(name)
+            self._telling.forget(name)
             character.drop(None, "cancelled")
             self.scenes.forget(name)
             self.beginnings.leave(name)
@@ -246,7 +293,10 @@ class Stage:
 
     def attend(self, _client: bytes, request: m.Attend | m.Hear) -> m.Reply:
         """Call in a character that is about to be spoken to."""
-        self.find(request.npc).attend(next(self._arrivals))
+        character = self.find(request.npc)
+        character.attend(next(self._arrivals))
+        self._awake.note(character)
+        self._attended[request.npc] = self._clock()
         return m.Ok(id=request.id)
 
     def keep(self, client: bytes, request: m.Pin | m.Unpin | m.Rewind) -> None:
@@ -256,9 +306,21 @@ class Stage:
     def event(self, client: bytes, request: m.Event) -> m.Reply:
         """Queue an event for all who perceive it; for nobody when one of them is unknown."""
         names = list(self.characters) if request.npcs == "*" else list(dict.fromkeys(request.npcs))
-        for character in [self.find(name) for name in names]:
-            character.take(client, request, next(self._arrivals), self.settings.max_queue)
+        for name in names:
+            if name not in self.characters:
+                self.find(name)
+        self._telling.add(client, request, names)
+        if len(names) <= MOST_AT_ONCE:
+            self._telling.tell(math.inf)
         return m.Ok(id=request.id, n_heard=len(names))
+
+    def tell_all(self) -> None:
+        """Let everybody hear of every event now."""
+        self._telling.tell(math.inf)
+
+    def _tell(self, name: str, client: bytes, event: m.Event) -> None:
+        character = self.characters[name]
+        character.take(client, event, next(self._arrivals), self.settings.max_queue)
 
     def _take(self, client: bytes, request: m.Say | m.Hear | m.Pin | m.Unpin | m.Rewind) -> None:
         character = self.find(request.npc)
@@ -339,10 +401,18 @@ class Stage:
             "n_call_ins": call_ins.n,
             "call_in_ms": call_ins.mean_ms,
             "call_in_ms_last": call_ins.last_ms,
+            "n_renumberings": self._renumberings.n,
+            "renumber_ms": self._renumberings.mean_ms,
+            "renumber_ms_last": self._renumberings.last_ms,
             "n_beginnings": self.beginnings.n_kept,
             "shared_bytes": self.beginnings.n_bytes,
             "n_shared_restored": self.beginnings.n_restored,
         }
+
+
+def _holds_seat(claim: Claim) -> bool:
+    """Whether nobody may take a slot to read ahead while there is this claim."""
+    return claim.urgent or (claim.sequence.slot is not None and claim.sequence.n_pending > 0)
 
 
 def _sampling(values: Mapping[str, Any] | None) -> Sampling:

@@ -78,7 +78,7 @@ def test_a_turn_that_has_ended_goes_first(crowd: MakeCrowd, disk: Disk) -> None:
     disk.rounds.clear()
     disk.go.clear()
     rig.event("A gong.")
-    rig.step()
+    rig.steps(10)
     rig.now += 1
     rig.steps(5)  # some are on their way, and others are still to be frozen
     rig.talk("n99", "Did you hear that?")
@@ -96,7 +96,7 @@ def test_what_all_have_perceived_is_written_together(crowd: MakeCrowd, disk: Dis
     disk.rounds.clear()
     rig.event("A gong.")
     disk.go.clear()
-    rig.step()
+    rig.steps(10)  # a few hear of it in each
     rig.now += 1
     rig.steps(20)
     disk.go.set()
@@ -162,15 +162,14 @@ def test_a_close_has_longer_where_there_is_more_to_write(
         rig = crowd(n)
         rig.event("A gong.")
         rig.step()
-        close = type(rig.engine._files).close
+        close = rig.engine._files.close
 
-        def spy(thread: Any, timeout: float, close: Any = close) -> bool:
+        def spy(timeout: float, close: Callable[[float], bool] = close) -> bool:
             waits.append(timeout)
-            return bool(close(thread, WAIT_S))
+            return close(WAIT_S)
 
-        with monkeypatch.context() as patch:
-            patch.setattr(type(rig.engine._files), "close", spy)
-            rig.close()
+        monkeypatch.setattr(rig.engine._files, "close", spy)
+        rig.close()
     assert waits[1] > waits[0]
 
 

@@ -227,18 +227,21 @@ class Walk:
         target = self.send(m.Load(id=self.rig.id(), slot=slot, npcs=names))
         for name in wanted:  # until it is answered, they are who they were
             self.told[name] = self.told.get(name, set()) | known[name]
-        while (GAME, target) in self.rig.open:
-            time.sleep(self.rig.engine.patience() or 0)
-            self.step()
+        loaded = self.until(target)
         for name in wanted:
             self.told[name] = set(known[name])
-        loaded = self.rig.records(target)[-1]
         if known:
             assert isinstance(loaded, m.Loaded), loaded
             assert [npc.npc for npc in loaded.npcs] == wanted
             assert not any(npc.notice for npc in loaded.npcs)
         else:
             assert isinstance(loaded, m.Error), loaded
+
+    def until(self, target: str) -> Any:
+        while (GAME, target) in self.rig.open:
+            time.sleep(self.rig.engine.patience() or 0)
+            self.step()
+        return self.rig.records(target)[-1]
 
     def restore(self) -> None:
         """At rest, too: from a slot, with another card, window and sampling than were saved."""
@@ -258,10 +261,7 @@ class Walk:
         target = self.send(m.Spawn(id=self.rig.id(), npc=name, card=card, restore=slot,
                                    window=window, restore_card=kept))  # fmt: skip
         self.told[name] = set(known.get(name, ()))
-        while (GAME, target) in self.rig.open:
-            time.sleep(self.rig.engine.patience() or 0)
-            self.step()
-        spawned = self.rig.records(target)[-1]
+        spawned = self.until(target)
         assert isinstance(spawned, m.Spawned), spawned
         assert spawned.restored == (name in known)
         self.counts["restored"] = self.counts.get("restored", 0) + spawned.restored
