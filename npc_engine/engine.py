@@ -345,6 +345,7 @@ class Engine(Verbs):
 
     def _cancel(self, client: bytes, request: m.Cancel) -> m.Reply:
         if self._held.cancel(client, request.target):
+            self.stage.use_again(client, request.target)
             return m.Ok(id=request.id, cancelled=True)
         return self.stage.cancel(client, request)
 

@@ -270,17 +270,17 @@ class Stage:
 
     def say(self, client: bytes, request: m.Say) -> None:
         """Queue a line; its `done` comes later."""
-        self._use_again(client, request.id)
+        self.use_again(client, request.id)
         self._take(client, request)
         if request.priority == "player":
             self.scenes.yield_to(request.npc)
 
     def scene(self, client: bytes, request: m.Scene) -> None:
         """Begin a scene; its `scene_done` comes later."""
-        self._use_again(client, request.id)
+        self.use_again(client, request.id)
         self.scenes.scene(client, request)
 
-    def _use_again(self, client: bytes, request_id: str) -> None:
+    def use_again(self, client: bytes, request_id: str) -> None:
         """An id means what it was given to last, also where that came to nothing (`cancel`)."""
         for character in self.characters.values():
             character.let_go(client, request_id)

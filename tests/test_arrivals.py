@@ -181,6 +181,20 @@ def test_what_waits_can_be_cancelled(make_rig: MakeRig, gate: Gate) -> None:
     assert "Never mind." not in rig.heard("a")
 
 
+def test_an_id_that_was_cancelled_while_it_waited_means_nobody(
+    make_rig: MakeRig, gate: Gate
+) -> None:
+    rig = make_rig()
+    whole = rig.until(rig.send(m.Say(id="7", npc="b", text="Well?"))).text
+    target = load(rig, ["a"])
+    rig.send(m.Say(id="7", npc="a", text="Well?"))
+    assert rig.ask(m.Cancel(id=rig.id(), target="7")).cancelled
+    assert rig.ask(m.Cancel(id=rig.id(), target="7", heard=0)).code == "unknown_target"
+    assert rig.last_reply("b").strip() == whole
+    gate.go.set()
+    rig.until(target)
+
+
 def test_an_end_answers_all_of_it(make_rig: MakeRig, gate: Gate) -> None:
     rig = make_rig()
     load(rig)
