@@ -190,11 +190,11 @@ class Journaling:
     def changed(self, slot: str) -> Iterator[str]:
         """Yield who has changed since its snapshot in a slot, and is not amid a line."""
         unfolded = self._unfolded.get(slot, {})
-        for name, follow in list(unfolded.items()):
+        while unfolded and next(iter(unfolded.values())).is_folded:
+            del unfolded[next(iter(unfolded))]
+        for name, follow in unfolded.items():
             if follow.wants_fold:
                 yield name
-            elif follow.is_folded:
-                del unfolded[name]
 
     # -- when ----------------------------------------------------------------------------------
 

@@ -214,13 +214,8 @@ class Saving:
         return any(job in arrival.after for job in (*self._copying.jobs, *ours))
 
     def names(self, arrival: Arrival) -> Collection[str]:
-        """Return whom it brings; nobody where the slot cannot be listed."""
-        if arrival.npcs is not None:
-            return arrival.npcs
-        try:
-            return self._files.store.npcs(arrival.slot)
-        except NpcError:
-            return ()  # whoever reads it says so
+        """Return whom it brings, as far as can be said."""
+        return self._files.store.peek(arrival.slot) if arrival.npcs is None else arrival.npcs
 
     def flush(self, npc: str) -> int:
         """Have the last of a character written; return into how many slots."""

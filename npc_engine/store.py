@@ -59,7 +59,7 @@ from npc_engine.durable import (
     sync_files,
     sync_folder,
 )
-from npc_engine.errors import SnapshotError
+from npc_engine.errors import NpcError, SnapshotError
 from npc_engine.folder_lock import FolderLock
 from npc_engine.slot_reader import (
     CUT_OFF,
@@ -133,6 +133,13 @@ class Store:
         """Return the names of the characters in a slot, sorted; raises as `read` does."""
         with self._lock:
             return sorted(self._reader.characters(slot))
+
+    def peek(self, slot: str) -> set[str]:
+        """Return who is in a slot, as far as can be said without waiting for a read or a swap."""
+        try:
+            return set(self._reader.characters(slot))
+        except NpcError:  # whoever reads it says so
+            return set()
 
     def sizes(self, slot: str) -> dict[str, int]:
         """Return name -> bytes of the characters in a slot; raises as `read` does."""

@@ -95,6 +95,25 @@ def test_others_talk_while_it_is_read(make_rig: MakeRig, gate: Gate) -> None:
     assert threading.get_ident() not in gate.threads
 
 
+def test_a_second_load_does_not_wait_in_the_engine_s_thread(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig()
+    store = rig.engine._saving._files.store
+    with store._lock:  # as while a large file is read
+        done = threading.Event()
+        targets: list[str] = []
+
+        def ask() -> None:
+            targets.extend([load(rig), load(rig, ["b"])])
+            rig.steps(3)
+            done.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        assert done.wait(WAIT_S)
+    assert [type(rig.until(target)) for target in targets] == [m.Loaded, m.Loaded]
+
+
 def test_whom_it_brings_stands_still(make_rig: MakeRig, gate: Gate) -> None:
     rig = make_rig(fake=TimedLlama(mind=endless), max_tokens=50)
     says = [rig.say(name, "Tell me all of it.") for name in "ab"]
@@ -163,6 +182,16 @@ def test_all_or_nothing(make_rig: MakeRig, gate: Gate, tmp_path: Path) -> None:
     assert rig.engine.stage.parking._n_bytes == n_bytes, "what was made is kept"
     assert rig.until(target).reason == "length", "it has gone on"
     assert rig.until(held).reason == "length"
+
+
+@pytest.mark.parametrize("npcs", [None, ["a"]])
+def test_a_slot_that_is_not_there(make_rig: MakeRig, npcs: list[str] | None) -> None:
+    rig = make_rig("a")
+    target = rig.send(m.Load(id="l", slot="nowhere", npcs=npcs))
+    said = rig.say("a", "Still here?")
+    assert rig.until(target).code == "unknown_slot"
+    assert rig.until(said).reason == "stop"
+    assert len(rig.records(target)) == 1
 
 
 def test_what_waits_can_be_cancelled(make_rig: MakeRig, gate: Gate) -> None:
