@@ -170,6 +170,7 @@ class _Cage(ImmutableSandboxedEnvironment):
         self.work_left = WORK
         self.filters = {name: FILTERS[name] for name in _FILTERS.split()}
         self.filters |= {"join": _join, "replace": _replace, "indent": _indent, "safe": str}
+        self.filters["format"] = lambda text, *values: _percent(str(text), values)
         self.filters["tojson"] = _to_json
         self.filters = {name: self._measured(run) for name, run in self.filters.items()}
         self.tests = {name: self._measured(cast(Any, run)) for name, run in TESTS.items()}
@@ -268,7 +269,8 @@ class _Cage(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         sizes = _size(left, MAX_VALUE), _size(right, MAX_VALUE)
         if operator == "%" and isinstance(left, str):
-            _refuse("it formats a text by %, which no chat template needs")
+            values = right if isinstance(right, tuple) else (right,)
+            return self.measure(_percent(left, values))
         times = [abs(value) for value in (left, right) if isinstance(value, int)]
         if operator == "*" and len(times) == 1:  # a text or list, that many times
             _fits(max(sizes) * times[0])
@@ -285,9 +287,9 @@ class _Cage(ImmutableSandboxedEnvironment):
     def _measured(self, run: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(run)
         def measured(*args: Any, **kwargs: Any) -> Any:
-            sized = (*args, *kwargs.values())
-            n = sum(len(arg) for arg in sized if isinstance(arg, str | list | tuple | dict))
-            self.spend(1 + n // 16)
+            self.spend(1)
+            for value in (*args, *kwargs.values()):
+                self.weigh(value)
             return self.measure(run(*args, **kwargs))
 
         return measured
@@ -419,9 +421,9 @@ def _is_format(obj: Any, name: Any) -> bool:
 
 
 class _Format:
-    """A text's `format`, for plain fields alone: `{}`, `{0}`, `{name}`."""
+    """A text's `format`, for plain fields alone: `{}`, `{0}`, `{name}`, `{:02d}`."""
 
-    _FIELD = re.compile(r"\{\{|\}\}|\{(\w*)\}|[{}]")
+    _FIELD = re.compile(r"\{\{|\}\}|\{(\w*)(?::([<>^]?0?\d{0,2}(?:\.\d)?[sdf]?))?\}|[{}]")
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -430,22 +432,39 @@ class _Format:
         unnamed = iter(args)
 
         def filled(match: re.Match[str]) -> str:
-            name = match[1]
+            name, how = match[1], match[2] or ""
             if name is None and len(match[0]) == 1:
                 _refuse("it formats a text in a way which no chat template needs")
             if name is None:
                 return match[0][0]
             if not name:
-                return str(next(unnamed))
-            return str(args[int(name)] if name.isdigit() else kwargs[name])
+                return format(next(unnamed), how)
+            return format(args[int(name)] if name.isdigit() else kwargs[name], how)
 
-        size, at, parts = 0, 0, []
-        for match in self._FIELD.finditer(self._text):
-            parts.append(self._text[at : match.start()] + filled(match))
-            at = match.end()
-            size += len(parts[-1])
-            _fits(size)
-        return "".join(parts) + self._text[at:]
+        return _filled(self._FIELD, self._text, filled)
+
+
+def _percent(text: str, values: Sequence[Any]) -> str:
+    """A text formatted by `%`, for `%s` and `%d` alone."""
+    unnamed = iter(values)
+
+    def filled(match: re.Match[str]) -> str:
+        if match[0] not in ("%s", "%d", "%%"):
+            _refuse("it formats a text by % in a way which no chat template needs")
+        return "%" if match[0] == "%%" else str(next(unnamed))
+
+    return _filled(re.compile("%.?", re.DOTALL), text, filled)
+
+
+def _filled(fields: re.Pattern[str], text: str, fill: Callable[[re.Match[str]], str]) -> str:
+    """Return a text with its fields filled; each is measured before it is added."""
+    size, at, parts = 0, 0, []
+    for match in fields.finditer(text):
+        parts.append(text[at : match.start()] + fill(match))
+        at = match.end()
+        size += len(parts[-1])
+        _fits(size)
+    return "".join(parts) + text[at:]
 
 
 def _join(value: Any, d: str = "", attribute: str | None = None) -> str:

@@ -67,7 +67,8 @@ _OTHERS = (
 )
 # Marks that speak of thinking, of whatever make. `/no_think` is a switch, a budget a remark.
 _LIKE = re.compile(
-    r"think|thought|reason|ponder|reflect|scratch_?pad|monolog|contemplat|deliberat|ruminat|musing"
+    r"think|thought|reason|ponder|reflect|scratch|monolog|contemplat|deliberat|ruminat|musing|draft"
+    r"|brainstorm|introspect|internal|rationale|(?<![a-z])mind(?![a-z])"
     r"|(?<![a-z])inner|(?<![a-z])cot(?![a-z])|(?<![a-z])plan(?:ning)?(?![a-z])",
     re.IGNORECASE,
 )

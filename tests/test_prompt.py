@@ -1,5 +1,6 @@
 """Pieces of a chat template against the template's own rendering of whole conversations."""
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from npc_engine import template as cage
 from npc_engine.prompt import Pieces, Text, probe, render
-from npc_engine.template import ChatTemplate, TemplateError
+from npc_engine.template import MAX_VALUE, ChatTemplate, TemplateError
 
 TEMPLATES = {path.stem: path for path in (Path(__file__).parent / "templates").glob("*.jinja")}
 NAMES = sorted(TEMPLATES)
@@ -307,6 +308,10 @@ BOMBS = [
     FULL + "{{ [" + ",".join(["a.upper()"] * 1_000) + "]|length }}",
     FULL + "{% set b = a[1:] %}" + "{{ a[1:] == b }}" * 900,
     FULL + "{{ '{}{}{}{}'.format(a, a, a, a) }}",
+    FULL + "{{ '" + "%s" * 900 + "' % (" + ",".join("a" * 900) + ") }}",
+    FULL + "{{ '" + "%s" * 900 + "'|format(" + ",".join("a" * 900) + ") }}",
+    "{{ '{:999999999}'.format(1) }}",
+    "{{ '{:{}}'.format(1, 999999999) }}",
     FULL + "{{ '" + "{0}" * 15_000 + "'.format(a) }}",
     "{% macro f() %}{% endmacro %}" + FULL + "{{ f(" + ",".join(["a[1:]"] * 1_000) + ") }}",
     MANY + "{{ many|select('in', many)|list|length }}",
@@ -352,6 +357,35 @@ def test_bombs_stay_small(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert peak < 32 << 20
 
 
+OPERANDS = st.sampled_from(["a", "many", "n.x", "x", "9", "'ab'", "messages", "[x, a]", "{1: x}"])
+STEPS = st.sampled_from(
+    [
+        *["{0} ~ {1}", "{0} + {1}", "{0} * {1}", "{0} % {1}", "[{0}, {1}]", "({0}, {1})"],
+        *["{0}[1:]", "{0}|join({1})", "{0}|list", "{0}|string", "{0}|tojson(indent=8)"],
+        *["{0}|map('string')|list", "{0}|select('in', {1})|list", "{0}|sort", "{0}.split({1})"],
+        *["{0}.replace({1}, {0})", "{0}|replace('', {1})", "{0}|indent({1})", "{0} in {1}"],
+        *["dict(a={0}, b={1})", "range({0}|length)", "{0}|map('join', {1})|list", "{0} == {1}"],
+        *["{0}|items|list", "'{{}}{{}}'.format({0}, {1})", "{0}|map('replace', 'a', {1})|list"],
+    ]
+)
+MADE = st.tuples(STEPS, OPERANDS, OPERANDS).map(lambda made: made[0].format(*made[1:]))
+
+
+@settings(max_examples=60)
+@given(st.lists(MADE, min_size=1, max_size=12), st.integers(0, 3))
+def test_whatever_is_made_stays_small_and_ends(made: list[str], n_loops: int) -> None:
+    """Values made of values, in loops: whatever is refused, it is so before it is large."""
+    body = "".join(f"{{% set x = {value} %}}{{% set n.x = x %}}" for value in made)
+    source = FULL + MANY + "{% set x = 'ab' %}{% set n = namespace(x='ab') %}"
+    source += "{% for _ in range(99) %}" * n_loops + body + "{% endfor %}" * n_loops
+    start = time.perf_counter()
+    with contextlib.suppress(TemplateError):
+        chat = ChatTemplate(source + "{{ n.x }}")
+        text = chat.render([{"role": "user", "content": "Hi"}], generate=True)
+        assert len(text) <= 80 * MAX_VALUE  # an item may be a number of 77 digits
+    assert time.perf_counter() - start < 10  # most take milliseconds
+
+
 BRACKETS = (
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}[/{{ m.role }}]{% endfor %}"
     "{% if add_generation_prompt %}[assistant]{% endif %}"
@@ -369,6 +403,8 @@ BRACKETS = (
         "{% if tools is none %}{{ raise_exception('Give tools.') }}{% endif %}",
         "{% if not functions %}{{ raise_exception('Give functions.') }}{% endif %}",
         "{{ '{}{name}'.format('', name='') }}{{ '{}, {{}} {n}'.format(1, n=2) }}",
+        "{{ '%s, %d%%' % ('a', 1) }}{{ '%s' % 'a' }}{{ '%s %s'|format('a', 2) }}",
+        "{{ '{:02d}'.format(1) }}",
         "{% if messages[0].role != 'system' %}{{ raise_exception('Who am I?') }}{% endif %}",
         "{% if settings.deep.down %}Down.{% endif %}",
     ],
