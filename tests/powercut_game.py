@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from npc_engine import autosave, backups, copying, durable, journaling, snapshot, store
+from npc_engine import appending, autosave, backups, copying, durable, journaling, snapshot, store
 from npc_engine import messages as m
 from npc_engine.autosave import AUTOSAVE
 from npc_engine.config import Settings
@@ -315,6 +315,6 @@ def run(plan: Plan) -> None:
     if plan.without == "fsync":
         durable._sync = lambda fd: None
     if plan.without == "folder fsync":
-        for module in (store, backups):
+        for module in (store, backups, appending):
             module.sync_folder = lambda folder: None  # type: ignore[attr-defined]
     Game(plan, log, trap, dice).play()
