@@ -205,3 +205,27 @@ def test_a_card_of_neither_kind(make_rig: MakeRig) -> None:
     error = rig.until("x")
     assert error.code == "bad_message"
     assert "'old'" in error.message
+
+
+def test_a_patched_character_is_who_it_would_be(make_rig: MakeRig) -> None:
+    """As if it had had the new card from the start, and said and heard the same."""
+    lines = ["Hello.", "Who are you?", "Where is the key?"]
+    rig, twin = (
+        make_rig(TimedLlama(n_cells=900), window=900),
+        make_rig(TimedLlama(n_cells=900), window=900),
+    )
+    for one, card in ((rig, CARD), (twin, PATCHED)):
+        one.spawn("mara", card=card)
+        one.event("A bell tolls.")
+        for line in lines:
+            one.talk("mara", line)
+        one.event("A dog barks.")
+        one.rest()
+    rig.save("s")
+    rig.ask(m.Despawn(id=rig.id(), npc="mara"))
+    rig.spawn("mara", card=PATCHED, restore="s")
+    assert rig.tokens("mara") == twin.tokens("mara")
+    assert rig.talk("mara", "And?").text == twin.talk("mara", "And?").text
+    rig.rest()
+    twin.rest()
+    assert rig.tokens("mara") == twin.tokens("mara")
