@@ -54,6 +54,7 @@ func _add_autoload() -> void:
 	var is_known := ResourceUID.has_id(ResourceLoader.get_resource_uid(_SCRIPT))
 	if is_known and not ProjectSettings.has_setting("autoload/" + _AUTOLOAD):
 		add_autoload_singleton(_AUTOLOAD, _SCRIPT)
+		ProjectSettings.save()  # the editor does so later, and not when it only imports or exports
 
 
 func _on_talk_wanted(character: Node) -> void:
