@@ -125,8 +125,9 @@ def _report(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
         "",
         f"    python benchmarks/gcc_or_zig.py {' '.join(_shown(a) for a in sys.argv[1:])}",
         "",
-        f"{options.rounds} rounds in turns, AMX: {how}. Other work on {os.cpu_count()} cores "
-        f"meanwhile: {psutil.getloadavg()[1]:.1f} busy. Tokens per second.",
+        f"{options.rounds} rounds in turns, AMX: {how}. {os.cpu_count()} cores, load average at "
+        f"the end {psutil.getloadavg()[1]:.1f}. Tokens per second; each speaker has {N_DEPTH} "
+        "tokens of past.",
         "",
         "| model | threads | what | gcc | zig | zig / gcc |",
         "|---|---:|---|---:|---:|---:|",

@@ -129,6 +129,7 @@ def choose(
         return _use_zig(can_zig, "NPC_ENGINE_CC asks for it")
     if system in ("Windows", "Darwin"):
         return _default_build(system)
+    # Without AMX, too: benchmarks/gcc_or_zig.py.
     if can_zig and zig:
         return _use_zig(can_zig, "zig with LLVM's OpenMP makes the fastest code")
     return _use_what_is_here(clang(), gcc, amx)
