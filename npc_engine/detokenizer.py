@@ -8,7 +8,8 @@ Knows no model, no tokens, no messages; what a sentence is, `sentences` knows.
            dropped                  text                  stop: kept_bytes is where it starts
 
 1. Bytes of an unfinished UTF-8 sequence are held back, and dropped if the reply ends there.
-   Every byte that cannot belong to one becomes U+FFFD. Control characters but \\n and \\t go.
+   Every byte that cannot belong to one becomes U+FFFD. Control characters but \\n and \\t go,
+   before anything is looked for.
 2. What `thoughts` says is thought is no part of the text; nor is what follows an opening mark that
    never closes, nor a closing one that nothing opened. Stop strings don't count inside.
 3. A stop string ends the reply, and so does one of the marks that chat templates put between
@@ -27,6 +28,7 @@ Knows no model, no tokens, no messages; what a sentence is, `sentences` knows.
 import codecs
 import re
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 
@@ -49,8 +51,7 @@ from npc_engine.thoughts import (
 __all__ = ["DEBRIS", "Detokenizer", "Kind", "Record"]
 
 _GESTURES = {"*": "*", "(": ")", "[": "]"}
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_KEPT = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
 # An undecodable byte is carried as one lone surrogate, so that offsets in bytes stay exact.
 _UNDECODABLE = re.compile(r"[\udc80-\udcff]")
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
@@ -154,6 +155,9 @@ class Detokenizer:
         self._pending = ""  # decoded, not decided
         self._may_be_label = False  # what it waits for
         self._n_raw = 0  # raw bytes before `pending`
+        # Before which character of all that was pending control characters went, and their bytes.
+        self._gaps: deque[tuple[int, int]] = deque()
+        self._n_decided = 0  # characters before `pending`
         self._blank = ""  # what is held back behind the text by rule 6
         # The text in pieces; runs of text that are also contiguous in the raw bytes.
         self._parts: list[str] = []
@@ -217,7 +221,7 @@ class Detokenizer:
         """Take one token's bytes; return what is now certain. Nothing, once `stopped`."""
         if self.stopped or self._finished:
             return []
-        self._pending += self._decoder.decode(piece)
+        self._take(self._decoder.decode(piece))
         self._scan(final=False)
         return self._drain()
 
@@ -229,6 +233,32 @@ class Detokenizer:
         if not cut or (self._holds_name and not self._n_text):
             self._scan(final=True)
         return self._drain() + self._splitter.finish(cut)
+
+    def _take(self, source: str) -> None:
+        """Append to `pending`, without control characters."""
+        at = 0
+        for match in _CONTROL.finditer(source):
+            self._pending += source[at : match.start()]
+            self._gaps.append((self._n_decided + len(self._pending), _n_bytes(match[0])))
+            at = match.end()
+        self._pending += source[at:]
+
+    def _leave(self, source: str) -> list[tuple[str, int]]:
+        """Count `source` as decided; return it with its offset in the raw bytes.
+
+        In parts, where control characters stood in between.
+        """
+        parts, end = [], self._n_decided + len(source)
+        while self._gaps and self._gaps[0][0] < end:
+            at, n_gap = self._gaps.popleft()
+            part, source = source[: at - self._n_decided], source[at - self._n_decided :]
+            parts.append((part, self._n_raw))
+            self._n_raw += _n_bytes(part) + n_gap
+            self._n_decided = at
+        parts.append((source, self._n_raw))
+        self._n_raw += _n_bytes(source)
+        self._n_decided = end
+        return parts
 
     def _source(self) -> str:
         if len(self._parts) > 1:
@@ -288,7 +318,7 @@ class Detokenizer:
             self._begin_header(string)
         elif found is _Found.MESSAGE:
             self._end_header()
-        self._n_raw += _n_bytes(string)
+        self._leave(string)
 
     def _begin_thought(self, mark: str, table: _Table) -> None:
         self.thought, self._has_thought = mark, True
@@ -320,7 +350,7 @@ class Detokenizer:
         if char == "\n":
             self._table = self._row_start
             self._after_name = self._after_gesture = False
-        elif not char.isspace() and not _CONTROL.match(char):
+        elif not char.isspace():
             self._after_name = False
             if self._table is self._row_start:
                 self._table = self._within_row
@@ -330,17 +360,13 @@ class Detokenizer:
                 self._after_gesture = True
 
     def _pass(self, source: str) -> None:
-        """Keep `source`, unless it is thought, blank behind a name, or a control character."""
+        """Keep `source`, unless it is thought, or blank behind a name."""
         blank = self._after_name and source.isspace() and source != "\n"
         if self._table is self._header:
             self._header_text += source
-        if self.thought is None and not blank:
-            if _CONTROL.search(source):
-                for match in _KEPT.finditer(source):
-                    self._keep(match[0], self._n_raw + _n_bytes(source[: match.start()]))
-            else:
-                self._keep(source, self._n_raw)
-        self._n_raw += _n_bytes(source)
+        for part, raw in self._leave(source):
+            if self.thought is None and not blank:
+                self._keep(part, raw)
 
     def _keep(self, source: str, raw: int) -> None:
         """Append to the text what stands at offset `raw` of the raw bytes."""

@@ -489,6 +489,23 @@ def test_the_text_is_clean(raw: bytes, stop: tuple[str, ...]) -> None:
     assert text.encode().decode() == text
 
 
+@pytest.mark.parametrize("size", [1, 99])
+@pytest.mark.parametrize(
+    ("raw", "text", "n_kept"),
+    [
+        (b"Go.\n\x1f\nNow.", "Go.", 3),
+        (b"Go.<|im\x00_end|>Now.", "Go.", 3),
+        (b"Go \x07on.\x1b[END]", "Go on.", 7),
+        (b"\x02Ma\x02ra: \xc2\x85Go.\x02", "Go.", 13),
+        (b"<thi\x7fnk>A</th\x08ink>Go.", "Go.", 21),
+    ],
+)
+def test_control_characters_hide_nothing(raw: bytes, text: str, n_kept: int, size: int) -> None:
+    pieces = [raw[at : at + size] for at in range(0, len(raw), size)]
+    detok, _ = run(pieces, ("\n\n", "[END]"))
+    assert (detok.text, detok.kept_bytes) == (text, n_kept)
+
+
 @settings(deadline=None, max_examples=300)
 @given(_RAWS, _STOPS)
 def test_the_kept_bytes_alone_give_the_same_text(raw: bytes, stop: tuple[str, ...]) -> None:
