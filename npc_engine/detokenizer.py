@@ -13,14 +13,15 @@ Knows no model, no tokens, no messages; what a sentence is, `sentences` knows.
 2. What `thoughts` says is thought is no part of the text; nor is what follows an opening mark that
    never closes, nor a closing one that nothing opened. Stop strings don't count inside.
 3. A stop string ends the reply, and so does one of the marks that chat templates put between
-   turns, written out as text. One of blanks alone counts only behind the first word.
+   turns, written out as text. One of blanks or invisible characters alone counts only where
+   something was said: not behind a quote or a gesture that has but begun.
 4. At the start of a row the character's own name as a label (`labels`) goes, and another speaker's
    ends the reply. Behind a gesture that starts a row the own one goes, too.
 5. All that rules 2 and 3 look for are plain strings: at each place the shortest that fits wins, and
    where none fits, a label. Text that might be the beginning of one is held back until it is
    decided: the outcome does not depend on how the bytes were cut into pieces.
-6. White space, and bytes of rule 1, before the first and after the last character go: they are
-   held back until more comes.
+6. White space, invisible characters and bytes of rule 1 before the first and after the last
+   character go: they are held back until more comes.
 7. Of a reply that was cut (`finish`), what is not decided goes, since it was to become something
    else; but not a name that is all there is.
 """
@@ -54,8 +55,10 @@ _GESTURES = {"*": "*", "(": ")", "[": "]"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
 # An undecodable byte is carried as one lone surrogate, so that offsets in bytes stay exact.
 _UNDECODABLE = re.compile(r"[\udc80-\udcff]")
-_BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
+_BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + punctuation.UNSEEN
 _BLANKS += "".join(map(chr, range(0xDC80, 0xDD00)))
+# Behind what only opens a speech, nothing is said yet.
+_SAID = re.compile(r"[^*_\"'\u2018\u201c\u201e\u00ab\u300c\u300e(\[#>`\u2013\u2014-]")
 
 
 class _Found(Enum):
@@ -87,11 +90,11 @@ class _Table:
     def look(self, text: str, at: int, final: bool, has_said: bool) -> tuple[_Found, int]:
         """Return what stands at `at` and its length in characters.
 
-        `has_said`: whether there was a word before it, so that blanks may stop the reply.
+        `has_said`: whether something was said before it, so that blanks may stop the reply.
         """
         rest = len(text) - at
         for string, found in self._entries.get(text[at], ()):
-            if string.isspace() if not has_said else found is _Found.THINK_WORDS:
+            if found is _Found.THINK_WORDS if has_said else not string.strip(_BLANKS):
                 continue
             if len(string) <= rest:
                 if text.startswith(string, at):
@@ -162,6 +165,7 @@ class Detokenizer:
         # The text in pieces; runs of text that are also contiguous in the raw bytes.
         self._parts: list[str] = []
         self._n_text = 0
+        self._has_said = False
         self._run_starts: list[int] = []
         self._run_raws: list[int] = []
         self._run_raw_end = -1
@@ -294,7 +298,7 @@ class Detokenizer:
         self._pending = text[at:]
 
     def _look(self, text: str, at: int, final: bool) -> tuple[_Found, int]:
-        found, length = self._table.look(text, at, final, self._n_text > 0)
+        found, length = self._table.look(text, at, final, self._has_said)
         if found is _Found.NOTHING and self._table is self._row_start:
             label, n_label = self._labels.look(text, at, final, self._after_gesture)
             self._may_be_label = label is Label.UNDECIDED
@@ -387,3 +391,4 @@ class Detokenizer:
             self._parts.append(kept)
             self._fresh.append(kept)
             self._n_text += len(kept)
+            self._has_said = self._has_said or _SAID.search(kept) is not None

@@ -21,6 +21,7 @@ __all__ = [
     "SPACES",
     "THAI",
     "THAI_WORD",
+    "UNSEEN",
     "UNSPACED",
     "WORD",
     "WORD_SPACE",
@@ -41,20 +42,28 @@ _TWO_SHADS = "\u0f0d \u0f0d"  # Tibetan: the second stands before the next sente
 # What may end a sentence, in a character class.
 FIRSTS = ENDERS + "".join(BY_SCRIPT) + WORD_SPACE
 # In a character class. The late ones close even behind a space, as in French.
-_LATE_CLOSERS = r"”’»›)}\]」』）】》"  # noqa: RUF001
+_LATE_CLOSERS = r"”’״»›)}\]」』）】》"  # noqa: RUF001
 _CLOSERS = r"\"'“«‹" + _LATE_CLOSERS  # noqa: RUF001
 _PUNCTUATION = r"\s!-/:-@\[-`{-~¡¿«»‹›‘’“”„‐-―、，；：·・（）〈-】"  # noqa: RUF001
 _PUNCTUATION += r"\u037e\u060c\u061b\u104a\u1361-\u1366" + ENDERS
 
+# Marks of direction and of where a word may break: nothing to say. In Arabic and Hebrew they stand
+# behind full stops, too.
+UNSEEN = "".join(
+    map(chr, (0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A)))
+)
+UNSEEN += "\u3164\ufeff"
+
 # What is worth saying alone: letters, digits, emoji.
-WORD = re.compile(rf"[^{_PUNCTUATION}]")
+WORD = re.compile(rf"[^{_PUNCTUATION}{UNSEEN}\ufe0e\ufe0f\U000e0000-\U000e0fff]")
 # An end of a sentence with all that closes after it; then the same behind a space.
 END_RUN = re.compile(
-    rf"(?:{_TWO_SHADS}|[{FIRSTS}]{WORD_SPACE}?)[{ENDERS}{_CLOSERS}]{{0,{MAX_RUN - 2}}}"
+    rf"(?:{_TWO_SHADS}|[{FIRSTS}]{WORD_SPACE}?)[{ENDERS}{_CLOSERS}{UNSEEN}]{{0,{MAX_RUN - 2}}}"
 )
 LATE_RUN = re.compile(rf"[{ENDERS}{_LATE_CLOSERS}]{{0,{MAX_RUN}}}")
 # One that needs no space behind it.
 _SURE_END = re.compile(f"[{''.join(set(ENDERS) - set(SPACED))}]|{WORD_SPACE}{{2}}|{_TWO_SHADS}")
+_CRIES = "!?\u203c\u203d\u2047\u2048\u2049"
 _WIDE_STOPS = "\uff0e\ufe52"
 ELLIPSIS = re.compile(r"\.\.|…")
 MARKS = re.compile(r"[*_]{0,8}")
@@ -80,15 +89,18 @@ def _words(listed: str) -> frozenset[str]:
 
 _NEVER_LAST = _words(
     "Mr Mrs Ms Mx Dr St Prof Capt Cpt Sgt Lt Col Gen Cmdr Rev Hon Mt Messrs Sr Sra Srta Dra "
-    "Mme Mlle MM Hr Fr Frl vs e.g i.e cf bzw z.B d.h u.a o.g sog p.ej"
+    "Mme Mlle MM Hr Fr Frl vs e.g i.e cf bzw z.B d.h u.a o.g sog p.ej z d Sig Dott Dhr Mevr ul "
+    "\u0442 \u0442.\u0435 \u0422.\u0435"
 )
-_LAST_UNLESS_SMALL_FOLLOWS = _words("etc usw Jr Ud Uds Vd Vds Co Inc Ltd approx ca")
+_LAST_UNLESS_SMALL_FOLLOWS = _words(
+    "h \u0434 \u043f \u0442.\u0434 \u0442.\u043f Ph.D etc usw Jr Ud Uds Vd Vds Co Inc Ltd approx ca"
+)
 # "No." is an answer far more often than an abbreviation.
 _LAST_UNLESS_NUMBER_FOLLOWS = _words("No no Nr nr Nos Bd Vol vol Art Fig fig p pp S n núm Núm Kap")
 _INITIALISM = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")
 
-_CLOSES = {'"': '"', "“": "”", "„": "“”", "«": "»", "»": "«", "「": "」", "『": "』"}
-_OPENS = {'"': '"', "”": "“„", "“": "„", "»": "«", "«": "»", "」": "「", "』": "『"}
+_CLOSES = {'"': '"', "״": "״", "“": "”", "„": "“”", "«": "»", "»": "«", "「": "」", "『": "』"}
+_OPENS = {'"': '"', "״": "״", "”": "“„", "“": "„", "»": "«", "«": "»", "」": "「", "』": "『"}
 _SINGLE = {"'": "'", "‘": "’"}  # noqa: RUF001
 _GLUED = re.compile(r"[\"'“„‘«»‹›「『（(\[¿¡]$")  # noqa: RUF001
 
@@ -143,7 +155,7 @@ def ends_surely(head: str, run: str, follower: str) -> bool:
         return not (_is_latin(follower) or clean(head).isdigit())
     if _SURE_END.search(run):
         return True
-    if ELLIPSIS.search(run) or run[0] not in ".!?":
+    if ELLIPSIS.search(run) or run[0] not in f".{_CRIES}":
         return False
     script = _CJK if run[0] == "." else UNSPACED  # Thai has full stops in its abbreviations
     return bool(script.match(before) and script.match(follower))
@@ -159,6 +171,7 @@ def goes_on(head: str, run: str, follower: str) -> bool:
 
     `head`: the sentence so far. `follower`: the first character behind the space.
     """
+    run = run.rstrip(UNSEEN)
     if _CLOSED.search(run) or ELLIPSIS.search(run):
         return follower.islower()
     if run != ".":

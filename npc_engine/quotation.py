@@ -6,14 +6,15 @@ Owns what of these a token would be, behind what was said so far. It knows no mo
 1. The rest of a word, and of a character whose bytes are several tokens: no word is misspelt. But a
    "word" of more letters than any has is as all else.
 2. What stands in a text that may be quoted (a card, what the player said): the last word of the
-   reply and the token side by side, in any case. So a title, a pass phrase, a price is always said
-   in full.
+   reply and the token side by side, in any case and any form of Unicode. So a title, a pass phrase,
+   a price is always said in full.
 3. A name: the beginning of a word that stands there with a capital and nowhere without.
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -27,7 +28,18 @@ _JOINS = "'\u2019-"  # within a word
 _LONG_WORD = re.compile(r"\S{40}\Z")
 _LAST_WORD = re.compile(r"\S+\s*\Z")
 _WORD = re.compile(r"[^\W_]+")
-_NO_MARKS = dict.fromkeys(map(ord, '*_"\u201c\u201d\u201e\u00ab\u00bb()[]')) | {0x2019: "'"}
+# What one writes in more than one way: quotes, brackets and emphasis not at all, dashes alike.
+_SPELLING = str.maketrans(
+    {
+        **dict.fromkeys(
+            '*_`"\u201c\u201d\u201e\u00ab\u00bb()[]\u300a\u300b\u300c\u300d\u300e\u300f\u3010\u3011',
+            "",
+        ),
+        **dict.fromkeys("\u2018\u2019\u02bc", "'"),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
+    }
+)
+_SINGLE_QUOTE = re.compile(r"(?<!\w)'|'(?!\w)")
 
 
 class Quotation:
@@ -91,19 +103,18 @@ class Quotation:
     def _begins_a_name(self, word: str) -> bool:
         if not word[:1].isupper():
             return False
-        names = {name for text in self._texts for name in text.names if name.startswith(word)}
+        names = (name for text in self._texts for name in text.names_from(word))
         return any(not self._is_a_word(name.lower()) for name in names)
 
     def _is_a_word(self, small: str) -> bool:
-        return any(f" {small} " in text.words for text in self._texts)
+        return any(small in text.words for text in self._texts)
 
     def _is_in_text(self, text: str) -> bool:
         if UNSPACED.match(self.before[-1:]):
-            both = self.before[-2:] + text
+            both = _plain(self.before[-2:] + text)[1:]
         else:
             last = _LAST_WORD.search(self.before)
             both = _plain((last[0] if last else "") + text)
-        both = both.casefold()
         return any(both in text.flat for text in self._texts)
 
     @cached_property
@@ -113,23 +124,32 @@ class Quotation:
 
 class _Text(NamedTuple):
     """`flat`: without quotes and brackets, in small letters, one space before each word.
-    `words`: without any mark, one space around each. `names`: the words with a capital.
+    `words`: all of them, without any mark. `names`: those with a capital, sorted.
     """
 
     flat: str
-    words: str
-    names: frozenset[str]
+    words: frozenset[str]
+    names: tuple[str, ...]
+
+    def names_from(self, beginning: str) -> Iterator[str]:
+        """Yield the names that begin so: a card has thousands, and each new token asks."""
+        for at in range(bisect_left(self.names, beginning), len(self.names)):
+            if not self.names[at].startswith(beginning):
+                return
+            yield self.names[at]
 
 
 @lru_cache(256)
 def _text(text: str) -> _Text:
-    words = _WORD.findall(text)
-    names = frozenset(word for word in words if word[0].isupper())
-    return _Text(_plain(text).casefold(), f" {' '.join(words)} ", names)
+    words = frozenset(_WORD.findall(text))
+    names = sorted(word for word in words if word[0].isupper())
+    return _Text(_plain(text), words, tuple(names))
 
 
 def _plain(text: str) -> str:
-    return f" {' '.join(text.translate(_NO_MARKS).split())}"
+    alike = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    bare = _SINGLE_QUOTE.sub("", alike.translate(_SPELLING))
+    return f" {' '.join(bare.split())}"
 
 
 def _is_rest(text: str) -> bool:

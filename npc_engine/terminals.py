@@ -31,14 +31,16 @@ def _characters(table: str) -> str:
 
 _BURMESE_COMMA = "\u104a"  # has the property, and ends a clause
 _TIBETAN = "\u0f0d\u0f0e\u0f0f\u0f10\u0f11\u0f12"  # has it not, and has nothing else
-TERMINALS = _characters(_TABLE).replace(_BURMESE_COMMA, "") + "\u2026" + _TIBETAN
+# Neither have these: Hebrew, Sinhala, Thai, Khmer, Coptic.
+_OTHERS = "\u05c3\u0df4\u0e5a\u0e5b\u17da\u2cfe"
+TERMINALS = _characters(_TABLE).replace(_BURMESE_COMMA, "") + "\u2026" + _TIBETAN + _OTHERS
 
 # They end a sentence only with a space behind them: they stand within numbers, initials, times.
 SPACED = (
     ".!?\u2026\u2024\u203c\u203d\u2047\u2048\u2049\u0589\u06d4\u2e2e\u2e3c\u2e53\u2e54" + _TIBETAN
 )
 
-# Marks of other uses that end a sentence behind letters of some scripts, and with a space behind.
+# Marks of other uses that end a sentence in some scripts, and with a space behind.
 BY_SCRIPT = {
     ";": ("GREEK",),
     "\u037e": ("GREEK",),  # the same as ";" in every form of Unicode
@@ -48,6 +50,11 @@ BY_SCRIPT = {
 
 
 def is_of_script(mark: str, head: str) -> bool:
-    """Tell whether `mark`, one of BY_SCRIPT, ends a sentence: by the last letter of `head`."""
-    last = next((char for char in reversed(head) if char.isalpha()), "")
-    return unicodedata.name(last, "").startswith(BY_SCRIPT[mark]) if last else False
+    """Tell whether `mark`, one of BY_SCRIPT, ends a sentence: by the letters of `head`.
+
+    One of the script is enough: the last word may be a name in another one.
+    """
+    scripts = BY_SCRIPT[mark]
+    if mark == ":" and head.endswith(":"):  # two for two Ethiopic word spaces
+        scripts += ("ETHIOPIC",)
+    return any(unicodedata.name(c, "").startswith(scripts) for c in head if c.isalpha())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from npc_engine import punctuation
 from npc_engine.detokenizer import DEBRIS, Detokenizer, Record
+from npc_engine.punctuation import UNSEEN
 from npc_engine.sentences import MAX_GESTURE, MAX_LINE
 
 OWN = ("Mara",)
@@ -116,6 +117,10 @@ def test_thinking_is_not_part_of_the_text(reply: str, text: str) -> None:
         (" \n Mara: \nOne.\n\nTwo.", ("\n", " "), "One."),
         ("<think>x</think>\n\nOne.\n\nTwo.", ("\n\n",), "One."),
         ("\nEND One.", ("\n", "\nEND"), ""),
+        ("\u200b\nOne.\nTwo.", ("\n", "\u200b"), "One."),
+        ("\ufeff One.\u200b Two", ("\u200b", "\ufeff"), "One."),
+        ('"\nOne."\nTwo.', ("\n",), '"\nOne."'),
+        ("...\nOne.", ("\n",), "..."),
     ],
 )
 def test_stop_strings_and_names(reply: str, stop: tuple[str, ...], text: str) -> None:
@@ -288,6 +293,14 @@ def test_a_gesture_without_end_is_speech_in_the_end() -> None:
         ("你好。「好！」真的？！是。", ["你好。", "好！", "真的？！", "是。"]),  # noqa: RUF001
         ("नमस्ते। ठीक है।", ["नमस्ते।", "ठीक है।"]),
         ("One\ntwo\n\nthree", ["One", "two", "three"]),
+        (
+            "A Ph.D. is here. Sig. Roth u.a. Nimm z. B. Brot.",
+            ["A Ph.D. is here.", "Sig. Roth u.a. Nimm z. B. Brot."],
+        ),
+        (
+            "Ale \u0438 \u0442. \u0434. \u043d\u0435\u0442.",
+            ["Ale \u0438 \u0442. \u0434. \u043d\u0435\u0442."],
+        ),
         ("1. Bread. 2. Milk.", ["1. Bread.", "2. Milk."]),
         ("...\nWell.", ["... Well."]),
         ("Well. ... Yes.", ["Well. ...", "Yes."]),
@@ -306,6 +319,52 @@ def test_a_gesture_without_end_is_speech_in_the_end() -> None:
     ],
 )
 def test_lines(reply: str, expected: list[str]) -> None:
+    assert spoken(reply) == expected
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["\u05f4\u05d0\u05e0\u05d9.\u05f4", "\u05d1\u05d5\u05d0."],  # Hebrew quotes
+        ["\u05d0\u05e0\u05d9\u05c3", "\u05d1\u05d5\u05d0\u05c3"],
+        [
+            "\u0623\u0646\u0627 \u0647\u0646\u0627.\u200f",
+            "\u0647\u064a\u0627.",
+        ],  # a mark of direction
+        ["\u1290\u129d::", "\u1295\u12d3: \u12f0\u1205::"],  # Ethiopic, typed with colons
+        [
+            "\u0395\u03af\u03c3\u03b1\u03b9 \u03b7 Mara;",
+            "\u03a0\u03ac\u03bc\u03b5.",
+        ],  # a foreign name last
+        ["\u0535\u057d Mara:", "\u0533\u0576\u0561\u0576\u0584:"],
+        ["\u092e\u0948\u0902 Mara |", "\u091a\u0932\u094b |"],
+        ["\u0db8\u0db8\u0df4", "\u0dba\u0db8\u0dd4\u0df4"],
+        ["\u0e08\u0e1a\u0e41\u0e25\u0e49\u0e27\u0e5a", "\u0e44\u0e1b\u0e5a"],
+    ],
+)
+def test_sentences_of_many_scripts(lines: list[str]) -> None:
+    assert spoken(" ".join(lines)) == [line.strip("\u05f4") for line in lines]
+
+
+def test_marks_of_two_cries_need_no_space_in_cjk() -> None:
+    assert spoken("\u884c\u3051\u203c\u4eca\u2049\u884c") == [
+        "\u884c\u3051\u203c",
+        "\u4eca\u2049",
+        "\u884c",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("\u200b", []),
+        ("\u2060 \n\ufeff", []),
+        ("One.\n\u200b\nTwo.", ["One.", "Two."]),
+        ("\u200fOne.\u200f", ["One."]),
+        ("\U0001f469\u200d\U0001f467 so\u00adft", ["\U0001f469\u200d\U0001f467 so\u00adft"]),
+    ],
+)
+def test_what_nothing_can_be_seen_of_is_not_spoken(reply: str, expected: list[str]) -> None:
     assert spoken(reply) == expected
 
 
@@ -443,7 +502,7 @@ def words(text: str) -> str:
 
 
 def bare(text: str) -> str:
-    return re.sub(r"[\s\ufffd]+\Z", "", text)
+    return re.sub(rf"[\s\ufffd{UNSEEN}]+\Z", "", text)
 
 
 @settings(deadline=None, max_examples=400)
@@ -482,7 +541,7 @@ def test_every_word_is_in_one_record_and_no_mark_is(raw: bytes) -> None:
 @given(_RAWS, _STOPS)
 def test_the_text_is_clean(raw: bytes, stop: tuple[str, ...]) -> None:
     text, _, _, _ = outcome(singles(raw), stop)
-    assert text == text.strip()
+    assert text == text.strip() == text.strip(UNSEEN)
     assert not any(string in text for string in (*stop, *DEBRIS))
     assert not any(ord(c) < 32 and c not in "\n\t" for c in text)
     assert not any(row.lstrip().startswith("Player:") for row in text.split("\n"))

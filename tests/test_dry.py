@@ -2,6 +2,7 @@
 
 import ctypes
 import random
+import unicodedata
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -144,6 +145,8 @@ TITLE = "Theodora Quill, Warden of the Nine Lanterns"
         f"Say: \u201c{TITLE.upper()}!\u201d",
         f"({TITLE.lower()})",
         TITLE.replace(" ", "  ").replace(",", ",\n") + ".",
+        f"`{TITLE}` or \u2018{TITLE}\u2019",
+        TITLE.translate({c: c + 0xFEE0 for c in range(0x41, 0x7B)}),
     ],
 )
 def test_what_may_be_quoted_is_said_in_full(quotable: str) -> None:
@@ -155,6 +158,26 @@ def test_what_may_be_quoted_is_said_in_full(quotable: str) -> None:
     assert speech.say(told[4]) == {told[5].encode()}  # but what leads to it is not
     speech.say(told[5])
     assert not any(speech.say(piece) for piece in cut(TITLE)[:-1])
+
+
+@pytest.mark.parametrize(
+    ("phrase", "quotable"),
+    [
+        (
+            "Caf\u00e9 Ol\u00e9 a la carte",
+            unicodedata.normalize("NFD", "Caf\u00e9 Ol\u00e9 a la carte"),
+        ),
+        ("don\u2019t ever say it", "'don't ever say it'"),
+        ("\u2018open sesame and wait\u2019", "open sesame and wait"),
+        ("well \u2014 then we go", "Well - then we go"),
+        ("half\u2011elf of the Ost", "half-elf of the Ost"),
+        ("open \u2026 now and go", "open ... now and go"),
+    ],
+)
+def test_a_quotation_may_be_spelt_another_way(phrase: str, quotable: str) -> None:
+    for said, told in ((phrase, quotable), (quotable, phrase)):
+        speech = Speech(recent=cut(said) * 3, quotable=[told])
+        assert not any(speech.say(piece) for piece in cut(said)[:-1])
 
 
 def test_a_name_may_be_said_after_any_words() -> None:
