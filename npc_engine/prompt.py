@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from npc_engine.thoughts import WORDS, Thoughts, open_thought, thoughts_of
+from npc_engine.thoughts import WORDS, Thoughts, open_thought, thoughts_of, without_thoughts
 
 if TYPE_CHECKING:
     from npc_engine.template import ChatTemplate
@@ -256,6 +256,8 @@ def _cut(rendered: Render, bos: str, eos: str, *, fold: bool) -> Pieces:
         stop=_stops(closing, user_open, eos),
         bos_in_template=bool(bos) and before.startswith(bos),
     )
+    if not _stops(*pieces.user, *pieces.reply):
+        raise _Unusable("it writes nothing between messages")
     _check(pieces, rendered, bos, last, fold=fold)
     return pieces
 
@@ -376,7 +378,8 @@ def _closed(pieces: Pieces, closing: str) -> Pieces:
 
 
 def _is_words(extra: str, thoughts: Thoughts) -> bool:
-    """Whether there is more than markup."""
+    """Whether there is more than markup and closed thoughts."""
+    extra = without_thoughts(extra, thoughts)
     for mark in sorted(thoughts.marks, key=len, reverse=True):
         extra = extra.replace(mark, "")
     return bool(re.search(r"\w", re.sub(r"<[^<>]*>|\[[^][]*\]", "", extra)))

@@ -28,6 +28,7 @@ __all__ = [
     "is_spoken",
     "open_thought",
     "thoughts_of",
+    "without_thoughts",
 ]
 
 CHANNEL, MESSAGE, START = "<|channel|>", "<|message|>", "<|start|>"
@@ -142,7 +143,20 @@ def _partner(opening: str, closings: Iterable[str]) -> str:
 def open_thought(text: str, thoughts: Thoughts) -> str | None:
     """Return the mark with which a thought is open at the end of a text, None when none is."""
     text = text.rstrip()
-    return next((mark for mark in (*thoughts.pairs, *WORDS) if text.endswith(mark)), None)
+    _, channel, header = text.rpartition(CHANNEL)
+    if channel and header.endswith(MESSAGE):
+        return None if is_spoken(channel + header.removesuffix(MESSAGE)) else CHANNEL
+    rest = without_thoughts(text, thoughts)
+    opened = ((rest.rfind(mark), mark) for mark in thoughts.pairs)
+    at, mark = max(opened, default=(-1, ""))
+    return mark if at >= 0 else next((mark for mark in WORDS if text.endswith(mark)), None)
+
+
+def without_thoughts(text: str, thoughts: Thoughts) -> str:
+    """Return a text without the thoughts in it that are closed."""
+    for opening, closing in thoughts.pairs.items():
+        text = re.sub(f"{re.escape(opening)}.*?{re.escape(closing)}", "", text, flags=re.DOTALL)
+    return text
 
 
 def is_spoken(header: str) -> bool | None:

@@ -17,7 +17,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from npc_engine import template as cage
 from npc_engine.prompt import Pieces, Text, probe, render
-from npc_engine.template import MAX_VALUE, ChatTemplate, TemplateError
+from npc_engine.template import ChatTemplate, TemplateError
+from npc_engine.template_values import MAX_VALUE
+from npc_engine.thoughts import SPOKEN_CHANNEL
 
 TEMPLATES = {path.stem: path for path in (Path(__file__).parent / "templates").glob("*.jinja")}
 NAMES = sorted(TEMPLATES)
@@ -191,6 +193,9 @@ CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_e
         ("{{ raise_exception() }}", "refuses"),
         ("{% include 'other' %}", "Include"),
         ("{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}", "message"),
+        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "nothing between messages"),
+        ("{{ additional_special_tokens[0] }}" + CHATML, "additional_special_tokens"),
+        ("{{ 'a'|urlize }}" + CHATML, "'urlize'"),
         ("{% for m in messages %}{{ loop.index }}{{ m.content }}{% endfor %}", "later turns"),
         ("{% for m in messages %}{{ m.content|length }} {{ m.content }}{% endfor %}", "differ"),
         ("{# " + "x" * 70_000 + " #}" + CHATML, "70,"),
@@ -264,6 +269,9 @@ BOMBS = [
     "{{ 'a'.ljust(1000000000) }}",
     "{{ 'a\n'|indent(1000000000) }}",
     "{{ [1]|batch(1000000000, 0)|list }}",
+    "{{ 2.5|round(1000000000, 'ceil') }}",
+    "{{ range(8000)|tojson(separators=('a' * 9999, ':')) }}",
+    "{{ [[1] * 8000] * 2|sum(start=[]) }}",
     "{{ [1]|tojson(indent=1000000000) }}{{ [1]|slice(1000000000)|list }}",
     "{{ lipsum(n=1000000000) }}",
     "{% set a = 'a' * 9999 %}{{ a.replace('a', a) }}",
@@ -325,6 +333,10 @@ BOMBS = [
     "{% set many = ('a' * 8000)|list %}{{ many|max(attribute='" + "0." * 9_999 + "0') }}",
     "{% set many = ('a' * 8000)|list %}" + NEST + "{{ many|map('upper')|list }}{% endfor %}",
     MANY + NEST + "{{ many|sort|length }}{% endfor %}",
+    MANY + NEST + "{{ many|batch(1)|list|length }}{% endfor %}",
+    FULL + NEST + "{{ a|wordcount + a|center(16000)|length }}{% endfor %}",
+    "{% set many = ('a' * 8000)|list %}{{ many|groupby('" + "0." * 9_999 + "0')|list }}",
+    MANY + NEST + "{{ many|groupby('real')|length }}{% endfor %}",
     "{% set x %}" + "y" * 60_000 + "{% endset %}{% set x %}{{ x[:9] }}{{ x[1:] }}{% endset %}",
     "{% set n = namespace(x=range(8000)) %}"
     "{% for i in range(600) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x|tojson(indent=8) }}",
@@ -407,6 +419,11 @@ BRACKETS = (
         "{{ '{:02d}'.format(1) }}",
         "{% if messages[0].role != 'system' %}{{ raise_exception('Who am I?') }}{% endif %}",
         "{% if settings.deep.down %}Down.{% endif %}",
+        "{% set now = 'Now: ' + datetime %}{{ n_tools + 1 }}",
+        "{% if n_tools > 0 %}{{ 1 / 0 }}{% endif %}",
+        "{% if tools %}{{ tools|urlize }}{{ tools|groupby('type')|xmlattr }}{% endif %}",
+        "{% for tool in tools or [] %}{{ tool is odd_one }}{{ tool.encode() }}{% endfor %}",
+        "{% for row in tools|batch(2) %}{{ row }}{% endfor %}{{ tools|join|wordcount }}",
     ],
 )
 def test_what_a_template_looks_for_is_empty(needs: str) -> None:
@@ -457,6 +474,9 @@ def test_markup_of_another_model_only_with_its_tokens(
     [
         ("<think>\n", "<think>\n\n</think>\n\n", "no switch"),
         ("[THINK]", "[THINK]\n\n[/THINK]\n\n", "no switch"),
+        ("<|channel>thought\n", "<|channel>thought\n\n<channel|>\n\n", "no switch"),
+        ("<think>\nOkay,", "<think>\nOkay,\n\n</think>\n\n", "no switch"),
+        ("<|channel|>analysis<|message|>", None, "no switch"),
         (
             "Here are my reasoning steps:\n",
             "Here are my reasoning steps:\n\n[BEGIN FINAL RESPONSE]\n\n",
@@ -465,10 +485,16 @@ def test_markup_of_another_model_only_with_its_tokens(
         ("Let me think.\n", "", "'Let me think.'), as if it thought aloud"),
         ("\n", "\n", None),
         ("<think></think>", "<think></think>", None),
+        ("<think>\nNo budget.\n</think>", "<think>\nNo budget.\n</think>", None),
+        ("<|channel>thought\n<channel|>", "<|channel>thought\n<channel|>", None),
     ],
 )
-def test_a_thought_that_the_template_opens(opening: str, extra: str, why: str | None) -> None:
+def test_a_thought_that_the_template_opens(
+    opening: str, extra: str | None, why: str | None
+) -> None:
     pieces = probe(BRACKETS.replace("%}[assistant]", "%}[assistant]" + opening))
+    if extra is None:
+        extra = f"{opening}\n{SPOKEN_CHANNEL}"
     assert pieces.reply_extra == extra
     assert (why or "") in (pieces.notice or "")
     assert (pieces.notice is None) == (why is None)
@@ -501,6 +527,14 @@ def test_one_budget_for_all_renderings(monkeypatch: pytest.MonkeyPatch) -> None:
         ("range(2, 5)|list", "[2, 3, 4]"),
         ("(none ~ 1) is string", "True"),
         ("strftime_now('%Y-%m-%d')", "2024-07-26"),
+        ("[1, 2, 3]|batch(2)|list", "[[1, 2], [3]]"),
+        ("[1, 2, 3]|batch(2, 0)|list", "[[1, 2], [3, 0]]"),
+        ("'a b'|wordcount + [1, 2]|sum", "5"),
+        ("'ab'|center(6)", "  ab  "),
+        ("1.26|round(1)", "1.3"),
+        ("[{'a': 1}, {'a': 1}]|groupby('a')|map(attribute='list')|map('length')|list", "[2]"),
+        ("{'b': 1, 'a': [2]}|tojson(separators=(',', ':'), sort_keys=true)", '{"a":[2],"b":1}'),
+        ("'/no_think'.removeprefix('/')", "no_think"),
     ],
 )
 def test_what_templates_use_works_as_in_jinja(expression: str, text: str) -> None:
