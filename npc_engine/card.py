@@ -27,11 +27,13 @@ from npc_engine.card_fields import (
 )
 from npc_engine.card_file import read_card_file, write_card_file
 from npc_engine.card_shapes import (
+    HEAD,
     LIST_FIELDS,
     TEXT_FIELDS,
+    ill_typed,
     is_own_value,
+    meant,
     misspelt,
-    other_names,
     read_shape,
     unused,
 )
@@ -46,6 +48,8 @@ DEFAULT_RULES = (
     "Say what {{char}} would say aloud, in one to three short sentences. "
     "Talk only of what {{char}} knows."
 )
+
+MAX_NOTICES = 8  # of a card; how many more there are is said
 
 # Required by the V3 specification, of no meaning to a persona.
 V3_DEFAULTS: Mapping[str, Any] = {
@@ -91,10 +95,9 @@ class Card:
         for key in ("name", "nickname"):
             self._set(key, checked_name(key, getattr(self, key)))
         self._set("extra", checked_rest("extra", self.extra, self._hidden()))
-        reserved = ("spec", "spec_version", "data")
-        self._set("envelope", checked_rest("envelope", self.envelope, reserved))
+        self._set("envelope", checked_rest("envelope", self.envelope, HEAD))
         if not self.name:
-            raise CardError("The card has no name.", "Give it one: name = 'Mara'.")
+            raise _no_name(self.extra)
 
     def _hidden(self) -> tuple[str, ...]:
         """The fields that `extra` must not hide. What is no value of one may stay there."""
@@ -155,13 +158,16 @@ class Card:
     def notices(self) -> list[str]:
         """What its author should know: keys that look like a field, and mean nothing."""
         fields = {key: getattr(self, key) for key in TEXT_FIELDS + LIST_FIELDS}
-        near = misspelt(self.extra) | other_names(self.extra)
-        return [
+        found = [
             *(f"{key!r} is no field of a card: did you mean {field!r}?"
-              for key, field in near.items() if not fields[field]),
+              for key, field in meant(self.extra).items() if not fields[field]),
+            *(f"{key!r} is {describe(self.extra[key])}, and not used: write {field!r} as text."
+              for key, field in ill_typed(fields, self.extra).items()),
             *(f"{key!r} is not used, since the card has a {field!r}."
               for key, field in unused(fields, self.extra).items()),
         ]  # fmt: skip
+        more = [f"And {len(found) - MAX_NOTICES} more."] if len(found) > MAX_NOTICES else []
+        return found[:MAX_NOTICES] + more
 
     @property
     def char(self) -> str:
@@ -224,6 +230,13 @@ def _spoken_lines(block: str, names: Mapping[str, str]) -> list[tuple[str, str]]
 def _transcript(talks: list[list[tuple[str, str]]]) -> str:
     lines = (f"{speaker}: {text}" if speaker else text for talk in talks for speaker, text in talk)
     return "\n".join(lines)
+
+
+def _no_name(extra: Mapping[str, Any]) -> CardError:
+    near = next((key for key, field in meant(extra).items() if field == "name"), None)
+    if near is None:
+        return CardError("The card has no name.", "Give it one: name = 'Mara'.")
+    return CardError(f"The card has no name, but {near!r}.", "Did you mean 'name'?")
 
 
 def _check_spelling(extra: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from npc_engine.complaint import describe
 from npc_engine.errors import CardError
+from npc_engine.visible import is_visible
 
 __all__ = [
     "MAX_TEXT",
@@ -54,14 +55,14 @@ def checked_list(key: str, value: object) -> tuple[str, ...]:
 
 
 def checked_name(key: str, value: str) -> str:
-    """Return a name on one line. Raises CardError when it is over MAX_NAME."""
+    """Return a name on one line, "" for one that shows nothing. Raises CardError over MAX_NAME."""
     name = one_line(value) if len(value) <= MAX_RAW else value
     if len(name) > MAX_NAME:
         raise CardError(
             f"`{key}` has {len(name)} characters: {reprlib.repr(name)}.",
             f"Use at most {MAX_NAME}.",
         )
-    return name
+    return name if is_visible(name) else ""
 
 
 def checked_rest(key: str, value: object, reserved: tuple[str, ...]) -> dict[str, Any]:

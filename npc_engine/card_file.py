@@ -23,6 +23,7 @@ __all__ = ["MAX_FILE", "parse_card", "read_card_file", "write_card_file"]
 MAX_FILE = 4 * 1024 * 1024  # bytes of JSON or TOML, also when it comes out of a PNG
 MAX_PNG = 32 * 1024 * 1024  # bytes
 MAX_KEY_PARTS = 64  # of a dotted key in TOML
+MAX_DEPTH = 64  # maps and lists inside each other
 
 
 def read_card_file(path: Path) -> Any:
@@ -98,15 +99,31 @@ def _json(text: str) -> Any:
             raise json.JSONDecodeError(what, text, _first(digits, text))
         return value
 
+    def whole(digits: str) -> int:
+        number(digits)  # what no other client could hold
+        return int(digits)
+
     try:
         if "\0" in text:
             raise json.JSONDecodeError("there is a NUL character", text, text.index("\0"))
-        return json.loads(text, strict=False, parse_constant=constant, parse_float=number)
+        value = json.loads(
+            text, strict=False, parse_constant=constant, parse_float=number, parse_int=whole
+        )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise CardError(f"Broken JSON at {where}: {error.msg}.", "Correct that place.") from error
     except (ValueError, RecursionError) as error:
         raise CardError(f"Unreadable JSON: {_reason(error)}.", "Simplify the card.") from error
+    _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise CardError(f"The card is nested deeper than {MAX_DEPTH} levels.", "Make it flatter.")
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        _check_depth(item, depth + 1)
 
 
 def _first(word: str, text: str) -> int:
@@ -157,7 +174,7 @@ def _png_card(raw: bytes) -> bytes:
         )
     text = _chunk_text(*found.get(b"ccv3") or found[b"chara"])
     try:
-        card = base64.b64decode(b"".join(text.split()), validate=True)
+        card = base64.b64decode(text.translate(None, b" \t\r\n"), validate=True)
     except binascii.Error as error:
         raise CardError("The card in this PNG is not base64.", _EXPORT_AGAIN) from error
     if len(card) > MAX_FILE:
@@ -200,6 +217,8 @@ def _inflated(data: bytes) -> bytes:
         text = stream.decompress(data, 2 * MAX_FILE)  # base64 of a card at its limit fits in
     except zlib.error as error:
         raise CardError("The card in this PNG is damaged.", _EXPORT_AGAIN) from error
+    if stream.unused_data:
+        raise CardError("The card in this PNG is damaged.", _EXPORT_AGAIN)
     if not stream.eof:
         raise CardError("The card in this PNG is cut off or far too large.", _EXPORT_AGAIN)
     return text

@@ -5,22 +5,28 @@ at all. Knows no limit of a field and no persona. What is not understood stays a
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 
 from npc_engine.complaint import describe
 from npc_engine.errors import CardError
+from npc_engine.visible import is_visible
 
 __all__ = [
+    "HEAD",
     "LIST_FIELDS",
     "TEXT_FIELDS",
     "Shape",
+    "ill_typed",
     "is_own_value",
+    "meant",
     "misspelt",
-    "other_names",
     "read_shape",
+    "sendable",
     "to_send",
     "unused",
 ]
@@ -38,9 +44,13 @@ TEXT_FIELDS = (
 )
 LIST_FIELDS = ("alternate_greetings", "tags")
 
-_HEAD = ("spec", "spec_version", "data")
+HEAD = ("spec", "spec_version", "data")
 _MAX_WRAPPERS = 8  # cards in cards: some tools wrap what they read once more
-_MAX_KEY = 64  # characters of a key that are looked at: it may be a whole text
+_MAX_KEY = 64  # characters: a longer key is no misspelt one, but a whole text
+_MAX_KEYS = 256  # that are looked at
+_MAX_BITS = 64  # of a number that is taken for a text
+_MAX_BITS_OF_A_FRACTION = 1023
+_MAX_DEPTH = 64  # beyond it no engine takes a card
 
 # A field that is missing is taken from one of these: how people call it, and exports of old tools.
 _ALIASES = {
@@ -53,14 +63,21 @@ _ALIASES = {
 }
 # Names that other tools have for a field, too far from ours to be found by spelling.
 _OTHER_NAMES = {
+    "ainame": "name",
+    "botname": "name",
+    "charactername": "name",
     "bio": "description",
     "backstory": "description",
+    "context": "description",
+    "desc": "description",
     "greeting": "first_mes",
     "greetings": "alternate_greetings",
     "opening": "first_mes",
     "examples": "mes_example",
     "exampledialogs": "mes_example",
+    "examplemessage": "mes_example",
     "examplemessages": "mes_example",
+    "samplechat": "mes_example",
     "prompt": "system_prompt",
     "authorsnote": "post_history_instructions",
 }
@@ -80,7 +97,7 @@ _KNOWN_BESIDE = {
 }
 
 
-_READ = {*_HEAD, *_ALIASES, *TEXT_FIELDS, *LIST_FIELDS}
+_READ = {*HEAD, *_ALIASES, *TEXT_FIELDS, *LIST_FIELDS}
 MAX_UNREAD = 64 << 10  # bytes of a value that no engine reads: so much as a field may have
 
 
@@ -113,6 +130,28 @@ def read_shape(data: Mapping[str, Any]) -> Shape:
             fields[key] = _texts(value) if key in LIST_FIELDS else ""
     _fill(fields, extra, envelope)
     return Shape(fields, extra, envelope)
+
+
+_UNSENDABLE = re.compile("[\ud800-\udfff]")
+
+
+def sendable(value: Any, depth: int = 0) -> Any:
+    """Return as much of a value as MessagePack can say.
+
+    Lone surrogates are left out of texts, and a whole number of more than 64 bits is a fraction, as
+    in the other clients. Whoever sends it says what else is wrong with it.
+    """
+    if isinstance(value, str):
+        return _UNSENDABLE.sub("", value)
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return value if value.bit_length() > _MAX_BITS_OF_A_FRACTION else float(value)
+    if depth > _MAX_DEPTH:
+        return value
+    if isinstance(value, Mapping):
+        return {sendable(k, depth): sendable(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [sendable(item, depth + 1) for item in value]
+    return value
 
 
 def to_send(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,18 +189,20 @@ def misspelt(keys: Iterable[str]) -> dict[str, str]:
     """Return the keys that are nearly the name of a field, each with that field."""
     near = {_letters(field): field for field in TEXT_FIELDS + LIST_FIELDS}
     found = {}
-    for key in keys:
+    for key in _looked_at(keys):
         if key in _KNOWN_BESIDE or key in near.values():
             continue
-        close = difflib.get_close_matches(_letters(key[:_MAX_KEY]), near, n=1, cutoff=0.8)
+        close = difflib.get_close_matches(_letters(key), near, n=1, cutoff=0.8)
         if close:
             found[key] = near[close[0]]
     return found
 
 
-def other_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return the keys by which other tools call a field, each with ours."""
-    return {k: _OTHER_NAMES[_letters(k)] for k in keys if _letters(k[:_MAX_KEY]) in _OTHER_NAMES}
+def meant(keys: Iterable[str]) -> dict[str, str]:
+    """Return the keys that are nearly a field's name, or that other tools have for it."""
+    looked_at = list(_looked_at(keys))
+    others = {k: _OTHER_NAMES[_letters(k)] for k in looked_at if _letters(k) in _OTHER_NAMES}
+    return misspelt(looked_at) | others
 
 
 def unused(fields: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, str]:
@@ -171,6 +212,19 @@ def unused(fields: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, str
         for alias, field in _ALIASES.items()
         if _is_text(extra.get(alias)) and fields.get(field) not in ("", extra[alias])
     }
+
+
+def ill_typed(fields: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys that would have been a field, were they text."""
+    return {
+        alias: field
+        for alias, field in _ALIASES.items()
+        if extra.get(alias) and not isinstance(extra[alias], str) and not fields.get(field)
+    }
+
+
+def _looked_at(keys: Iterable[str]) -> Iterable[str]:
+    return islice((key for key in keys if len(key) <= _MAX_KEY), _MAX_KEYS)
 
 
 def _letters(key: str) -> str:
@@ -184,7 +238,7 @@ def _unwrap(data: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]
         if not _is_wrapper(data):
             return data, envelope
         inner = data.get("data")
-        beside = {key: value for key, value in data.items() if key not in _HEAD}
+        beside = {key: value for key, value in data.items() if key not in HEAD}
         if not isinstance(inner, Mapping):
             if not _has_name(beside):
                 found = (
@@ -222,7 +276,9 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _is_text_or_number(value: object) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value.bit_length() <= _MAX_BITS
+    return isinstance(value, str | float)
 
 
 def _fill(fields: dict[str, Any], extra: Mapping[str, Any], envelope: Mapping[str, Any]) -> None:
@@ -239,9 +295,9 @@ def _fill(fields: dict[str, Any], extra: Mapping[str, Any], envelope: Mapping[st
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and is_visible(value)
 
 
 def _is_blank(value: object) -> bool:
     """Say whether nothing is there. (What is of another type says something, if wrongly.)"""
-    return not value or (isinstance(value, str) and not value.strip())
+    return not value or (isinstance(value, str) and not is_visible(value))

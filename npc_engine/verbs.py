@@ -13,6 +13,7 @@ from os import PathLike
 from typing import Any, Literal
 
 from npc_engine.card import Card
+from npc_engine.card_shapes import sendable
 from npc_engine.messages import (
     Attend,
     Despawn,
@@ -78,7 +79,7 @@ class Verbs(Mailbox):
         """
         if not isinstance(card, Card | Mapping):
             card = Card.load(card)
-        fields = card.to_map() if isinstance(card, Card) else dict(card)
+        fields = sendable(card.to_map() if isinstance(card, Card) else card)
         chosen = None if sampling is None else dict(sampling)
         request = Spawn(
             id=self._new_id(),

@@ -14,17 +14,11 @@ from npc_engine.marks import DEBRIS, is_mark
 from npc_engine.prompt import Pieces, Text, probe
 from npc_engine.terminals import TERMINALS
 from npc_engine.thoughts import BETWEEN, START, TURN_ENDS, thoughts_of
+from npc_engine.visible import is_visible
 
 __all__ = ["Vocabulary", "Voice", "clean", "most_characters", "shorten"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufeff\ud800-\udfff]")
-# What shows something: no blank, no control or format character, none of Unicode's fillers
-# (Default_Ignorable_Code_Point) nor the empty Braille cell.
-_VISIBLE = re.compile(
-    r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0"
-    r"\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
 _SENTENCE = re.compile(rf"(?<=[{TERMINALS}])\s+|\n+")
 _GAP = " \u2026 "
 _WORLD_END = "\n\n"  # between the world and the persona: a paragraph
@@ -204,7 +198,7 @@ def clean(text: Any) -> str:
     One of which nothing would be seen is empty.
     """
     text = str(text)
-    if not _VISIBLE.search(text):
+    if not is_visible(text):
         return ""
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
 

@@ -119,7 +119,7 @@ def test_bad_png(tmp_path: Path, raw: bytes, words: str) -> None:
     [
         ("m.json", '{"name": "Mara",\n "tags": [}', "Broken JSON at line 2, column 11"),
         ("m.json", "[" * 200_000, "Unreadable JSON"),
-        ("m.json", '{"name": "Mara", "n": ' + "9" * 5000 + "}", "Unreadable JSON"),
+        ("m.json", '{"name": "Mara", "n": ' + "9" * 5000 + "}", "Broken JSON at line 1, column 23"),
         ("m.json", '{"name": "Mara"}'.encode("utf-16"), "is not UTF-8"),
         ("m.json", '{"name": "Märä"}'.encode("latin-1"), "Byte 11 (b'\\xe4') is not UTF-8"),
         ("m.json", b"x" * (MAX_FILE + 1), "over 4 MiB"),

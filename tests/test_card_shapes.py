@@ -2,10 +2,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from npc_engine.card import Card
-from npc_engine.card_shapes import to_send
+from npc_engine.card import MAX_NOTICES, Card
+from npc_engine.card_shapes import sendable, to_send
 from npc_engine.errors import CardError
 from tests.cards import FULL, write
 
@@ -167,3 +168,52 @@ def test_a_client_sends_no_megabytes_that_no_engine_reads() -> None:
     assert "assets" in flat  # which is nobody's but the caller's
     long = {"name": "Mara", "char_persona": "x" * 100_000, "odd": object()}
     assert to_send(long) == long
+
+
+@pytest.mark.parametrize(
+    "nothing", ["\u200b", "\u200f\u202e", "\ufeff", "\0", "\u3164", "\u2800", " \n"]
+)
+def test_a_name_that_nothing_can_be_seen_of_is_none(nothing: str) -> None:
+    with pytest.raises(CardError, match="has no name"):
+        Card.from_map({"name": nothing, "description": "Keeps the inn."})
+    outer = {"spec": "chara_card_v2", "name": "Mara", "data": {"name": nothing}}
+    assert Card.from_map(outer).name == "Mara"
+    assert Card.from_map(INN | {"nickname": nothing}).char == "Mara"
+    assert Card.from_map({"name": nothing, "nickname": "Mara"}).name == "Mara"
+
+
+@pytest.mark.parametrize("key", ["Name", "aiName", "character name"])
+def test_a_name_by_another_name_is_told_of(key: str) -> None:
+    with pytest.raises(CardError) as error:
+        Card.from_map({key: "Mara", "description": "Keeps the inn."})
+    assert repr(key) in error.value.message
+    assert "'name'" in error.value.help
+
+
+def test_a_persona_that_is_no_text_is_told_of() -> None:
+    notices = Card.from_map({"name": "Mara", "persona": {"kind": "text"}}).notices
+    assert notices == [
+        "'persona' is a map ({'kind': 'text'}), and not used: write 'description' as text."
+    ]
+    assert Card.from_map(INN | {"persona": {"kind": "text"}}).notices == []
+    assert Card.from_map({"name": "Mara", "persona": {}}).notices == []
+
+
+def test_notices_of_a_hostile_card_are_short() -> None:
+    keys: dict[str, Any] = {f"descriptio{i}": 1 for i in range(60_000)}
+    found = Card.from_map({"name": "Mara"} | keys).notices
+    assert len(found) == MAX_NOTICES + 1
+    assert len(" ".join(found)) < 2000
+    long: dict[str, Any] = {"bio" + "!" * 100 + "x": 1, "description" + "!" * 100_000: 1}
+    assert Card.from_map({"name": "Mara"} | long).notices == []
+
+
+def test_what_a_message_cannot_say_is_not_sent() -> None:
+    card = {"name": "M\ud83da", "x\ud83d": [2**64, -(2**63) - 1, 7, {"y": "\udc09\0"}]}
+    assert sendable(card) == {"name": "Ma", "x": [2.0**64, -(2.0**63), 7, {"y": "\0"}]}
+    msgspec.msgpack.encode(sendable(card))
+    assert sendable({"x": 10**5000, "y": {1: b"z"}}) == {"x": 10**5000, "y": {1: b"z"}}
+
+
+def test_a_number_in_tags_may_be_of_any_size() -> None:
+    assert Card.from_map(INN | {"tags": [10**5000, 1]}).tags == ("1",)

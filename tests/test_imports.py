@@ -59,6 +59,7 @@ RANKS = {
     "terminals": 0,
     "thoughts": 0,
     "usual": 0,
+    "visible": 0,
     "addressed": 1,
     "card_fields": 1,
     "card_file": 1,
