@@ -65,6 +65,11 @@ class Hearing(OpenTurn):
         """Return an event as a paragraph of a user turn."""
         return (text if text.startswith("*") else f"*{text}*") + "\n"
 
+    @property
+    def utterances(self) -> set[int]:
+        """All talk of which it knows something."""
+        return {s.utterance for s in self.ledger.segments if s.utterance}
+
     def heard_of(self, utterance: int) -> list[Segment]:
         """Return what the open turn holds of somebody's talk (see `overhearing`)."""
         return [s for s in self._open_turn() if s.utterance == utterance and s.kind is Kind.EVENT]
@@ -73,7 +78,7 @@ class Hearing(OpenTurn):
         """Add somebody's words to the open turn; they may grow."""
         line, _ = self.voice.fit(line, self._share(MESSAGE_SHARE))
         if line:
-            heard = self._add_event(line)
+            heard = self._add_event(line, is_talk=True)
             heard.utterance, heard.speaker = utterance, speaker or SOMEBODY
 
     def grow(self, segment: Segment, line: str) -> bool:
@@ -113,7 +118,7 @@ class Hearing(OpenTurn):
         tokens that were in the cache already, whether the message was cut.
         """
         heard = self._take_up(speaker, answers) if answers else ""
-        if answers and not heard and self._knows(answers):  # it was spoken to since: not once more
+        if answers and not heard and answers in self.utterances:  # spoken to since: not once more
             speaker, text, answers = USER, own_turn(self.card.char), 0
         words, truncated = self._fit(heard) if heard else self._said(speaker, text)
         aside, notes_cut = self._notes(notes)
@@ -133,9 +138,6 @@ class Hearing(OpenTurn):
             self._add(Kind.NOTE, extra)
         self._add(Kind.REPLY, [])
         return len(said.tokens) + tail, n_cached, truncated or notes_cut
-
-    def _knows(self, utterance: int) -> bool:
-        return any(s.utterance == utterance for s in self.ledger.segments)
 
     def _own_label(self) -> list[int]:
         """What a reply among others begins with: else a small model writes somebody else's."""

@@ -23,7 +23,7 @@ Rules
  6. They leave in one order, the oldest first: each event of the open turn and each turn before it
     makes what came earlier one older, and importance makes it count as older or younger than it
     is. But events of the open turn beyond EVENTS_SHARE leave before any turn: a flood of them is
-    no reason to forget a talk.
+    no reason to forget a talk. What others say there is talk itself, and has no share.
  7. Where the persona leaves a user turn open (`joined`), the first turn after it has no opener; so
     when turns are evicted, the opener of the first that remains goes too.
  8. Holes are closed (`renumber`) before a position would reach `n_pos`: at once when there is none
@@ -266,6 +266,8 @@ class Ledger:
                 break
             gone += group
             n_left -= _n_tokens(group)
+        if not gone:
+            return []
         gone += self.orphans(gone)
         self.n_evicted += _n_tokens(gone)
         return self.drop(gone)
@@ -281,13 +283,14 @@ class Ledger:
                 turns.setdefault(segment.turn, []).append(segment)
             elif segment.kind is Kind.EVENT:
                 events.append([segment])
+        happened = [group for group in events if not group[0].utterance]
         ages = [(len(events) + turn - number, group) for number, group in turns.items()]
         ages += [(len(events) - i, event) for i, event in enumerate(events)]
         # sorted() is stable: of two that are equally old, the first goes first.
         order = [group for _, group in sorted(ages, key=lambda a: -weighted(a[0], _worth(a[1])))]
-        n_over = n_events + sum(map(_n_tokens, events))
+        n_over = n_events + sum(map(_n_tokens, happened))
         n_over -= int(EVENTS_SHARE * (self.window - self.n_pinned))
-        return _first_of(order, events, n_over)
+        return _first_of(order, happened, n_over)
 
     def orphans(self, gone: Iterable[Segment] = ()) -> list[Segment]:
         """Return the opener that has to go with the turns before it (rule 7), if there is one."""

@@ -284,7 +284,7 @@ class Npc(Hearing):
             is_heard = s.kind is Kind.EVENT or (s.kind is Kind.SAID and s.utterance)
             if is_heard and s.utterance not in gone:
                 line = s.text if s.text.endswith("\n") else s.text + "\n"
-                event = self._add_event(line, s.importance, s.expires)
+                event = self._add_event(line, s.importance, s.expires, bool(s.utterance))
                 event.utterance, event.speaker = s.utterance, s.speaker
         if draft is not None:
             self._read_ahead(draft.text)

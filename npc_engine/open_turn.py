@@ -112,12 +112,16 @@ class OpenTurn:
         return segment
 
     def _add_event(
-        self, line: str, importance: float = 0.5, expires: float | None = None
+        self,
+        line: str,
+        importance: float = 0.5,
+        expires: float | None = None,
+        is_talk: bool = False,
     ) -> Segment:
         draft = self._take_draft()
         line += "\n" if draft and not line.endswith("\n") else ""
         tokens = self.voice.words(line)
-        self._open(len(tokens), len(tokens))
+        self._open(len(tokens), 0 if is_talk else len(tokens))
         event = self._add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
         if draft is not None:
             self._read_ahead(draft.text)
@@ -168,9 +172,7 @@ class OpenTurn:
         """
         tokens = self.voice.words(words)
         self.sequence.cut(tail, _n_common(tail.tokens, tokens))
-        n_new = len(tokens) - len(tail.tokens)
-        n_events = n_new if tail.kind is Kind.EVENT else 0
-        self.sequence.make_room(n_new + n_more, self.turn, n_events)
+        self.sequence.make_room(len(tokens) - len(tail.tokens) + n_more, self.turn)
         if self.ledger.segments[-1] is not tail:
             return False
         for token in tokens[len(tail.tokens) :]:

@@ -59,8 +59,9 @@ def survivors(
         events = [s for s in n_all if any(s is one for one in left)]
         groups = {s.turn: [t for t in loose if t.turn == s.turn] for s in loose if s.turn != turn}
         past = list(groups.values())
-        if events and n_tokens(events) + n_events > share:
-            past = []
+        happened = [s for s in events if not s.segment.utterance]
+        if happened and n_tokens(happened) + n_events > share:
+            past, events = [], happened
         ages = [(len(n_all) + turn - t[0].turn, worth(t), i) for i, t in enumerate(past)]
         ages += [
             (len(n_all) - index(n_all, s), s.segment.importance, i)
@@ -95,10 +96,16 @@ class LedgerMachine(RuleBasedStateMachine):
             self._append(Kind.PERSONA, n, 0, pinned=True)
 
     def _append(
-        self, kind: Kind, n: int, turn: int, pinned: bool = False, importance: float = 0.5
+        self,
+        kind: Kind,
+        n: int,
+        turn: int,
+        pinned: bool = False,
+        importance: float = 0.5,
+        utterance: int = 0,
     ) -> None:
         tokens = list(itertools.islice(self.next_token, n))
-        segment = Segment(kind, list(tokens), "", turn, pinned, importance)
+        segment = Segment(kind, list(tokens), "", turn, pinned, importance, utterance=utterance)
         self.ledger.append(segment)
         self.told.append(Naive(segment, kind, turn, pinned, tokens, [None] * n))
 
@@ -113,9 +120,10 @@ class LedgerMachine(RuleBasedStateMachine):
         kind=st.sampled_from(sorted(set(Kind) - {Kind.PERSONA})),
         n=st.integers(0, 40),
         importance=st.sampled_from([0.0, 0.25, 0.5, 0.5, 0.75, 1.0]),
+        utterance=st.sampled_from([0, 0, 7]),
     )
-    def append(self, kind: Kind, n: int, importance: float) -> None:
-        self._append(kind, n, self.turn, importance=importance)
+    def append(self, kind: Kind, n: int, importance: float, utterance: int) -> None:
+        self._append(kind, n, self.turn, importance=importance, utterance=utterance)
 
     @rule(turn=st.integers(1, 9), pinned=st.booleans())
     def pin(self, turn: int, pinned: bool) -> None:
@@ -439,6 +447,17 @@ def test_a_flood_of_events_has_its_share_of_the_past_and_no_more() -> None:
         ledger = make((Kind.SAID, 1, 15), (Kind.SAID, 2, 15), *[(Kind.EVENT, 3, 5)] * 7)
         ledger.make_room(n_new, 3, n_events)
         assert [s.turn for s in ledger.segments[1:]] == left
+
+
+def test_talk_that_was_heard_is_no_flood() -> None:
+    """It leaves by its age, and takes nothing of what events may have."""
+    ledger = make((Kind.SAID, 1, 15), (Kind.SAID, 2, 15), *[(Kind.EVENT, 3, 5)] * 10)
+    for s in ledger.segments[3:11]:
+        s.utterance = 7
+    ledger.make_room(25, 3)
+    assert [(s.turn, s.utterance) for s in ledger.segments[1:]] == [
+        *[(2, 0)], *[(3, 7)] * 8, *[(3, 0)] * 2
+    ]  # fmt: skip
 
 
 def test_trivial_events_of_the_open_turn_leave_first() -> None:
