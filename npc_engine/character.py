@@ -404,12 +404,9 @@ class Character:
 
     def _take_back(self, unsaid: Unsaid) -> None:
         """Live on as if what nobody heard had not been said."""
-        if self.npc.take_back(unsaid.gone):
+        if overhearing.unsay(self.npc, unsaid):
             self._said = None
         self._unread.look_again(self._clock())
-        if unsaid.cut is not None:
-            utterance, text, n_bytes = unsaid.cut
-            self.npc.cut_back(self.npc.turn_of(utterance), text, n_bytes)
 
     def cancel(self, client: bytes, request_id: str, heard: int | None) -> bool:
         """Cut a `say` short, or take it out of the inbox; False when there is none such."""

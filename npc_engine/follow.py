@@ -96,10 +96,11 @@ class Follow:
     def without_line(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return its state as it would be without the line that it speaks.
 
-        What leaves to make room for a line leaves with its end: it may never come to that.
+        What leaves to make room for a line leaves with its end: it may never come to that. But what
+        is taken back meanwhile leaves at once.
         """
         if not self.character.speaking:
             self.before = None
-        elif self.before is not None:
+        elif self.before is not None and not self.character.inbox.undoing:
             return {**self.before, **{key: state[key] for key in WAITING}}
         return state

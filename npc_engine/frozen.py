@@ -19,6 +19,7 @@ import msgspec
 from npc_engine.bounds import text_cost
 from npc_engine.errors import SnapshotError
 from npc_engine.hearing import BEFORE
+from npc_engine.hearsay import Undoing
 from npc_engine.ledger import Kind, Ledger, Segment
 from npc_engine.newer import keep_unknown, unknown
 from npc_engine.npc import Npc, most_pinned
@@ -34,6 +35,7 @@ from npc_engine.saved import (
     sampling_of,
 )
 from npc_engine.sequence import Cache, Sequence
+from npc_engine.undone import without
 from npc_engine.voice import Voice, clean
 
 __all__ = ["freeze", "n_cells_of", "retell", "thaw"]
@@ -45,32 +47,45 @@ T = TypeVar("T")
 MAX_TEXT = 1 << 20  # characters of one text; more than any window holds
 MAX_WAITING = 1024  # events that a load looks at, where fewer may be: important ones stay longer
 MAX_HEARD = 256  # lines of others that had not come in; of more, the newest
-MOST_COST = 1 << 22  # bytes of all events that wait, and of all lines: a state has room for them
+# Of all events that wait, and of all lines: a state has room for them.
+MOST_CHARS = 1 << 21
+MOST_COST = 1 << 22  # bytes
 
 
 def freeze(
-    npc: Npc, events: Seq[tuple[str, float, float | None]], heard: Seq[str] = (), *, now: float
+    npc: Npc,
+    events: Seq[tuple[str, float, float | None]],
+    heard: Seq[str] = (),
+    undoing: Seq[Undoing] = (),
+    *,
+    now: float,
 ) -> dict[str, Any]:
     """Return a character's state, as at the end of its last turn; `Sequence.payload` goes with it.
 
     `events`: (text, importance, seconds left) of those that wait to be perceived; `heard`: lines of
-    others that wait, too; `now`: the engine's clock. A line being spoken, and what the player said
-    to cause it, is left out: it will be as if not yet said.
+    others that wait, too; `undoing`: what is to be taken back, and waits for the end of a line;
+    `now`: the engine's clock. A line being spoken, and what the player said to cause it, is left
+    out: it will be as if not yet said.
     """
     events = [(clean(text), importance, left) for text, importance, left in events]
     events = _newest(events, lambda event: event[0], len(events))
     stable = npc.settled()
     tail = Ledger(0, 0, segments=stable).next_pos
     holes = [*npc.sequence.holes, (tail, -1)]
+    turn = npc.turn
+    if undoing:
+        undone = without(npc, undoing)
+        stable, turn = undone.ledger.segments, undone.turn
+        holes = [*undone.sequence.holes, *holes]
     state = SavedNpc(
         card={},
         sampling=msgspec.to_builtins(npc.sampling),
         window=npc.ledger.window,
-        turn=npc.turn,
+        turn=turn,
         joined=npc.ledger.joined,
         n_evicted=npc.ledger.n_evicted,
         n_renumbered=npc.ledger.n_renumbered,
-        segments=[_saved(s, now, is_open=s.turn == npc.turn) for s in stable],
+        segments=[_saved(s, now, is_open=s.turn == turn) for s in stable],
         holes=holes,
         events=[(text, importance) for text, importance, _ in events],
         events_expire_s=[left for _, _, left in events],
@@ -87,8 +102,9 @@ def freeze(
 
 def _newest(waiting: Seq[T], text_of: Callable[[T], str], most: int) -> list[T]:
     """Return as many of the newest as a load takes: what waits must not make a save fail."""
-    costs = accumulate(text_cost(text_of(one)) for one in reversed(waiting))
-    n = sum(1 for total in costs if total <= MOST_COST)
+    texts = [text_of(one) for one in reversed(waiting)]
+    sums = zip(accumulate(map(len, texts)), accumulate(map(text_cost, texts)), strict=True)
+    n = sum(1 for n_chars, cost in sums if n_chars <= MOST_CHARS and cost <= MOST_COST)
     return list(waiting[len(waiting) - min(n, most) :])
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 
 from npc_engine.messages import Say
 
-__all__ = ["Cue", "Ears", "Overheard", "Said", "Told", "Unheard", "Unsaid"]
+__all__ = ["Cue", "Ears", "Overheard", "Said", "Told", "Undoing", "Unheard", "Unsaid"]
 
 
 class Cue(Say, tag="say"):
@@ -59,6 +59,10 @@ class Unsaid:
     id: ClassVar[str] = ""
     gone: frozenset[int]
     cut: tuple[int, str, int] | None = None  # utterance, text, bytes of the text
+
+
+Undoing = Unheard | Unsaid
+"""What takes something back."""
 
 
 class Said(Protocol):

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 from npc_engine import overhearing
 from npc_engine.errors import Busy
-from npc_engine.hearsay import Cue, Overheard, Unheard, Unsaid
+from npc_engine.hearsay import Cue, Overheard, Undoing, Unheard, Unsaid
 from npc_engine.messages import Event, Hear, Pin, Rewind, Say, Unpin
 from npc_engine.npc import CUT_OFF
 from npc_engine.scheduler import Priority
@@ -74,9 +74,14 @@ class Inbox:
             if end > now
         ]
 
-    def lines(self) -> list[str]:
-        """Return the lines of others that wait to be heard."""
-        return overhearing.on_its_way(w.request for w in self._waiting)
+    def lines(self, known: Container[int] = ()) -> list[str]:
+        """Return the lines of others that wait to be heard. `known`: what it has heard of."""
+        return overhearing.on_its_way((w.request for w in self._waiting), known)
+
+    @property
+    def undoing(self) -> list[Undoing]:
+        """What is to be taken back, and waits for the end of a line."""
+        return [w.request for w in self._waiting if isinstance(w.request, Undoing)]
 
     def put(self, new: Waiting, max_queue: int) -> None:
         """Take in a request. Raises Busy when too many that want an answer wait."""

@@ -8,14 +8,14 @@ is read ahead; the one that the character answers becomes what was said to it, w
 nothing is read twice. It knows no scene and no inbox.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from npc_engine.hearing import label_of
 from npc_engine.hearsay import Overheard, Unheard, Unsaid
 from npc_engine.npc import CUT_OFF, Npc
 from npc_engine.voice import clean
 
-__all__ = ["on_its_way", "overhear", "unhear"]
+__all__ = ["on_its_way", "overhear", "unhear", "unsay"]
 
 
 def overhear(npc: Npc, utterance: int, speaker: str, more: str) -> None:
@@ -40,18 +40,29 @@ def unhear(npc: Npc, utterance: int, speaker: str, text: str) -> bool:
     pieces = npc.heard_of(utterance)
     words = label_of(speaker) + clean(text) + CUT_OFF
     heard = " ".join(s.text.strip() for s in pieces)
-    is_known = any(s.utterance == utterance for s in npc.ledger.segments)
+    is_known = utterance in npc.utterances
     if not pieces or words.startswith(heard):  # it left before more of it was said
         return is_known
     npc.sequence.drop(pieces)
-    is_half_answered = any(s.utterance == utterance for s in npc.ledger.segments)
-    if clean(text) and not is_half_answered:
+    if clean(text) and utterance not in npc.utterances:  # else it has answered half of it
         npc.add_heard(words, utterance, speaker)
     return is_known
 
 
-def on_its_way(records: Iterable[object]) -> list[str]:
-    """Return the lines that a character will have heard when these are served, one an utterance."""
+def unsay(npc: Npc, unsaid: Unsaid) -> bool:
+    """Live on as if what nobody heard had not been said; whether a turn of its own is gone."""
+    has_gone = npc.take_back(unsaid.gone)
+    if unsaid.cut is not None:
+        utterance, text, n_bytes = unsaid.cut
+        npc.cut_back(npc.turn_of(utterance), text, n_bytes)
+    return has_gone
+
+
+def on_its_way(records: Iterable[object], known: Container[int] = ()) -> list[str]:
+    """Return the lines that a character will have heard when these are served, one an utterance.
+
+    `known`: utterances of which it has heard: nothing more of them comes once they are cut.
+    """
     records = list(records)
     lines: dict[int, str] = {}
     for record in records:
@@ -63,8 +74,8 @@ def on_its_way(records: Iterable[object]) -> list[str]:
                 lines[record.utterance] = label_of(record.speaker) + record.text.lstrip()
     for record in records:  # these stand before what they cut
         if isinstance(record, Unheard) and record.utterance in lines:
-            label = label_of(record.speaker)
-            lines[record.utterance] = label + record.text + CUT_OFF if record.text else ""
+            label, is_left = label_of(record.speaker), record.text and record.utterance not in known
+            lines[record.utterance] = label + record.text + CUT_OFF if is_left else ""
         elif isinstance(record, Unsaid):
             lines = {n: line for n, line in lines.items() if n not in record.gone}
     return [clean(line) for line in lines.values() if line]

@@ -152,6 +152,10 @@ class Sequence:
             self._states.append((end, self._cache.copy_state(self.slot)))
             del self._states[1:-2]
 
+    def beside(self, ledger: Ledger) -> "Sequence":
+        """Return one of another ledger, in the same cache and without a slot."""
+        return Sequence(ledger, self._cache)
+
     def append(self, segment: Segment) -> None:
         """Add a segment at the tail."""
         self.ledger.append(segment)

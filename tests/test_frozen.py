@@ -88,6 +88,15 @@ def live(npc: Npc, tmp_path: Path) -> None:
     rig.close()
 
 
+@pytest.mark.parametrize(("letter", "n"), [("a", 5), ("\u00e9", 2), ("\U0001f514", 1)])
+def test_what_waits_is_bounded_in_characters_and_in_bytes(letter: str, n: int) -> None:
+    rig = Rig(Path("never-written"))
+    rig.spawn(NAME)
+    texts = [f"{i} {letter * (400_000 // (1 + (letter > 'a')))}" for i in range(9)]
+    state = freeze(rig[NAME].npc, [(text, 0.5, None) for text in texts], texts, now=NOW)
+    assert [text for text, _ in state["events"]] == state["heard"] == texts[-n:]
+
+
 def test_what_is_thawed_is_what_was_frozen(tmp_path: Path) -> None:
     state, payload = copy.deepcopy(saved())
     fake = FakeLlama(n_cells=WINDOW)

@@ -255,6 +255,64 @@ def test_who_left_amid_a_line_keeps_no_more_than_it_heard(make: MakeTroupe) -> N
     assert "Mara: One. Two\u2014" in troupe.talk_of("bram")
 
 
+# A save while it waits to be taken back
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("how", ["left", "member"])
+@pytest.mark.parametrize("heard", [0, 15, 10_000])
+def test_a_save_amid_a_line_holds_no_more_than_was_heard(
+    make: MakeTroupe, heard: int, how: str, late: bool, recurrent: bool
+) -> None:
+    """Wren tells a tale meanwhile, and so can forget nothing yet."""
+    lines = {name: list(PLAIN[name]) for name in THREE}
+    troupe = make(lines, recurrent=recurrent)
+    scene = troupe.scene("inn", list(THREE), turns=8)
+    troupe.until_line(scene, 5)
+    if how == "left":
+        troupe.ask(m.Leave(id="l", scene="inn", npc="wren"))
+    if late:
+        troupe.until(scene)
+    lines["wren"][:] = ["A tale. " * 30]
+    said = troupe.say("wren", "Where is zanzibar?", priority="near")
+    while not troupe["wren"].claim.speaking:
+        troupe.step()
+    if late and how == "member":
+        assert troupe.until(troupe.cancel(scene, heard=heard)).code == "unknown_target"
+        return
+    troupe.cancel(scene, heard=heard)
+    assert troupe["wren"].is_speaking
+    troupe.send(m.Save(id="save", slot="a"))
+    assert isinstance(troupe.until("save"), m.Saved)
+    troupe.until(said)
+    troupe.rest()
+    after = {npc: known(troupe, npc) for npc in THREE}
+    troupe.load("a")
+    assert {npc: known(troupe, npc) for npc in THREE} == after
+    assert "zanzibar" not in troupe.talk_of("wren"), "the line was not under way"
+    assert troupe.talk("wren").reason == "stop"
+
+
+def test_a_save_amid_a_line_holds_what_was_cut_once(make: MakeTroupe) -> None:
+    """Half of it had come in when she began, and the rest was on its way."""
+    troupe = make({"mara": ["One. Two. Three."], "bram": ["Hm."], "wren": ["So.", "W. " * 60]})
+    scene = troupe.scene("inn", list(THREE), first="wren", turns=8)
+    troupe._loop(lambda: troupe.speakers(scene) == ["wren"])
+    said = troupe.say("mara", "Well?")
+    troupe._loop(lambda: "One." in troupe.talk_of("wren"))
+    troupe.say("wren", "A tale?", priority="near")
+    troupe.until(said)
+    assert troupe["wren"].is_speaking and troupe["wren"].waiting(Overheard)
+    troupe.cancel(said, heard=6)
+    troupe.send(m.Save(id="save", slot="a"))
+    troupe.until("save")
+    troupe.cancel(scene)
+    troupe.load("a")
+    assert troupe.talk_of("wren").count("One.") == 1
+    assert "Three" not in troupe.talk_of("wren")
+
+
 # A say to a member is cut after its end, and others have heard the answer
 
 
