@@ -14,6 +14,7 @@ const _ESCAPES := {
 const _WORDS := {"true": true, "false": false, "null": null}
 const _NUMBER := "^-?(?:0|[1-9][0-9]*)(?:\\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
 const _LARGEST := "9223372036854775807"
+const _SMALLEST := "-9223372036854775808"
 
 ## Why the last call failed, with the line; empty when it did not.
 var error := ""
@@ -28,7 +29,7 @@ var _number := RegEx.create_from_string(_NUMBER)
 ## Returns the value in `text`, and an [member error] if it is no JSON.
 func parse(text: String) -> Variant:
 	error = ""
-	_text = text.trim_prefix("\ufeff")
+	_text = text  # a mark of the byte order is gone with the bytes
 	_at = 0
 	_quote = -1
 	_slash = -1
@@ -150,9 +151,11 @@ func _read_number() -> Variant:
 		_at = from
 		return _fail("there is no number '%s'" % word.left(40) if word else "a value is expected")
 	var is_whole := not ("." in word or "e" in word or "E" in word)
-	if is_whole and _fits(word.trim_prefix("-")):
+	if is_whole and (word == _SMALLEST or _fits(word.trim_prefix("-"))):
 		return word.to_int()
 	var real := word.to_float()
+	if is_nan(real):  # what Godot makes of 0e999
+		return 0.0
 	if is_inf(real):
 		_at = from
 		return _fail("%s is too large a number" % word.left(20))

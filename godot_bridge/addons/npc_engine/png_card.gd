@@ -77,9 +77,11 @@ func _text_of(chunk: Array) -> PackedByteArray:
 func _inflated(bytes: PackedByteArray) -> PackedByteArray:
 	var text := PackedByteArray()
 	# The first two bytes of zlib's format: asked, since Godot fills the log where they are wrong.
-	if bytes.size() > 2 and bytes[0] & 15 == 8 and (bytes[0] << 8 | bytes[1]) % 31 == 0:
-		text = bytes.decompress_dynamic(2 * _max_bytes, FileAccess.COMPRESSION_DEFLATE)
-	if text.is_empty():
+	var head := bytes[0] << 8 | bytes[1] if bytes.size() > 6 else 0
+	if head & 0x8F20 == 0x0800 and head % 31 == 0:
+		# decompress_dynamic never ends where more follows behind the end.
+		text = bytes.decompress(2 * _max_bytes, FileAccess.COMPRESSION_DEFLATE)
+	if text.is_empty() or _adler32(text) != _number(bytes, bytes.size() - 4):
 		error = "the card in this picture is damaged"
 	return text
 
@@ -90,7 +92,7 @@ func _decoded(bytes: PackedByteArray) -> PackedByteArray:
 	var text := bytes.get_string_from_ascii()
 	for blank: String in [" ", "\t", "\r", "\n"]:
 		text = text.replace(blank, "")
-	if RegEx.create_from_string(_BASE64).search(text) == null:
+	if bytes.has(0) or RegEx.create_from_string(_BASE64).search(text) == null:
 		error = "the card in this picture is not base64"
 		return []
 	var card := Marshalls.base64_to_raw(text)
@@ -101,6 +103,16 @@ func _decoded(bytes: PackedByteArray) -> PackedByteArray:
 
 static func _number(bytes: PackedByteArray, at: int) -> int:
 	return bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]
+
+
+## The sum at the end of zlib's format (RFC 1950).
+static func _adler32(bytes: PackedByteArray) -> int:
+	var low := 1
+	var high := 0
+	for byte in bytes:  # 64 bits have room for the sums of 32 MiB
+		low += byte
+		high += low
+	return (high % 65521) << 16 | (low % 65521)
 
 
 static func _crc32(bytes: PackedByteArray) -> int:

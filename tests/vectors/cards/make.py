@@ -45,6 +45,10 @@ def packed(keyword: bytes, body: bytes) -> bytes:
     return chunk(b"zTXt", keyword + b"\0\0" + zlib.compress(body))
 
 
+def zlib_of(name: str) -> bytes:
+    return b"chara\0\0" + zlib.compress(named(name))
+
+
 PICTURES: dict[str, tuple[bytes, Any]] = {
     "chara": (png(text(b"chara", named("Mara"))), {"name": "Mara"}),
     "v3-first": (png(text(b"ccv3", named("New")), text(b"chara", named("Old"))), {"name": "New"}),
@@ -76,6 +80,21 @@ PICTURES: dict[str, tuple[bytes, Any]] = {
     "no-padding": (png(text(b"chara", named("Mara").rstrip(b"="))), 0),
     "no-json": (png(text(b"chara", base64.b64encode(b'{"name":\n[1,'))), 2),
     "no-map": (png(text(b"chara", base64.b64encode(b"[]"))), 0),
+    "zTXt-and-more": (png(chunk(b"zTXt", zlib_of("Zed") + b"more")), 0),
+    "zTXt-no-window": (png(chunk(b"zTXt", b"chara\0\0\x88\x1c" + zlib_of("Zed")[9:])), 0),
+    "zTXt-packed-twice": (png(packed(b"chara", zlib_of("Zed")[7:])), 0),
+    "nul-at-the-end": (png(text(b"chara", named("Mara") + b"\0")), 0),
+    "form-feed": (png(text(b"chara", named("Mara") + b"\f")), 0),
+    "url-alphabet": (
+        png(text(b"chara", base64.urlsafe_b64encode(b'{"name": "Mara", "x": "???>>>"}'))),
+        0,
+    ),
+    "after-the-end": (png() + text(b"chara", named("Mara")), 0),
+    "v3-damaged": (png(text(b"ccv3", b"!"), text(b"chara", named("Mara"))), 0),
+    "moving": (
+        png(chunk(b"acTL", bytes(8)), text(b"chara", named("Mara")), chunk(b"fdAT", bytes(9))),
+        {"name": "Mara"},
+    ),
     "no-zlib": (png(chunk(b"zTXt", b"chara\0\0hello")), 0),
     "empty": (png(text(b"chara", b"")), 0),
     "latin1": (png(text(b"chara", base64.b64encode('{"name":\n "Zoë"}'.encode("latin-1")))), 2),
@@ -102,6 +121,17 @@ TEXTS: dict[str, tuple[str | bytes, Any]] = {
     ),
     "words": ('{"a": [true, false, null, [], {}]}', {"a": [True, False, None, [], {}]}),
     "nested": ('{"a": ' + "[" * 30 + "]" * 30 + "}", {"a": json.loads("[" * 30 + "]" * 30)}),
+    "smallest": ('{"a": -9223372036854775808}', {"a": -9223372036854775808}),
+    "zero": ('{"a": 0e999}', {"a": 0.0}),
+    "nested-62": ('{"a": ' + "[" * 62 + "]" * 62 + "}", {"a": json.loads("[" * 62 + "]" * 62)}),
+    "nested-65": ('{"a": ' + "[" * 65 + "]" * 65 + "}", 0),
+    "nested-maps": ('{"a": ' * 66 + "1" + "}" * 66, 0),
+    "large-whole": ('{"name": "M",\n "a": ' + "9" * 400 + "}", 2),
+    "larger-whole": ('{"name": "M",\n "a": ' + "9" * 5000 + "}", 2),
+    "two-marks": (b"\xef\xbb\xbf\xef\xbb\xbf" + json.dumps(MARA).encode(), 1),
+    "control-z": ('{"name": "Mara"}\n\x1a', 2),
+    "block-comment": ('{\n /* who */ "name": "Mara"}', 2),
+    "utf32": (json.dumps(MARA).encode("utf-32"), 1),
     "nan": ('{"name": "NaN",\n "x": [1, NaN]}', 2),
     "infinity": ('{"name": "Mara",\n\n "x": -Infinity}', 3),
     "too-large": ('{"name": "1e999",\n "x": 1e999}', 2),
@@ -143,7 +173,9 @@ def main() -> None:
             (HERE / f"{name}.{suffix}").write_bytes(raw)
             key = "line" if isinstance(outcome, int) else "card"
             expected[f"{name}.{suffix}"] = {key: outcome}
-    # A picture by another name is one all the same.
+    # JSON is no picture, and a picture by another name is one all the same.
+    (HERE / "json-called.png").write_bytes(json.dumps(MARA).encode())
+    expected["json-called.png"] = {"line": 0}
     (HERE / "picture-called.json").write_bytes(PICTURES["chara"][0])
     expected["picture-called.json"] = {"card": {"name": "Mara"}}
     text = json.dumps(expected, ensure_ascii=False, indent=1)

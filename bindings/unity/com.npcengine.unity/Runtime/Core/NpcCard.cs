@@ -52,13 +52,18 @@ namespace NpcEngine
             byte[] bytes = Read(path);
             try
             {
-                byte[] json = PngCard.IsPng(bytes) ? PngCard.Json(bytes, MaxCardBytes) : bytes;
+                bool isPicture = PngCard.IsPng(bytes);
+                if (!isPicture && path.EndsWith(".png", StringComparison.OrdinalIgnoreCase))
+                {
+                    throw new NpcException(NpcErrorCode.BadCard, "It is no PNG picture.", PngCard.ExportAgain);
+                }
+                byte[] json = isPicture ? PngCard.Json(bytes, MaxCardBytes) : bytes;
                 if (json.Length > MaxCardBytes)
                 {
                     throw new NpcException(
                         NpcErrorCode.BadCard, "It has more than " + MaxCardBytes + " bytes.", "Is this a card? Make it smaller.");
                 }
-                if (path.EndsWith(".toml", StringComparison.OrdinalIgnoreCase))
+                if (!isPicture && path.EndsWith(".toml", StringComparison.OrdinalIgnoreCase))
                 {
                     throw new NpcException(
                         NpcErrorCode.BadCard, "This client reads no TOML.", "Save the card as JSON: Card.load(a).save(b) in Python.");

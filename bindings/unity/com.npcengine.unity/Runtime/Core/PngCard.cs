@@ -13,7 +13,7 @@ namespace NpcEngine
     internal static class PngCard
     {
         private const int MaxKeyword = 80;  // bytes, its NUL included
-        private const string ExportAgain = "Export it as a character card again.";
+        internal const string ExportAgain = "Export it as a character card again.";
 
         private static readonly byte[] Signature = { 0x89, (byte)'P', (byte)'N', (byte)'G', 13, 10, 26, 10 };
 
@@ -123,7 +123,8 @@ namespace NpcEngine
         /// <summary>Unpacks zlib's format (RFC 1950), which is two bytes, deflate and a checksum.</summary>
         private static byte[] Inflated(byte[] bytes, int at, int end, int maxBytes)
         {
-            if (end - at < 6 || (bytes[at] & 15) != 8 || (bytes[at] << 8 | bytes[at + 1]) % 31 != 0)
+            if (end - at < 6 || (bytes[at] & 0x8f) != 8 || (bytes[at + 1] & 0x20) != 0
+                || (bytes[at] << 8 | bytes[at + 1]) % 31 != 0)
             {
                 throw Bad("The card inside the picture is damaged.");
             }
@@ -138,7 +139,12 @@ namespace NpcEngine
                     {
                         text.Write(block, 0, n);
                     }
-                    return text.Length <= maxBytes ? text.ToArray() : throw Bad("The card inside the picture is too large.");
+                    if (text.Length > maxBytes)
+                    {
+                        throw Bad("The card inside the picture is too large.");
+                    }
+                    byte[] all = text.ToArray();
+                    return Adler32(all) == Number(bytes, end - 4) ? all : throw Bad("The card inside the picture is damaged.");
                 }
             }
             catch (Exception e) when (e is InvalidDataException || e is IOException)
@@ -149,6 +155,18 @@ namespace NpcEngine
 
         private static long Number(byte[] bytes, long at) =>
             ((long)bytes[at] << 24) | ((long)bytes[at + 1] << 16) | ((long)bytes[at + 2] << 8) | bytes[at + 3];
+
+        /// <summary>The sum at the end of zlib's format: DeflateStream does not look at it.</summary>
+        private static uint Adler32(byte[] bytes)
+        {
+            ulong low = 1, high = 0;  // with room for the sums of 32 MiB
+            foreach (byte b in bytes)
+            {
+                low += b;
+                high += low;
+            }
+            return (uint)((high % 65521) << 16 | (low % 65521));
+        }
 
         private static uint Crc32(ArraySegment<byte> bytes)
         {
