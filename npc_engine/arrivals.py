@@ -88,8 +88,9 @@ class Arrivals:
 
     @property
     def slots(self) -> set[str]:
-        """Which slots are to be read."""
-        return {arrival.slot for arrival in self._all if arrival.reading is None}
+        """Which slots are to be read as soon as all is written."""
+        waiting = (a for a in self._all if a.to_flush is not None and a.reading is None)
+        return {arrival.slot for arrival in waiting}
 
     @property
     def is_ready(self) -> bool:
@@ -151,7 +152,9 @@ class Arrivals:
     def _flush(self, arrival: Arrival, n: int) -> int:
         n_done = 0
         while arrival.to_flush and n_done < n:
-            n_done += self._slots.flush(arrival.to_flush.popleft())
+            name = arrival.to_flush.popleft()
+            self._stage.tell_one(name)  # what was asked before is in the slot
+            n_done += self._slots.flush(name)
         return n_done
 
     def _make(self, arrival: Arrival, n: int) -> int:

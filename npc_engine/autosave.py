@@ -111,9 +111,11 @@ class Autosave:
 
     def _begin(self) -> None:
         self._gather_until = None
-        n_added = self._stage.n_added
-        names = self._newcomers()
-        if not names and n_added != self._n_added:  # who came has left
+        new = self._newcomers()
+        names = [name for name in new if name not in self._stage.paused]
+        # Whoever is loaded just now may come from this slot, and is not what comes of that.
+        n_added = self._stage.n_added if names == new else self._n_added
+        if not names and self._stage.n_added != self._n_added:  # who came has left
             self._n_added = n_added
             return
         if not names or not self._fold_at:  # newcomers do not put the others off

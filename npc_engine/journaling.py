@@ -211,7 +211,7 @@ class Journaling:
         self._next = None
         now = self._clock()
         for left in self._left.values():
-            if not left.n_under_way:
+            if not left.n_under_way and left.name not in self._stage.paused:
                 self._submit_left(left, now)
         self._look(now)
         n = 0
@@ -229,12 +229,17 @@ class Journaling:
         """Note when those are due who have changed since the last look."""
         fresh, self._fresh = self._fresh, {}
         for follow in fresh:
-            if follow.has_changed and self.follow_of(*follow.key) is follow:
+            if follow.name in self._stage.paused:  # its journal is being read
+                self._fresh[follow] = None
+            elif follow.has_changed and self.follow_of(*follow.key) is follow:
                 agenda = self._agendas.setdefault(follow.slot, Agenda())
                 agenda.put(follow, follow.due(now), follow.has_ended_turn)
 
     def _submit_due(self, follow: Follow) -> bool:
         if self.follow_of(*follow.key) is not follow or not self._is_there(follow):
+            return False
+        if follow.name in self._stage.paused:
+            self._fresh[follow] = None
             return False
         is_early = follow.n_under_way and not follow.has_ended_turn  # a turn takes its place
         if is_early or follow.is_folding:

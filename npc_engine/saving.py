@@ -227,9 +227,9 @@ class Saving:
 
     def read(self, arrival: Arrival) -> Reading:
         """Begin to read the characters of a slot."""
-        return Reading(
-            self._files.store, self._reader.run, arrival.slot, arrival.npcs, arrival.may_lack
-        )
+        # Of a whole slot, whom it held when they were stopped: others may be saved into it since.
+        npcs = sorted(arrival.names) or None if arrival.npcs is None else arrival.npcs
+        return Reading(self._files.store, self._reader.run, arrival.slot, npcs, arrival.may_lack)
 
     def _key(self) -> bytes:
         return self._files.key

@@ -102,8 +102,7 @@ class Stage:
 
     def find(self, name: str) -> Character:
         """Return a character; raises UnknownNpc."""
-        if self._telling:
-            self._telling.tell_one(name)
+        self.tell_one(name)
         try:
             return self.characters[name]
         except KeyError:
@@ -313,6 +312,11 @@ class Stage:
         if len(names) <= MOST_AT_ONCE:
             self._telling.tell(math.inf)
         return m.Ok(id=request.id, n_heard=len(names))
+
+    def tell_one(self, name: str) -> None:
+        """Let one character hear of every event now."""
+        if self._telling:
+            self._telling.tell_one(name)
 
     def tell_all(self) -> None:
         """Let everybody hear of every event now."""
