@@ -51,7 +51,7 @@ from npc_engine.thoughts import (
 
 __all__ = ["DEBRIS", "Detokenizer", "Kind", "Record"]
 
-_GESTURES = {"*": "*", "(": ")", "[": "]"}
+_GESTURES = {"*": "*", "_": "_", "(": ")", "[": "]", "（": "）", "【": "】"}  # noqa: RUF001
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
 # An undecodable byte is carried as one lone surrogate, so that offsets in bytes stay exact.
 _UNDECODABLE = re.compile(r"[\udc80-\udcff]")
@@ -300,7 +300,9 @@ class Detokenizer:
     def _look(self, text: str, at: int, final: bool) -> tuple[_Found, int]:
         found, length = self._table.look(text, at, final, self._has_said)
         if found is _Found.NOTHING and self._table is self._row_start:
-            label, n_label = self._labels.look(text, at, final, self._after_gesture)
+            label, n_label = self._labels.look(
+                text, at, final, own_only=self._after_gesture, has_said=self._has_said
+            )
             self._may_be_label = label is Label.UNDECIDED
             return _LABELS[label], n_label or length
         return found, length

@@ -20,6 +20,7 @@ DEBRIS = (
     *("<end_of_turn>", "<start_of_turn>", "<eos>", "</s>", "[INST]", "[/INST]", "<|start|>"),
     *("<|observation|>", "<|tool|>", "<|start_of_role|>", "<|end_of_role|>", "<|begin|>"),
     *("<|START_OF_TURN_TOKEN|>", "<|im_user|>", "<|im_assistant|>", "<|im_system|>"),
+    *("### Instruction:", "### Human:", "### Input:"),
     *("<|turn>", "<turn|>", "<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>"),
 )
 

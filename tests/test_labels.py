@@ -28,6 +28,7 @@ FORMS = [
     *("__{}:__", '"{}":', "\u201c{}\u201d:", "\u00ab{}\u00bb:", "'{}':", "[{}]:", "<{}>:", "({}):"),
     *("**[{}]:**", "[**{}**]:", "{} (smiling):", "**{}** (smiling):", "**{} (smiling):**"),
     *("{} [sighs]:", "{} *smiles*:", "[{} (smiling)]:", "[{}]", "<{}>", "> {}:", "### {}:"),
+    *("`{}`:", "{{{}}}:", "~{}~:", "\u300a{}\u300b\uff1a", "{} \u2192 Bram:", "{}>"),
     *("{}\uff1a", "\u3010{}\u3011", "\u300c{}\u300d\uff1a", "{}\u200e:", "**{}", '"{}'),
 ]
 
@@ -62,6 +63,28 @@ def test_labels(form: str, name: str, whose: Label) -> None:
         ("- Mara: Sit.", " Sit."),
         ("\u2014 **Mara**: Sit.", " Sit."),
         ("**Mara**\nSit.", "\nSit."),
+        ("*Mara*\nSit.", "\nSit."),
+        ("*Mara* Sit.", " Sit."),
+        ('**Mara** "Sit."', ' "Sit."'),
+        ("# Mara\nSit.", "\nSit."),
+        ("assistant\nSit.", "\nSit."),
+        ("### Response:\nSit.", "\nSit."),
+        ("AI: Sit.", " Sit."),
+        ("<BOT>: Sit.", " Sit."),
+        ("Mara> Sit.", " Sit."),
+        ("Mara -> You: Sit.", " Sit."),
+        ("Mara to Bram Stone: Sit.", " Sit."),
+        ("Mara (10:42): Sit.", " Sit."),
+        ("Mara \U0001f642: Sit.", " Sit."),
+        ("Mara, the innkeeper: Sit.", " Sit."),
+        ("Mara's response: Sit.", " Sit."),
+        ("Mara murmurs with a smile: Sit.", " Sit."),
+        ('Mara says, "Sit."', '"Sit."'),
+        ('Mara \u2014 "Sit."', '"Sit."'),
+        ("Mara\u300cSit.\u300d", "\u300cSit.\u300d"),
+        ("mara_ironwood: Sit.", " Sit."),
+        ("Mara\u2236 Sit.", " Sit."),
+        *((f"{sign}Mara: Sit.", " Sit.") for sign in ("* ", "1. ", "2) ", "\u2014", "--", "| ")),
     ],
 )
 def test_a_label_with_what_the_speaker_does(text: str, rest: str) -> None:
@@ -90,7 +113,9 @@ def test_a_label_with_what_the_speaker_does(text: str, rest: str) -> None:
             "**Mara**",
             "**You**\nso",
         ),
-        *("*Mara*\nso", "-", "- "),
+        *("-", "- ", "*Mara*", "*Mara* and I", "**Mara**, yes", "# Mara", "Mara - and you?"),
+        *("Mara to the gate. So: now", "1. Bread: two", "* You: all", "assistant", "You\nso"),
+        *("{{user}} smiles.", 'Mara "Red" is it', "Mara\u2014that is me: so"),
     ],
 )
 def test_what_is_no_label_is_spoken(text: str) -> None:
@@ -115,6 +140,60 @@ def test_what_is_no_label_is_spoken(text: str) -> None:
 def test_names_of_all_kinds(name: str, text: str) -> None:
     found, rest = label(text, Labels([name]))
     assert (found, rest.strip()) == (Label.OWN, "\u5750\u3002")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("\u0130pek", "ipek: so"),
+        ("\u0130pek", "IPEK: so"),
+        ("I\u015f\u0131l", "\u0131\u015f\u0131l: so"),
+        ("Jos\u00e9", "Jose: so"),
+        ("\u0424\u0451\u0434\u043e\u0440", "\u0424\u0415\u0414\u041e\u0420: so"),
+        ("\u0386\u03c1\u03b7\u03c2", "\u0391\u03a1\u0397\u03a3: so"),
+        ("\u0645\u0627\u0631\u0627", "\u0645\u064e\u0627\u0631\u064e\u0627: so"),
+        ("D'Artagnan", "D\u02bcArtagnan: so"),
+        ("Jean-Luc", "Jean\u2011Luc: so"),
+        ("Mara Elin Ironwood", "Mara Ironwood: so"),
+        ('Mara "Red" Ironwood', "Red: so"),
+        ('Mara "Red" Ironwood', "Mara \u201cRed\u201d Ironwood: so"),
+        ("Mr. Smith", "Mr Smith: so"),
+        ("Mara_Ironwood", "Mara: so"),
+        ("Mara: the Red", "Mara: so"),
+        ("\u30de\u30e9", "\u30de\u30e9\u300c so"),
+    ],
+)
+def test_names_spelt_another_way(name: str, text: str) -> None:
+    found, rest = label(text, Labels([name]))
+    assert (found, rest.strip(" \u300c")) == (Label.OWN, "so")
+
+
+def test_whom_a_role_belongs_to() -> None:
+    assert label("Bot: so", Labels(["Mara"]))[0] is Label.OWN
+    assert label("Bot: so", Labels(["Mara"], ["Bot"]))[0] is Label.OTHER
+    assert label("User: so", Labels(["User"]))[0] is Label.OWN
+    for text in ("Player says: so", "{{user}} asks softly: so", "user\nso"):
+        assert label(text)[0] is Label.OTHER
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("You: the one I trust.", Label.NONE),
+        ("Bram: a smith", Label.OTHER),
+        ("You: The one", Label.OTHER),
+        ("you: the one", Label.OTHER),
+        ("You:", Label.OTHER),
+        ("[You]: ok", Label.OTHER),
+        ("Mara: the one", Label.OWN),
+    ],
+)
+def test_where_nothing_was_said_a_small_letter_goes_on(text: str, found: Label) -> None:
+    for n in range(1, len(text) + 1):
+        early = LABELS.look(text[:n], 0, n == len(text), has_said=False)[0]
+        assert early in (Label.UNDECIDED, found)
+    assert early is found
+    assert LABELS.look(text, 0, True)[0] is (found if found is Label.OWN else Label.OTHER)
 
 
 def test_a_name_that_two_have_is_the_characters_own() -> None:
