@@ -8,6 +8,7 @@ import re
 import unicodedata
 
 from npc_engine.terminals import BY_SCRIPT, SPACED, TERMINALS
+from npc_engine.visible import IGNORABLE
 
 __all__ = [
     "ELLIPSIS",
@@ -47,15 +48,15 @@ _CLOSERS = r"\"'“«‹" + _LATE_CLOSERS  # noqa: RUF001
 _PUNCTUATION = r"\s!-/:-@\[-`{-~¡¿«»‹›‘’“”„‐-―、，；：·・（）〈-】"  # noqa: RUF001
 _PUNCTUATION += r"\u037e\u060c\u061b\u104a\u1361-\u1366" + ENDERS
 
-# Marks of direction and of where a word may break: nothing to say. In Arabic and Hebrew they stand
-# behind full stops, too.
+# What of IGNORABLE may go at the ends of a text: marks of direction (Arabic and Hebrew have them
+# behind full stops), and of where a word may break. Not the looks of an emoji.
 UNSEEN = "".join(
     map(chr, (0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A)))
 )
 UNSEEN += "\u3164\ufeff"
 
 # What is worth saying alone: letters, digits, emoji.
-WORD = re.compile(rf"[^{_PUNCTUATION}{UNSEEN}\ufe0e\ufe0f\U000e0000-\U000e0fff]")
+WORD = re.compile(rf"[^{_PUNCTUATION}{IGNORABLE}]")
 # An end of a sentence with all that closes after it; then the same behind a space.
 END_RUN = re.compile(
     rf"(?:{_TWO_SHADS}|[{FIRSTS}]{WORD_SPACE}?)[{ENDERS}{_CLOSERS}{UNSEEN}]{{0,{MAX_RUN - 2}}}"
