@@ -237,7 +237,8 @@ class Bridge:
         return request
 
     def _refuse(self, client: bytes, peer: Peer, error: RequestError, message: Message) -> None:
-        peer.refuse(error, self._gate.find_id(message.frames, peer))
+        if not peer.is_full:
+            peer.refuse(error, self._gate.find_id(message.frames, peer))
         if not self._gate.knows(peer) and self._connections.refused(client) >= _MAX_REFUSALS:
             self._connections.mute(client)
         self._flush(client, peer)

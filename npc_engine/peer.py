@@ -74,7 +74,7 @@ class Peer:
                 f"A request with the id {request_id!r} is open already.",
                 "Give each request an id of its own; one may be used again after its last reply.",
             )
-        if len(self._requests) >= self._max_open and (self._is_full or not urgent):
+        if len(self._requests) >= self._max_open and (self.is_full or not urgent):
             raise Busy(
                 f"{len(self._requests)} requests of this client are open.",
                 "Read their replies before you send more.",
@@ -83,7 +83,8 @@ class Peer:
         self._n_unanswered += 1
 
     @property
-    def _is_full(self) -> bool:
+    def is_full(self) -> bool:
+        """No record but a terminal one fits."""
         n_urgent = max(0, self._n_unanswered - self._max_open)
         return self.n_waiting + n_urgent >= self._max_waiting
 
@@ -97,7 +98,7 @@ class Peer:
             self._n_unanswered -= 1
             self._waiting.append((pack(reply), reply.id))
         elif state is _Request.OPEN:
-            if self._is_full:
+            if self.is_full:
                 self._cut()
                 return False
             self._waiting.append((pack(reply), None))
@@ -112,7 +113,7 @@ class Peer:
 
         It carries no id that is open: the client would take it for the end of that request.
         """
-        if self._is_full:
+        if self.is_full:
             log.debug("a client that does not read loses an error: %s", error)
             return
         request_id = None if request_id in self._requests else request_id

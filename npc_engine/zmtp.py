@@ -3,8 +3,8 @@
 Owns the greeting, the handshake, where a message begins and ends, and how much of it is kept. Bytes
 in; messages, and bytes to be sent, out. (https://rfc.zeromq.org/spec/37/)
 
-Rule 1. Whatever comes, no more is kept than one frame of `keep` bytes, or one command, and what
-        one read brings. A longer frame is skipped, and only its length is told.
+Rule 1. Of what has been looked at, no more is kept than one frame of `keep` bytes, or one command.
+        A longer frame is skipped, and only its length is told.
 Rule 2. Of a message in parts only the last is kept. One of too many parts, or too long as a whole,
         ends the listening: from there on everything is skipped unseen (`muted`).
 Rule 3. Any bytes lead to messages or to BadPeer; nothing else.
@@ -12,7 +12,6 @@ Rule 3. Any bytes lead to messages or to BadPeer; nothing else.
 It knows neither sockets nor tokens, and not what a message says.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 __all__ = ["PING", "BadPeer", "Message", "Zmtp", "framed"]
@@ -73,20 +72,23 @@ class Zmtp:
         self.muted = True
         self._in.clear()
 
-    def feed(self, data: bytes) -> Iterator[Message]:
-        """Take in what was read, and yield the messages that end in it; raises BadPeer."""
-        if self.muted:
-            return
-        self._in += data
+    def feed(self, data: bytes) -> None:
+        """Take in what was read."""
+        if not self.muted:
+            self._in += data
+
+    def next(self) -> Message | None:
+        """Return the next message that has ended, if there is one; raises BadPeer."""
         if not self._is_greeted:
             self._is_greeted = self._read_greeting()
         while self._is_greeted and not self.muted and (head := self._next_head()) is not None:
             if not self._has_body(head):
-                return
+                break
             self._head = None
             message = self._end_frame(head, self._take(head.size) if head.is_kept else None)
             if message is not None:
-                yield message
+                return message
+        return None
 
     def _read_greeting(self) -> bool:
         if self._in and self._in[0] != 0xFF:

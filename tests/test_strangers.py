@@ -3,7 +3,9 @@
 Real sockets on loopback around a scripted engine. Every wait has a timeout.
 """
 
+from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import chain, count, islice, repeat
 from types import SimpleNamespace
 from typing import Any
 
@@ -124,6 +126,94 @@ def test_of_messages_that_do_not_end_the_oldest_goes(monkeypatch: pytest.MonkeyP
         assert any(raw.is_hung_up() for raw in raws[:1])
         assert served.bridge._connections._n_held <= 2 << 20
         assert friend.ask(Event(id="e", npcs="*", text="x" * 200_000))["type"] == "ok"
+
+
+def test_connections_leave_files_to_saves(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (16, 1 << 20))
+    with Served(token="t") as served, ExitStack() as stack:
+        raws = [stack.enter_context(Raw(served)) for _ in range(8)]
+        assert served.client().ask(hello("t"))["type"] == "welcome"
+        assert raws[0].is_hung_up()
+        assert served.bridge._connections.n <= 8
+
+
+class Wire:
+    """What libzmq has read of each client, handed on in turns, one read of each."""
+
+    def __init__(self) -> None:
+        self.queues: dict[bytes, Iterator[bytes]] = {}
+        self.hung_up: list[bytes] = []
+
+    def recv_multipart(self, _flags: int) -> tuple[bytes, bytes]:
+        for client, reads in list(self.queues.items()):
+            del self.queues[client]
+            data = next(reads, None)
+            if data is not None:
+                self.queues[client] = reads
+                return client, data
+        raise zmq.Again
+
+    def send_multipart(self, frames: list[bytes], _flags: int) -> None:
+        if not frames[1]:
+            self.hung_up.append(frames[0])
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def wired(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Connections:
+    with zmq.Context() as context:
+        connections = Connections(context, stranger_keeps=9, keeps=1 << 20, wants_trust=False)
+        connections.socket.close()
+    monkeypatch.setattr(connections, "socket", wire)
+    return connections
+
+
+def told(connections: Connections) -> list[tuple[bytes, bytes]]:
+    """Return what is handed on between two steps."""
+    arrivals = islice(connections.arrivals(), bridge_module._BURST)
+    return [(client, message.frames[0]) for client, message in filter(None, arrivals) if message]
+
+
+def test_a_flood_of_small_messages_makes_nobody_wait(wire: Wire, wired: Connections) -> None:
+    for flood in (b"a", b"b", b"c"):
+        wire.queues[flood] = chain([b"", HANDSHAKE], repeat(framed(b"") * 4096, 400))
+    for _ in range(20):
+        told(wired)
+    for i in range(20):
+        wire.queues[b"friend"] = iter([*[b"", HANDSHAKE][: 2 * (i == 0)], framed(b"%d" % i)])
+        for n_steps in count():
+            if (b"friend", b"%d" % i) in told(wired):
+                break
+            assert n_steps < 5
+    assert not wire.hung_up
+
+
+def test_who_is_too_far_behind_is_hung_up(wire: Wire, wired: Connections) -> None:
+    wire.queues[b"a"] = chain([b"", HANDSHAKE], repeat(framed(b"") * 4096))
+    for _ in range(1000):
+        told(wired)
+        if wire.hung_up:
+            break
+    assert wire.hung_up == [b"a"]
+    assert wired._n_held == 0
+
+
+def test_much_at_once_comes_whole_and_in_order(wire: Wire, wired: Connections) -> None:
+    sent = [b"%0100d" % i for i in range(20_000)] + [bytes(1 << 20), b"last"]
+    stream = HANDSHAKE + b"".join(map(framed, sent))
+    pieces = [stream[at : at + 8192] for at in range(0, len(stream), 8192)]
+    wire.queues[b"a"] = iter([b"", *pieces])
+    got: list[bytes] = []
+    for _ in range(1000):
+        got += [frame for _, frame in told(wired)]
+    assert got == sent
+    assert wired.is_drained
+    assert wired._n_held == 0
 
 
 @pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\n\r\n", b"\xff" + bytes(80)])
