@@ -30,7 +30,8 @@ __all__ = [
 MAX_NAME = 200  # characters
 MAX_TEXT = 64 * 1024  # UTF-8 bytes of one field, and of a whole persona
 MAX_RAW = 1 << 20  # characters of a text that is cleaned first: line ends and the like may go
-MAX_DEPTH = 64  # maps and lists inside each other
+MAX_DEPTH = 64  # maps and lists inside each other, in a whole card
+IN_DATA = 2  # how deep a field lies there
 
 
 def checked_text(key: str, value: object) -> str:
@@ -75,7 +76,7 @@ def checked_rest(key: str, value: object, reserved: tuple[str, ...]) -> dict[str
     clash = sorted(set(reserved).intersection(value))
     if clash:
         raise CardError(f"`{key}` must not hold {clash[0]!r}.", "Set it as a field of the card.")
-    return {_checked_key(name): plain(str(name), item) for name, item in value.items()}
+    return {_checked_key(name): plain(str(name), item, IN_DATA) for name, item in value.items()}
 
 
 def _checked_key(value: object) -> str:

@@ -137,6 +137,8 @@ def _what_it_does(arch: str, header: Header) -> str:
         return _SOUNDS
     if arch in ("eagle3", "dflash") or arch.endswith("-assistant"):
         return _DRAFTS  # llama.cpp loads it, and ends the process without the larger one
+    if header.keys.get(f"{arch}.attention.causal") is False:
+        return _EMBEDS  # each word sees those behind it, too: there is no next one
     pooling = _POOLING.get(header.number(f"{arch}.pooling_type") or 0, "")
     return pooling or (_EMBEDS if arch in _EMBEDDERS else "")
 

@@ -217,3 +217,12 @@ def test_what_a_message_cannot_say_is_not_sent() -> None:
 
 def test_a_number_in_tags_may_be_of_any_size() -> None:
     assert Card.from_map(INN | {"tags": [10**5000, 1]}).tags == ("1",)
+
+
+def test_what_is_read_can_be_written_and_read_again(tmp_path: Path) -> None:
+    nested = '{"name": "Mara", "x": ' + "[" * 63 + "]" * 63 + "}"
+    card = Card.load(write(tmp_path, "m.json", nested))
+    card.save(tmp_path / "out.json")
+    assert Card.load(tmp_path / "out.json").to_map() == card.to_map()
+    with pytest.raises(CardError, match="`x` is nested deeper than 64"):
+        Card.load(write(tmp_path, "m.json", nested.replace("[]", "[[]]")))

@@ -88,6 +88,7 @@ KINDS: list[tuple[str, dict[str, Any], list[str], str]] = [
         (arch, {}, ["token_embd.weight"], "a diffusion model")
         for arch in ("dream", "llada", "llada-moe", "rnd1")
     ],
+    ("qwen2", {"qwen2.attention.causal": False}, ["token_embd.weight"], "embedding model"),
     ("llama", {"diffusion.shift_logits": False}, ["token_embd.weight"], "a diffusion model"),
     ("wavtokenizer-dec", {}, ["token_embd.weight"], "a vocoder"),
     ("pockettts", {}, ["token_embd.weight"], "a model of speech"),
@@ -133,6 +134,7 @@ def test_an_engine_in_process_refuses_it(write: Write, tmp_path: Path) -> None:
     "keys",
     [
         {"llama.pooling_type": 0},
+        {"llama.attention.causal": True},
         {"general.type": "model"},
         {"llama.pooling_type": "4", "general.type": 7},  # what is no sense means nothing
     ],
