@@ -69,6 +69,7 @@ _METHODS = {
     _GroupTuple: "grouper list",
     LoopContext: "depth depth0 first index index0 last length nextitem previtem revindex revindex0",
 }
+_BACKWARDS = ("rfind", "rindex", "rpartition", "rsplit")  # their time grows with both texts
 _ATTRIBUTES = {kind: frozenset(names.split()) for kind, names in _METHODS.items()}
 
 # How a template is told not to think aloud; each family looks at its own name.
@@ -278,6 +279,8 @@ class _Cage(ImmutableSandboxedEnvironment):
 
     def _method(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.spend(len(method.__self__) // 16)
+        if method.__name__ in _BACKWARDS and args and isinstance(args[0], str):
+            self.spend(len(method.__self__) * len(args[0]) // 4096)
         if method.__name__ == "join":
             return join(args[0], method.__self__)
         if method.__name__ == "replace":

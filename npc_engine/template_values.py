@@ -5,6 +5,7 @@ before it is done. It knows no syntax and no budget of work.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
@@ -178,8 +179,14 @@ def _center(value: Any, width: int = 80) -> str:
     return str(value).center(int(width))
 
 
-def _round(value: float, precision: int = 0) -> float:
-    return round(float(value), min(int(precision), 9))
+def _round(value: float, precision: int = 0, method: str = "common") -> float:
+    step = 10.0 ** min(int(precision), 9)
+    ways: dict[str, Callable[[float], int]] = {
+        "common": round,
+        "ceil": math.ceil,
+        "floor": math.floor,
+    }
+    return ways[method](float(value) * step) / step
 
 
 def _sum(value: Iterable[Any], attribute: str | None = None, start: int = 0) -> Any:

@@ -54,7 +54,8 @@ WRAPPERS = (
 
 _NAMES = (
     *("think", "thinking", "thought", "thoughts", "reason", "reasoning", "seed:think"),
-    *("analysis", "reflection", "scratchpad", "monologue", "inner_monologue"),
+    *("analysis", "reflection", "scratchpad", "monologue", "inner_monologue", "internal_monologue"),
+    *("inner_thoughts", "thought_process", "chain_of_thought", "cot", "contemplation", "mm:think"),
 )
 _OTHERS = (
     ("[THINK]", "[/THINK]"),
@@ -65,6 +66,7 @@ _OTHERS = (
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|thinking|>", "<|/thinking|>"),
+    ("<unused94>", "<unused95>"),  # MedGemma
 )
 # Marks that speak of thinking, of whatever make. `/no_think` is a switch, a budget a remark.
 _LIKE = re.compile(

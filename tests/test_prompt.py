@@ -296,6 +296,12 @@ BOMBS = [
     "{% set p = 'a' * 8000 %}{% set q = 'a' * 7999 ~ 'b' %}"
     + NEST * 3
     + "{% if q in p or p == q %}{% endif %}{% endfor %}{% endfor %}{% endfor %}",
+    "{% set a = 'a' * 16000 %}{% set b = 'ab' ~ 'a' * 7998 %}"
+    + NEST
+    + "{{ a.rfind(b) }}{% endfor %}",
+    "{% set a = 'a' * 16000 %}{% set b = 'ab' ~ 'a' * 7998 %}"
+    + NEST
+    + "{{ a.rsplit(b)|length + a.rpartition(b)|length }}{% endfor %}",
     "{% block a %}{{ self.a() }}{{ self.a() }}{% endblock %}",
     "{{ strftime_now('%Y' * 9999) }}",
     "(" * 30_000 + "{{" + "(" * 30_000,
@@ -531,7 +537,7 @@ def test_one_budget_for_all_renderings(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[1, 2, 3]|batch(2, 0)|list", "[[1, 2], [3, 0]]"),
         ("'a b'|wordcount + [1, 2]|sum", "5"),
         ("'ab'|center(6)", "  ab  "),
-        ("1.26|round(1)", "1.3"),
+        ("1.26|round(1) ~ 1.2|round(method='ceil')", "1.32.0"),
         ("[{'a': 1}, {'a': 1}]|groupby('a')|map(attribute='list')|map('length')|list", "[2]"),
         ("{'b': 1, 'a': [2]}|tojson(separators=(',', ':'), sort_keys=true)", '{"a":[2],"b":1}'),
         ("'/no_think'.removeprefix('/')", "no_think"),
