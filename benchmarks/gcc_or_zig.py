@@ -121,7 +121,7 @@ def _compare(
 def _report(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
     how = "zig's with it" if options.amx else "both without it"
     lines = [
-        f"# gcc and zig{'' if options.amx else ', AMX off'}",
+        f"# gcc and zig{', AMX for zig' if options.amx else ', AMX off'}",
         "",
         f"    python benchmarks/gcc_or_zig.py {' '.join(_shown(a) for a in sys.argv[1:])}",
         "",
