@@ -26,13 +26,15 @@ class Append(NamedTuple):
 
 def append_file(path: Path, at: int, data: bytes) -> None:
     """Do one `Append`; raises the OSError that it has failed with."""
-    (error,) = append_files([Append(path, at, data)])
+    (error,) = append_files([Append(path, at, data)], set())
     if error is not None:
         raise error
 
 
-def append_files(appends: Collection[Append]) -> list[OSError | None]:
+def append_files(appends: Collection[Append], unnamed: set[Path]) -> list[OSError | None]:
     """Append, wait until all is on the disk, names as well, and say what each has failed with.
+
+    `unnamed`: folders whose newest names may not be there, of an earlier call; kept up to date.
 
     What stood behind the first `at` bytes is no more. A file that has a further name, as a backup's
     has, is copied first: what stands under that name stays. One that has failed is as it was, up to
@@ -42,12 +44,14 @@ def append_files(appends: Collection[Append]) -> list[OSError | None]:
     begun = [growth for growth in growths if growth.begin()]
     for growth, error in zip(begun, sync_all([g.fd for g in begun]), strict=True):
         growth.end(error)
-    named = [g for g in begun if g.is_named_anew and g.error is None]
-    for folder in {growth.path.parent for growth in named}:
+    done = [growth for growth in begun if growth.error is None]
+    unnamed |= {growth.path.parent for growth in done if growth.is_named_anew}
+    for folder in unnamed & {growth.path.parent for growth in done}:
         try:
             sync_folder(folder)
+            unnamed.discard(folder)
         except OSError as e:
-            for growth in named:
+            for growth in done:
                 growth.error = e if growth.path.parent == folder else growth.error
     return [growth.error for growth in growths]
 
@@ -81,6 +85,8 @@ class _Growth:
                 write_all(self.fd, [self._data])
         except OSError as e:
             self.end(e)
+        except MemoryError:
+            self.end(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
         return self.error is None
 
     def _write_copy(self) -> None:

@@ -30,6 +30,7 @@ class Awake:
         self.has_more = False
         self._fresh: dict[str, Character] = {}
         self._ends: list[tuple[float, str]] = []  # of events
+        self._next_ends: dict[str, float] = {}  # of those in the heap, each once
 
     def note(self, character: Character) -> None:
         """Note that something has happened to one."""
@@ -45,7 +46,7 @@ class Awake:
 
     def forget(self, name: str) -> None:
         """Note that one has left."""
-        for group in (self.busy, self._fresh, self.waiting):
+        for group in (self.busy, self._fresh, self.waiting, self._next_ends):
             group.pop(name, None)
 
     def take(
@@ -53,7 +54,10 @@ class Awake:
     ) -> list[Character]:
         """Return whom this step looks at, of those who are `there`; not who is `paused`."""
         while self._ends and self._ends[0][0] <= now:
-            character = there.get(heapq.heappop(self._ends)[1])
+            end, name = heapq.heappop(self._ends)
+            if self._next_ends.get(name) == end:
+                del self._next_ends[name]
+            character = there.get(name)
             if character is not None and character.next_end <= now:
                 self.note(character)
         taken = [c for name, c in self.busy.items() if name not in paused]
@@ -82,5 +86,6 @@ class Awake:
                 self._fresh[name] = character
             elif character.wants:
                 self.waiting[name] = character
-            if character.next_end != NEVER:
+            if character.next_end not in (NEVER, self._next_ends.get(name)):
+                self._next_ends[name] = character.next_end
                 heapq.heappush(self._ends, (character.next_end, name))

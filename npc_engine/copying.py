@@ -62,6 +62,11 @@ class Job:
         return not self.request.id
 
     @property
+    def is_fold(self) -> bool:
+        """Whether it takes the place of journals that have become long."""
+        return self.is_own and not self.backup
+
+    @property
     def journals(self) -> bool:
         """Whether its characters are journaled from then on."""
         return self.request.mode == "journal"

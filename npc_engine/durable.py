@@ -24,6 +24,7 @@ __all__ = [
     "explain",
     "is_folder",
     "link_or_copy",
+    "link_or_copy_all",
     "new_file",
     "open_to_grow",
     "read_file",
@@ -152,17 +153,42 @@ def sync_files(fds: Collection[int]) -> None:
 
 def copy_file(source: Path, target: Path) -> None:
     """Make `target` a copy of a file, of mode 0600, and wait until it is on the disk."""
+    sync_files([_copy(source, target)])
+
+
+def _copy(source: Path, target: Path) -> int:
     shutil.copyfile(source, target, follow_symlinks=False)
     target.chmod(0o600)
-    sync_files([os.open(target, os.O_RDWR | _BINARY)])
+    return os.open(target, os.O_RDWR | _BINARY)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` a second name of a file, or a copy where the disk has no hard links."""
+    link_or_copy_all([(source, target)])
+
+
+def link_or_copy_all(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Do the same for many (source, target). Copies go to the disk together."""
+    unlinked = [pair for pair in pairs if not _link(*pair)]
+    for first in range(0, len(unlinked), TOGETHER):
+        fds: list[int] = []
+        try:
+            for pair in unlinked[first : first + TOGETHER]:
+                fds.append(_copy(*pair))  # noqa: PERF401 - those before one that fails are closed
+        finally:
+            sync_files(fds)
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Say whether `target` is a second name of a file now, and the disk knows that it has two."""
     try:
         target.hardlink_to(source)
     except OSError:
-        copy_file(source, target)
+        return False
+    if target.lstat().st_nlink > 1:
+        return True
+    target.unlink()  # it would grow under both names: sshfs, for one, counts none
+    return False
 
 
 def rename(source: Path, target: Path) -> None:
@@ -211,8 +237,11 @@ def sync_all(fds: Collection[int]) -> list[OSError | None]:
     """
     if len(fds) <= _FEW:
         return [_try_to_sync(fd) for fd in fds]
-    with ThreadPoolExecutor(min(len(fds), _SIDE_BY_SIDE), "npc-engine-sync") as threads:
-        return list(threads.map(_try_to_sync, fds))
+    try:
+        with ThreadPoolExecutor(min(len(fds), _SIDE_BY_SIDE), "npc-engine-sync") as threads:
+            return list(threads.map(_try_to_sync, fds))
+    except RuntimeError:  # no thread can be started: too many, or the interpreter ends
+        return [_try_to_sync(fd) for fd in fds]
 
 
 def _try_to_sync(fd: int) -> OSError | None:

@@ -10,13 +10,13 @@ import logging
 import math
 import queue
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from npc_engine.agenda import Agenda
 from npc_engine.character import Character
-from npc_engine.errors import NpcError
+from npc_engine.errors import NpcError, SnapshotError
 from npc_engine.follow import RETRY_S, Follow, Witness
 from npc_engine.journals import Journals, Outcome
 from npc_engine.rounds import Round
@@ -324,6 +324,8 @@ class Journaling:
                 self._put_off(follow, str(outcome))
                 continue
             follow.retry_s = RETRY_S
+            if outcome is None:
+                follow.seen = -1
             if self._left.get(follow.key) is follow:
                 self._is_out(follow, outcome)
             elif outcome is None or outcome > FOLD_BYTES:
@@ -349,6 +351,8 @@ class Journaling:
     def _fold_one(self, follow: Follow) -> None:
         if follow.is_folding or self.follow_of(*follow.key) is not follow:
             return
+        if follow.name in self._stage.paused:  # a snapshot would be of another one by then
+            return
         follow.is_folding = True
         self._fold(follow.slot, follow.name)
 
@@ -357,9 +361,14 @@ class Journaling:
         return self._n_under_way[slot] > 0
 
     def last_of(self, slot: str, name: str) -> dict[str, Any] | None:
-        """Return what somebody was who has left, if the disk has not taken it yet."""
+        """Return what somebody is, or was who has left, if the disk has not taken it yet."""
         left = self._left.get((slot, name))
-        return left.last if left is not None else None
+        if left is not None:
+            return left.last
+        follow = self.follow_of(slot, name)
+        if follow is not None and follow.has_changed and self._is_there(follow):
+            return self._frozen(follow)
+        return None
 
     def patience(self) -> float | None:
         """Return the seconds until the next look is due; None when nothing is."""
@@ -386,6 +395,11 @@ def _write(
     done: "queue.SimpleQueue[tuple[Follow, Outcome]]",
     some: list[tuple[Follow, dict[str, Any]]],
 ) -> None:
-    outcomes = journals.append([(*follow.key, state) for follow, state in some])
+    outcomes: Sequence[Outcome]
+    try:
+        outcomes = journals.append([(*follow.key, state) for follow, state in some])
+    except Exception as e:  # each has an outcome, whatever happens
+        log.exception("journals were not written")
+        outcomes = [SnapshotError(f"The journals were not written: {e}.")] * len(some)
     for (follow, _), outcome in zip(some, outcomes, strict=True):
         done.put((follow, outcome))

@@ -136,7 +136,15 @@ class Saving:
         self._queue(answer, request, names, before, kv=False)
 
     def _fold(self, slot: str, name: str) -> None:
-        """Save a character whose journal has become long: nobody asked, so no backup moves up."""
+        """Save a character whose journal has become long: nobody asked, so no backup moves up.
+
+        Those of a crowd become so at one time. They are one save: each would link all the others.
+        """
+        for job in self._copying.jobs:
+            if job.is_fold and job.request.slot == slot:
+                job.names.append(name)
+                job.request.npcs = [*(job.request.npcs or ()), name]
+                return
         request = Save(id="", slot=slot, npcs=[name], mode="journal")
         self._queue(lambda _reply: None, request, [name], backup=False, kv=slot != AUTOSAVE)
 

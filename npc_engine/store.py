@@ -53,7 +53,7 @@ from npc_engine.durable import (
     escape,
     explain,
     is_folder,
-    link_or_copy,
+    link_or_copy_all,
     new_file,
     rename,
     sync_files,
@@ -111,6 +111,8 @@ class Store:
         self._is_undone = True
         self._lock = threading.Lock()  # held while a slot is read, and while one is swapped
         self._writes = FolderLock(root)
+        self._unnamed: set[Path] = set()  # folders in which a journal's name may not be safe
+        self._made: list[Path] = []  # folders that were made, and whose names may not be
         self._recover()
 
     def hold(self) -> None:
@@ -208,7 +210,7 @@ class Store:
         except OSError as e:
             return [e for _ in grown]
         journals = [(folder / (escape(npc) + JOURNAL), at, data) for npc, at, data in grown]
-        return append_files([Append(*journal) for journal in journals])
+        return append_files([Append(*journal) for journal in journals], self._unnamed)
 
     def _write(
         self, slot: str, files: Mapping[str, File], others: Path | None, backup: bool = True
@@ -251,9 +253,13 @@ class Store:
         return 0 if slot in self._unkept else self._keep
 
     def _make_root(self) -> None:
-        if not self.root.is_dir():
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync_folder(self.root.parent)
+        for folder in (*reversed(self.root.parents), self.root):
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, exist_ok=True)
+                self._made.append(folder)
+        while self._made:
+            sync_folder(self._made[-1].parent)
+            self._made.pop()
 
     def _refuse_links(self, slot: str) -> None:
         names = (backup_name(slot, n) for n in range(1, self._n_kept(slot) + 1))
@@ -348,12 +354,9 @@ def _keep_others(source: Path, target: Path, written: Collection[str]) -> None:
     theirs = {
         Path(name).with_suffix(suffix).name for name in written for suffix in (SUFFIX, JOURNAL)
     }
-    for path in entries(source):
-        is_unfinished = path.name.startswith(".")
-        if (
-            path.name not in theirs
-            and not is_unfinished
-            and path.is_file()
-            and not path.is_symlink()
-        ):
-            link_or_copy(path, target / path.name)
+    others = (path for path in entries(source) if path.name not in theirs)
+    link_or_copy_all(
+        (path, target / path.name)
+        for path in others
+        if not path.name.startswith(".") and path.is_file() and not path.is_symlink()
+    )

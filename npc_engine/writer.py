@@ -40,7 +40,7 @@ class WriterThread:
         self._todo: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def run(self, job: Callable[[], None]) -> None:
-        """Queue a job that raises nothing. Once the thread is closed, it is not done."""
+        """Queue a job; one that raises is in the log. Once the thread is closed, none is done."""
         if self.is_closed:
             return
         if self._thread is None:
@@ -59,7 +59,10 @@ class WriterThread:
 
     def _run(self) -> None:
         while (job := self._todo.get()) is not None:
-            job()
+            try:
+                job()
+            except Exception:  # those behind it are somebody else's
+                log.exception("a job of %s failed", self._name)
             del job  # payloads are large, and the next job may be hours away
 
 

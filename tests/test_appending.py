@@ -61,7 +61,7 @@ def test_what_fails_changes_nothing(
 
 def test_one_that_fails_costs_the_others_nothing(tmp_path: Path) -> None:
     paths = [tmp_path / str(i) for i in range(40)]
-    errors = append_files([Append(p, 9 if i == 7 else 0, b"x") for i, p in enumerate(paths)])
+    errors = append_files([Append(p, 9 if i == 7 else 0, b"x") for i, p in enumerate(paths)], set())
     assert [i for i, error in enumerate(errors) if error] == [7]
     assert isinstance(errors[7], FileNotFoundError)
     assert tree(tmp_path) == {str(i): b"x" for i in range(40) if i != 7}

@@ -142,6 +142,17 @@ def test_events_end_for_those_whom_nobody_looks_at(make_rig: MakeRig) -> None:
     assert "A flash." not in rig.heard("n0")
 
 
+def test_an_event_that_ends_late_is_noted_once_however_much_comes_behind_it(
+    make_rig: MakeRig,
+) -> None:
+    rig = make_rig(2)
+    rig.event("The gate is open.", expires_s=86_400.0)
+    for i in range(50):
+        rig.event(f"Step {i}.")
+        rig.rest()
+    assert len(rig.engine.stage._awake._ends) == 2
+
+
 def test_who_waits_for_a_slot_gets_one_that_becomes_free(make_rig: MakeRig) -> None:
     rig = make_rig(12, fake=TimedLlama(n_slots=3), park_ram=0)
     assert sum(c.npc.sequence.slot is not None for c in rig.engine.stage.characters.values()) == 3
