@@ -7,7 +7,8 @@ Owns what of these a token would be, behind what was said so far. It knows no mo
    "word" of more letters than any has is as all else.
 2. What stands in a text that may be quoted (a card, what the player said): the last word of the
    reply and the token side by side, in any case and any form of Unicode. So a title, a pass phrase,
-   a price is always said in full.
+   a price is always said in full. In a loop the last few words must stand there as well: a card
+   with "ha ha" in it is no leave to laugh for ever.
 3. A name: the beginning of a word that stands there with a capital and nowhere without.
 """
 
@@ -26,7 +27,8 @@ _NAME, _REST = 1, 2
 _N_BYTES = 240  # of the end of the reply that are looked at
 _JOINS = "'\u2019-"  # within a word
 _LONG_WORD = re.compile(r"\S{40}\Z")
-_LAST_WORD = re.compile(r"\S+\s*\Z")
+_N_CONTEXT = 6  # words, or characters where there are no words, that tell a loop from a quotation
+_A_WORD = re.compile(r"\S+")
 _WORD = re.compile(r"[^\W_]+")
 # What one writes in more than one way: quotes, brackets and emphasis not at all, dashes alike.
 _SPELLING = str.maketrans(
@@ -110,12 +112,20 @@ class Quotation:
         return any(small in text.words for text in self._texts)
 
     def _is_in_text(self, text: str) -> bool:
+        loop = self._last(_N_CONTEXT)
+        is_loop = self.before.find(loop) < len(self.before) - len(loop)
+        both = _plain((loop if loop and is_loop else self._last(1)) + text)
         if UNSPACED.match(self.before[-1:]):
-            both = _plain(self.before[-2:] + text)[1:]
-        else:
-            last = _LAST_WORD.search(self.before)
-            both = _plain((last[0] if last else "") + text)
+            both = both[1:]
         return any(both in text.flat for text in self._texts)
+
+    def _last(self, n: int) -> str:
+        """Return the last words, or a few more characters; none where there are not so many."""
+        before = self.before
+        if UNSPACED.match(before[-1:]):
+            return before[-max(n, 2) :]
+        starts = [match.start() for match in _A_WORD.finditer(before)]
+        return before[starts[-n] :] if len(starts) >= n else ""
 
     @cached_property
     def _texts(self) -> list["_Text"]:

@@ -203,6 +203,16 @@ def test_a_word_that_never_ends_is_none() -> None:
     assert speech.say(*["ha"] * 3) == {b"ha"}
 
 
+@pytest.mark.parametrize("loop", [[" ha"], [" tick", " tock"], ["\u597d"], [" la", ","]])
+def test_a_loop_is_no_quotation(loop: list[str]) -> None:
+    told = "".join(loop * 3)
+    speech = Speech(quotable=[f"He says: {told} And no more."])
+    assert speech.say(*loop * 24, *loop[:-1])
+    title = cut("who is the Warden of the Nine Lanterns of Ost") * 2
+    speech = Speech(recent=title, quotable=["".join(title)])
+    assert not any(speech.say(piece) for piece in title[:-1])
+
+
 def test_what_goes_on_for_ever_is_cheap() -> None:
     """Each step looks at a phrase once, however often it was said."""
     looked: list[int] = []
