@@ -85,14 +85,17 @@ def _checked_key(value: object) -> str:
     return value
 
 
+_PLAIN = (str, int)  # made once: a card may have a hundred thousand values
+
+
 def plain(key: str, value: object, depth: int = 0) -> Any:
     """Return a copy made of what JSON knows; TOML's dates become text. Raises CardError."""
     if depth > MAX_DEPTH:
         raise CardError(f"`{key}` is nested deeper than {MAX_DEPTH} levels.", "Make it flatter.")
-    if isinstance(value, float) and not math.isfinite(value):
-        return None  # JSON knows neither NaN nor Infinity
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, _PLAIN):
         return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # JSON knows neither NaN nor Infinity
     if isinstance(value, Mapping):
         return {_checked_key(name): plain(key, item, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple):

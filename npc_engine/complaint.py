@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["MAX_REASON", "complaint", "describe", "heaviest"]
+__all__ = ["MAX_REASON", "complaint", "describe", "heaviest", "is_wide"]
 
 _MAX_PATH = 8
+_MAX_FIELDS = 0xFFFF  # of a map that is looked into
 _MAX_KEY = 64  # characters
 MAX_REASON = 200  # characters; msgspec repeats the bad value, however long it is
 
@@ -53,6 +54,11 @@ def complaint(frame: bytes, error: Exception, types: str) -> str:
     return f"{path} is {_SEEN.repr(_value(frame, path))}; it must be {wanted}."
 
 
+def is_wide(packed: bytes) -> bool:
+    """Return whether this is a map of so many keys that only looking for one would take long."""
+    return packed[:1] == b"\xdf" and int.from_bytes(packed[1:5], "big") > _MAX_FIELDS
+
+
 def heaviest(frame: bytes) -> str:
     """Return where most of a message is, such as `card.data.assets`.
 
@@ -60,7 +66,7 @@ def heaviest(frame: bytes) -> str:
     """
     path: list[str] = []
     raw: bytes | msgspec.Raw = frame
-    while len(path) < _MAX_PATH:
+    while len(path) < _MAX_PATH and not is_wide(bytes(raw)):
         try:
             fields = msgspec.msgpack.decode(raw, type=dict[str, msgspec.Raw])
         except (msgspec.MsgspecError, ValueError, RecursionError):

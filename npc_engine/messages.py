@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from npc_engine.complaint import MAX_REASON, complaint, heaviest
+from npc_engine.bounds import n_values
+from npc_engine.complaint import MAX_REASON, complaint, heaviest, is_wide
 from npc_engine.errors import BadMessage, NpcError, RequestError, TooLarge
 from npc_engine.replies import (
     TERMINAL,
@@ -132,6 +133,9 @@ __all__ = [
 ]
 
 PROTOCOL_VERSION = 1
+# Of one request. A megabyte of empty lists would take 64 to build, and seconds to look at; a card
+# with a thousand entries in its book has fewer.
+MAX_VALUES = 1 << 17
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(AnyRequest)
@@ -160,6 +164,12 @@ def unpack(frame: bytes, max_bytes: int = 1 << 20) -> Any:
     """Return the request in a frame; raises TooLarge or BadMessage."""
     if len(frame) > max_bytes:
         raise too_large(len(frame), max_bytes, heaviest(frame))
+    if n_values(frame, MAX_VALUES) > MAX_VALUES:
+        raise TooLarge(
+            f"The message holds more than {MAX_VALUES} values{_mostly(heaviest(frame))}.",
+            "Leave out what the character does not need: texts are cheap, numbers, lists and maps "
+            "are not.",
+        )
     try:
         return _requests.decode(frame)
     except _BAD as e:
@@ -179,9 +189,13 @@ def unpack_hello(frame: bytes) -> Hello | None:
 def too_large(n_bytes: int, max_bytes: int, where: str = "") -> TooLarge:
     """Return the error for a message of so many bytes. `where`: the field that has most of them."""
     return TooLarge(
-        f"The message has {n_bytes} bytes{f', most of them in {where!r}' if where else ''}.",
+        f"The message has {n_bytes} bytes{_mostly(where)}.",
         f"Send at most {max_bytes} bytes in one frame.",
     )
+
+
+def _mostly(where: str) -> str:
+    return f", most of them in {where!r}" if where else ""
 
 
 def unpack_reply(frame: bytes) -> Any:
@@ -200,6 +214,8 @@ def find_id(frame: bytes) -> str | None:
 
     The other values are skipped, not read: whatever is wrong with one of them, the id is found.
     """
+    if is_wide(frame):
+        return None
     try:
         raw = _raw_values.decode(frame).get("id")
         request_id = None if raw is None else msgspec.msgpack.decode(raw)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from npc_engine.bounds import NEST_COST, measure
+from npc_engine.bounds import NEST_COST, WIDE, measure, n_values
 from npc_engine.card import Card
 from npc_engine.errors import CardError
 from npc_engine.snapshot import MAX_STATE_COST
@@ -40,7 +40,8 @@ def _misfit(value: Any) -> str | None:
     """Why a save cannot hold this, if so."""
     try:
         packed = msgspec.msgpack.encode(value)
-        if len(packed) * NEST_COST > MAX_CARD_COST:  # a byte takes no more, and most far less
+        most = (MAX_CARD_COST - WIDE * len(packed)) // NEST_COST  # no value takes more
+        if n_values(packed, most) > most:
             measure(packed, 0, MAX_CARD_COST)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         return str(error)

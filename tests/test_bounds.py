@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from npc_engine.bounds import MAX_DEPTH, PIECE, measure
+from npc_engine.bounds import MAX_DEPTH, PIECE, measure, n_values
 
 ANY_COST = 1 << 40
 
@@ -38,6 +38,28 @@ def nested(depth: int, lead: bytes) -> bytes:
 def test_the_end_is_where_another_library_put_it(value: Any, before: bytes, after: bytes) -> None:
     packed = msgpack.packb(value)
     assert measure(before + packed + after, len(before), ANY_COST) == len(before) + len(packed)
+
+
+def counted(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(map(counted, [*value.keys(), *value.values()]))
+    return 1 + sum(map(counted, value)) if isinstance(value, list) else 1
+
+
+extensions = st.builds(msgpack.ExtType, st.integers(0, 9), st.binary(max_size=300))
+
+
+@given(st.lists(values | extensions))
+@example([msgpack.ExtType(1, bytes(70_000)), "x" * 70_000, bytes(70_000), [0] * 70_000])
+def test_values_are_counted(value: Any) -> None:
+    packed = msgpack.packb(value)
+    assert n_values(packed, 1 << 30) == counted(value)
+    assert n_values(packed, 3) == min(4, counted(value))
+
+
+@given(st.binary(max_size=60))
+def test_counting_any_bytes_ends(data: bytes) -> None:
+    assert n_values(data, 1 << 30) <= len(data)
 
 
 @pytest.mark.parametrize("n", [0, 31, 32, 255, 256, 65_535, 65_536])

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect as shape
 
-from npc_engine import messages
+from npc_engine import complaint, messages
 from npc_engine.errors import (
     BadMessage,
     ConnectionLost,
@@ -155,6 +155,25 @@ def test_the_document_has_every_error_code() -> None:
 
 
 # Limits
+
+
+@pytest.mark.parametrize("filler", [b"\x01", b"\x90", b"\x80", b"\xc0", b"\xa0"])
+def test_of_too_many_values_none_is_built(filler: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    n = messages.MAX_VALUES
+    card = b"\x82\xa4name\xa4Mara\xa1x\xdd" + n.to_bytes(4, "big") + filler * n
+    head = b"\x84\xa4type\xa5spawn\xa2id\xa1s\xa3npc\xa4mara\xa4card"
+    monkeypatch.setattr(messages, "_requests", None)
+    with pytest.raises(TooLarge, match=r"131072 values, most of them in 'card\.x'"):
+        messages.unpack(head + card)
+
+
+def test_in_a_map_without_end_nothing_is_sought() -> None:
+    keys = b"".join(b"\xa4%04x\xc0" % i for i in range(0xFFFF)) + b"\xa2id\xa1a"
+    assert messages.find_id(b"\xdf\0\0\xff\xff" + keys[: -len(b"\xa2id\xa1a")]) is None
+    assert messages.find_id(b"\xdf\0\0\0\x01\xa2id\xa1a") == "a"
+    assert messages.find_id(b"\xdf\0\1\0\0" + keys) is None
+    frame = b"\x81\xa4card\xdf\0\1\0\0" + keys
+    assert complaint.heaviest(frame) == "card"
 
 
 def test_a_frame_over_the_limit_is_too_large() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from npc_engine import messages as m
+from npc_engine import savable
 from npc_engine.card import Card
 from npc_engine.config import Sampling
 from npc_engine.errors import CardError, ConfigError
@@ -64,6 +65,13 @@ def test_what_a_save_can_hold_comes(rig: Rig) -> None:
     rig.spawn("mara", card={**CARD, **big, "creator_notes": "x" * 400_000})
     rig.talk("mara")
     assert isinstance(rig.save("s"), m.Saved)
+
+
+def test_what_comes_over_the_wire_is_reckoned_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The walk over all values takes a second for a card of a megabyte."""
+    monkeypatch.setattr(savable, "measure", None)
+    filler: list[list[None]] = [[] for _ in range(m.MAX_VALUES - 20)]
+    check_card(Card.from_map({"name": "Mara", "x": filler, "description": "x" * 65_000}))
 
 
 def test_a_card_at_its_bound_leaves_room_for_all_that_grows(rig: Rig) -> None:
