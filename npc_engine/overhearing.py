@@ -29,6 +29,8 @@ def overhear(npc: Npc, utterance: int, speaker: str, more: str) -> None:
         line = pieces[-1].text + (" " if more[0].isspace() else "") + words
         if npc.grow(pieces[-1], line):
             return
+    elif words == CUT_OFF:  # something came between: a dash of its own says nothing
+        return
     npc.add_heard(line, utterance, speaker)
 
 

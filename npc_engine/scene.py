@@ -196,6 +196,8 @@ class Scene:
         self._finish(
             m.SceneDone(id=self.request.id, scene=self.name, n_turns=self.n_turns, reason=why)
         )
+        if heard is not None:  # once: the numbers of turns that are gone are given out again
+            self._said_at_end = {}
 
     def take_back_late(self, heard: int) -> bool:
         """Cut it to what was heard after its end, once.

@@ -55,6 +55,15 @@ def test_the_line_that_is_answered_becomes_what_was_said() -> None:
     assert len(npc.ledger.tokens()) == n_before + len(npc.voice.close)
 
 
+def test_where_it_broke_off_behind_something_else_is_no_line() -> None:
+    npc = make_npc()
+    overhear(npc, 1, "Bram", "Good day.")
+    npc.perceive("A bell rings.")
+    before = npc.ledger.tokens()
+    overhear(npc, 1, "Bram", CUT_OFF)
+    assert npc.ledger.tokens() == before
+
+
 def test_what_came_between_stands_before_it() -> None:
     npc = make_npc()
     overhear(npc, 2, "Bram", "One.")

@@ -182,6 +182,23 @@ def test_twice_is_once(make: MakeTroupe) -> None:
     assert "zanzibar" in troupe.talk_of("mara")
 
 
+def test_once_also_where_numbers_are_given_out_again(make: MakeTroupe) -> None:
+    """Tom has spoken as often then as at the scene's end, and all the same he has spoken since."""
+    troupe = make()
+    scene = troupe.scene("inn", ["tom", "wren"], turns=8, first="tom")
+    troupe.until_line(scene, 2)
+    while not (troupe["tom"].is_speaking and troupe["tom"].npc.reply.tokens):
+        troupe.step()
+    troupe.cancel(scene, heard=len(troupe.spoken(scene)))
+    troupe.rest()
+    before = troupe.talk_of("wren")
+    troupe.talk("tom", "Where is zanzibar?")
+    again = troupe.cancel(scene, heard=3)
+    assert troupe.until(again).code == "unknown_target"
+    assert "ktom0 is so." in troupe.talk_of("tom")
+    assert troupe.talk_of("wren") == before
+
+
 # Whoever has left
 
 
