@@ -99,7 +99,8 @@ class Thoughts:
     @property
     def closings(self) -> tuple[str, ...]:
         """What closes a thought."""
-        return tuple(dict.fromkeys([*self.pairs.values(), *WORDS.values()]))
+        orphans = (text for text in self.unknown if text not in self.pairs)
+        return tuple(dict.fromkeys([*self.pairs.values(), *WORDS.values(), *orphans]))
 
     @property
     def marks(self) -> frozenset[str]:
@@ -122,10 +123,15 @@ def thoughts_of(special: Iterable[str], template: str) -> Thoughts:
     `special`: the texts of its vocabulary's markup; `template`: its chat template.
     """
     known = KNOWN.marks
-    written = [text for text in _TAG.findall(template) if template.count(text)]
-    found = [t for t in dict.fromkeys([*special, *written]) if t not in known and _is_like(t)]
+    seen = list(dict.fromkeys([*special, *_TAG.findall(template)]))
+    found = [text for text in seen if text not in known and _is_like(text)]
     closings = [text for text in found if _CLOSES.search(text)]
     pairs = {text: _partner(text, closings) for text in found if text not in closings}
+    # A known mark may be closed by another one than usual.
+    for text in seen:
+        if text in KNOWN.pairs and KNOWN.pairs[text] not in seen:
+            partner = _partner(text, closings)
+            pairs[text] = partner if partner in closings else KNOWN.pairs[text]
     return Thoughts(KNOWN.pairs | pairs, tuple(found))
 
 

@@ -94,6 +94,20 @@ def test_marks_that_nobody_knows(opening: str, closing: str) -> None:
         assert detok.text == "Hello."
 
 
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [("<|think|>", "<|/think|>"), ("<think>", "<|end_of_think|>"), ("[THINK]", "[/THINKING]")],
+)
+def test_a_known_mark_that_another_one_closes(opening: str, closing: str) -> None:
+    found = thoughts_of([opening, closing], "")
+    assert found.pairs[opening] == closing
+    detok = Detokenizer(thoughts=found)
+    detok.feed(f"{opening}{THOUGHT}{closing}Hello.".encode())
+    detok.finish()
+    assert detok.text == "Hello."
+    assert thoughts_of([opening], "").pairs == KNOWN.pairs
+
+
 def test_what_is_no_mark_of_thinking() -> None:
     others = ["<|im_start|>", "<tool_call>", "<b>", "<|plane|>", "<dinner>", "<seed:cot_budget>"]
     assert thoughts_of([*others, *KNOWN.pairs], "/no_think [INST] <tools>").unknown == ()
