@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from npc_engine.thoughts import WORDS, Thoughts, open_thought, thoughts_of, without_thoughts
+from npc_engine.thoughts import (
+    WORDS,
+    Thoughts,
+    is_like,
+    open_thought,
+    thoughts_of,
+    without_thoughts,
+)
 
 if TYPE_CHECKING:
     from npc_engine.template import ChatTemplate
@@ -378,8 +385,8 @@ def _closed(pieces: Pieces, closing: str) -> Pieces:
 
 
 def _is_words(extra: str, thoughts: Thoughts) -> bool:
-    """Whether there is more than markup and closed thoughts."""
+    """Whether there is more than closed thoughts, and markup that does not speak of thinking."""
     extra = without_thoughts(extra, thoughts)
     for mark in sorted(thoughts.marks, key=len, reverse=True):
         extra = extra.replace(mark, "")
-    return bool(re.search(r"\w", re.sub(r"<[^<>]*>|\[[^][]*\]", "", extra)))
+    return is_like(extra) or bool(re.search(r"\w", re.sub(r"<[^<>]*>|\[[^][]*\]", "", extra)))

@@ -25,6 +25,7 @@ __all__ = [
     "WORDS",
     "WRAPPERS",
     "Thoughts",
+    "is_like",
     "is_spoken",
     "open_thought",
     "thoughts_of",
@@ -75,7 +76,7 @@ _LIKE = re.compile(
     r"|(?<![a-z])inner|(?<![a-z])cot(?![a-z])|(?<![a-z])plan(?:ning)?(?![a-z])",
     re.IGNORECASE,
 )
-_NOT_LIKE = re.compile(r"no_?think|budget|effort", re.IGNORECASE)
+_NOT_LIKE = re.compile(r"no_?think|budget|effort|(?<![a-z])off(?![a-z])", re.IGNORECASE)
 _CLOSES = re.compile(r"/|(?<![a-z])(?:end|stop|close|suffix)|end(?![a-z])", re.IGNORECASE)
 _TAG = re.compile(r"<\|?/?[\w:|]{2,40}\|?>|\[/?[A-Z_]{4,40}\]|\u25c1[^\u25b7\s]{2,40}\u25b7")
 
@@ -124,7 +125,7 @@ def thoughts_of(special: Iterable[str], template: str) -> Thoughts:
     """
     known = KNOWN.marks
     seen = list(dict.fromkeys([*special, *_TAG.findall(template)]))
-    found = [text for text in seen if text not in known and _is_like(text)]
+    found = [text for text in seen if text not in known and is_like(text)]
     closings = [text for text in found if _CLOSES.search(text)]
     pairs = {text: _partner(text, closings) for text in found if text not in closings}
     # A known mark may be closed by another one than usual.
@@ -135,7 +136,8 @@ def thoughts_of(special: Iterable[str], template: str) -> Thoughts:
     return Thoughts(KNOWN.pairs | pairs, tuple(found))
 
 
-def _is_like(text: str) -> bool:
+def is_like(text: str) -> bool:
+    """Whether a text speaks of thinking."""
     return bool(_LIKE.search(text)) and not _NOT_LIKE.search(text)
 
 
