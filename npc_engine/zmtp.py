@@ -18,6 +18,7 @@ __all__ = ["PING", "BadPeer", "Message", "Zmtp", "framed"]
 
 _MORE, _LONG, _COMMAND = 1, 2, 4
 _N_GREETING = 64
+_N_VERSION = 10  # bytes before the version
 _MECHANISM = b"NULL".ljust(20, b"\0")
 _GREETING = (b"\xff" + bytes(8) + b"\x7f\x03\x01" + _MECHANISM).ljust(_N_GREETING, b"\0")
 # A READY with its metadata, a PING: what is longer is none of these.
@@ -93,11 +94,12 @@ class Zmtp:
     def _read_greeting(self) -> bool:
         if self._in and self._in[0] != 0xFF:
             raise BadPeer("it does not speak ZeroMQ")
+        # An older peer waits behind these bytes for what suits it.
+        if len(self._in) > _N_VERSION and (not self._in[9] & 1 or self._in[_N_VERSION] < 3):
+            raise BadPeer("it does not speak ZMTP 3")
         if len(self._in) < _N_GREETING:
             return False
         greeting = self._take(_N_GREETING)
-        if not greeting[9] & 1 or greeting[10] < 3:
-            raise BadPeer("it does not speak ZMTP 3")
         if greeting[12:32] != _MECHANISM:
             raise BadPeer(f"its security mechanism is {greeting[12:32].rstrip(bytes(1))!a}")
         self.out += framed(_property(b"\x05READY", b"Socket-Type", b"ROUTER"), _COMMAND)

@@ -59,6 +59,7 @@ def test_a_chosen_id_is_noticed() -> None:
     [
         (b"GET / HTTP/1.1\r\n\r\n", "ZeroMQ"),
         (GREETING[:10] + b"\x01" + GREETING[11:], "ZMTP 3"),
+        (GREETING[:10] + b"\x01", "ZMTP 3"),  # ZMTP 2 says no more before it has an answer
         (GREETING.replace(b"NULL\0", b"PLAIN"), "PLAIN"),
         (GREETING + framed(b"hello"), "before its READY"),
         (GREETING + framed(b"\x05HELLO", COMMAND), "HELLO"),
