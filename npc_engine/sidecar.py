@@ -7,6 +7,7 @@ The child's stdin is its lifeline: it ends when that closes, and that also happe
 is killed, so no engine is left behind.
 """
 
+import errno
 import json
 import os
 import queue
@@ -30,6 +31,7 @@ __all__ = ["Sidecar"]
 LEAVE_S = 3.0  # what the engine gets to answer open requests and leave, and again after SIGTERM
 KEPT_LOG_LINES = 200
 MAX_LINE_BYTES = 1 << 16
+_MAX_WORDS = 1000  # characters of a line in an error
 _ASK_DOCTOR = "Run `npc-engine doctor` with the same model."
 _PROGRESS = re.compile(r"Loading .* \d+ %$")  # says nothing of why an engine ended
 
@@ -146,7 +148,7 @@ class Sidecar:
 
     def _last_words(self) -> str:
         said = [line for line in self._log if line.strip() and not _PROGRESS.match(line)]
-        return " ".join(said[-3:])
+        return " ".join(line[:_MAX_WORDS] for line in said[-3:])
 
     def _read(self, pipe: IO[bytes] | None, heed: Callable[[str | None], None]) -> threading.Thread:
         """Pass each line of a pipe to `heed`, and None at its end, on a thread.
@@ -210,8 +212,10 @@ def _started(command: list[str], env: dict[str, str] | None) -> subprocess.Popen
             start_new_session=os.name == "posix",
         )
     except (OSError, ValueError) as e:
+        found = death(126) if getattr(e, "errno", None) in (errno.EACCES, errno.ENOEXEC) else None
         raise SetupError(
-            f"{command[0]!r} cannot be started: {e}.", "Check the path of the engine."
+            f"{command[0]!r} cannot be started: {e}. {found.cause if found else ''}".strip(),
+            found.help if found else "Check the path of the engine.",
         ) from None
 
 

@@ -163,6 +163,23 @@ def test_a_missing_program(executable: Any) -> None:
         Sidecar("q4.gguf", executable=executable)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
+@pytest.mark.parametrize("mode", [0o644, 0o755])
+def test_what_is_no_program_of_this_system(mode: int, tmp_path: Path) -> None:
+    program = tmp_path / "npc-engine"
+    program.write_bytes(b"\x7fELF of another machine")
+    program.chmod(mode)
+    with pytest.raises(SetupError, match="made for another system") as raised:
+        Sidecar("q4.gguf", executable=program)
+    assert "chmod +x" in (raised.value.help or "")
+
+
+def test_a_flood_in_one_row_makes_no_endless_error() -> None:
+    with pytest.raises(SetupError, match="status 3 before it was ready") as raised:
+        _start("import sys; sys.stderr.write('x' * 3_000_000); sys.exit(3)")
+    assert len(str(raised.value)) < 5000
+
+
 def test_a_talkative_engine_is_neither_blocked_nor_kept_whole() -> None:
     talk = "\nfor i in range(5000): print('x' * 100, file=sys.stderr); print('y' * 100)"
     last = "\nprint('last', file=sys.stderr, flush=True)"

@@ -45,6 +45,12 @@ func test_a_signal_is_told_from_an_end_of_its_own() -> void:
 	check(own.help.contains("npc_engine/executable"), own.help)
 
 
+func test_of_many_words_the_last_are_told() -> void:
+	var trace := "i=0; while [ $i -lt 600 ]; do echo Row $i of a long trace. >&3; i=$((i+1)); done"
+	var error := await _death(trace + "; echo The reason. >&3; exit 1")
+	check(error.message.ends_with("Row 599 of a long trace. The reason."), error.message)
+
+
 ## What is said of a program that ends in that way before it is ready.
 func _death(script: String) -> NPCError:
 	var path := fresh_folder().path_join("npc-engine")

@@ -21,6 +21,7 @@ const _NO_PROGRAM := "Could not create child process"  # so says Godot's child, 
 const _LOOK_EVERY_S := 0.05
 const _MAX_LINE := 1 << 16
 const _READ_AT_ONCE := 4096
+const _READ_AT_A_LOOK := 1 << 16  # as much as a pipe holds: an engine that dies says why at the end
 const _NO_REASON := " %"  # "Loading q4.gguf 25 %" says nothing of why an engine ended
 
 ## How far the engine is.
@@ -171,7 +172,13 @@ func _note_end() -> void:
 
 
 static func _read(pipe: FileAccess) -> PackedByteArray:
-	return pipe.get_buffer(_READ_AT_ONCE)
+	var found := PackedByteArray()
+	var piece := pipe.get_buffer(_READ_AT_ONCE)
+	while not piece.is_empty() and found.size() < _READ_AT_A_LOOK:
+		found.append_array(piece)
+		piece = pipe.get_buffer(_READ_AT_ONCE)
+	found.append_array(piece)
+	return found
 
 
 static func _heed_lines(bytes: PackedByteArray, heed: Callable) -> void:
