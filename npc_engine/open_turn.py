@@ -65,12 +65,16 @@ class OpenTurn:
 
     @property
     def _n_to_open(self) -> int:
-        return len(self.voice.open) + len(self._line_end())
+        return (len(self.voice.open) if self._wants_opener else 0) + len(self._line_end())
+
+    @property
+    def _wants_opener(self) -> bool:
+        return not self._is_open and self.ledger.wants_opener
 
     def _begin_line(self) -> None:
         """Begin a line of the user turn, which is opened if need be."""
         self._end_line()
-        if not self._is_open and self.ledger.wants_opener:
+        if self._wants_opener:
             self._add(Kind.OPEN, list(self.voice.open))
 
     def _line_end(self) -> list[int]:

@@ -681,6 +681,20 @@ def test_what_was_half_typed_is_said_whole_and_makes_its_room_then() -> None:
     assert turns_of(npc) < known
 
 
+def test_typed_words_take_no_room_of_an_event_that_just_has_it() -> None:
+    """The user turn is open already, and is not opened a second time."""
+    npc = make(window=500)
+    while npc.ledger.window - npc.ledger.n_tokens > 60:
+        npc.say("Player", "So?")
+        read(npc)
+        npc.finish("", 0, interrupted=False)
+    n_free = npc.ledger.window - npc.ledger.n_tokens - len(npc.voice.open)
+    npc.hear("Player", LONG)
+    npc.perceive("x" * (n_free - len(npc.as_event("x")) + 1))
+    assert npc.ledger.n_tokens == npc.ledger.window
+    assert npc.ledger.n_evicted == 0
+
+
 @pytest.mark.parametrize("comes", ["event", "pin", "talk of others", "a cut"])
 def test_half_typed_words_give_way_to_whatever_comes(comes: str) -> None:
     """With nothing typed, each of these has room as things are: so nothing leaves for it."""
