@@ -116,7 +116,8 @@ class Npc(Hearing):
 
         `event` is one of `as_event`. Returns the turn's number.
         """
-        self._make_room(self.n_turn(event, reply))
+        draft = self._put_draft_aside()
+        self.sequence.make_room(self.n_turn(event, reply), self.turn)
         since = self._open_turn()  # after making room: events may have left it
         self.sequence.drop(since)
         self._open(0)
@@ -133,6 +134,8 @@ class Npc(Hearing):
             if segment.kind is not Kind.OPEN:
                 segment.turn = self.turn
                 self.sequence.append(segment)
+        if draft:
+            self._read_ahead(draft)
         return self.turn - 1
 
     def n_turn(self, event: str, reply: str) -> int:
@@ -241,12 +244,16 @@ class Npc(Hearing):
         since = segments[replies[0] + 1 :] if replies else []
         if not replies or any(s.kind is Kind.SAID and s.turn < self.turn for s in since):
             return False
+        draft = self._put_draft_aside()
+        since = self.ledger.segments[replies[0] + 1 :]
         self.sequence.drop(since)
         self._cut_reply(n_bytes, interrupted=True)
         self.reply.text = text
         for segment in since:
             self.sequence.append(segment)
-        self._make_room(0)
+        self.sequence.make_room(0, self.turn)
+        if draft:
+            self._read_ahead(draft)
         return True
 
     @property

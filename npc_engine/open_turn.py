@@ -47,20 +47,9 @@ class OpenTurn:
         free = self.ledger.window - self.ledger.n_pinned - self.voice.n_markup - SPARE
         return max(0, int(free * part))
 
-    def _make_room(self, n_more: int, n_events: int = 0) -> None:
-        """Make room for `n_more` tokens that count, `n_events` of them an event's.
-
-        Half-typed words give up theirs first.
-        """
-        ledger, draft = self.ledger, self._draft
-        n_over = ledger.n_tokens + n_more - ledger.window
-        if draft is not None and n_over > 0 and ledger.segments[-1] is draft:
-            self.sequence.cut(draft, max(0, len(draft.tokens) - n_over))
-        self.sequence.make_room(n_more, self.turn, n_events)
-
     def _open(self, n_more: int, n_events: int = 0) -> None:
         """Make room for `n_more` tokens in an open user turn."""
-        self._make_room(n_more + self._n_to_open, n_events)
+        self.sequence.make_room(n_more + self._n_to_open, self.turn, n_events)
         self._begin_line()
 
     @property
@@ -141,6 +130,15 @@ class OpenTurn:
         if draft is not None:
             self.sequence.drop([draft])
         return draft
+
+    def _put_draft_aside(self) -> str:
+        """Take out half-typed words and return them; their opener too, where nothing else is."""
+        draft = self._take_draft()
+        if draft is None:
+            return ""
+        if not self._unread():
+            self.sequence.drop(self._open_turn())
+        return draft.text
 
     def _read_ahead(self, words: str) -> None:
         """Make half-typed words the tail, as many of them as there is room for."""

@@ -695,6 +695,22 @@ def test_typed_words_take_no_room_of_an_event_that_just_has_it() -> None:
     assert npc.ledger.n_evicted == 0
 
 
+def test_typed_words_take_no_room_of_a_fact_that_just_has_it() -> None:
+    """What opens their turn gives way, too."""
+    npc = make(window=500)
+    while npc.ledger.window - npc.ledger.n_tokens > 90:
+        npc.say("Player", "So?")
+        read(npc)
+        npc.finish("", 0, interrupted=False)
+    event = npc.as_event("")
+    n_free = npc.ledger.window - npc.ledger.n_tokens
+    npc.hear("Player", LONG)
+    npc.insert(event, "x" * (n_free - npc.n_turn(event, "")), pinned=True)
+    assert npc.ledger.n_tokens == npc.ledger.window
+    assert npc.ledger.n_evicted == 0
+    assert npc.half_typed is None
+
+
 @pytest.mark.parametrize("comes", ["event", "pin", "talk of others", "a cut"])
 def test_half_typed_words_give_way_to_whatever_comes(comes: str) -> None:
     """With nothing typed, each of these has room as things are: so nothing leaves for it."""
