@@ -30,7 +30,7 @@ from npc_engine.messages import (
 )
 from npc_engine.npc import USER, Npc
 from npc_engine.scheduler import Claim, Priority
-from npc_engine.speaking import Speaking
+from npc_engine.speaking import MAX_SILENT_TOKENS, Speaking
 from npc_engine.unread import Flood, Unread
 
 __all__ = ["Character", "Mouth", "Send", "Why"]
@@ -268,7 +268,9 @@ class Character:
         speaking.stats.queue_ms = (now - waiting.received) * 1000
         speaking.truncated = truncated
         speaking.was_hurried = self.inbox.player_waits
-        speaking.limit = npc.reply_limit(request.max_tokens or self._max_tokens)
+        most = request.max_tokens or self._max_tokens
+        speaking.limit = npc.reply_limit(most)
+        speaking.silent_limit = npc.reply_limit(most + MAX_SILENT_TOKENS)
         self.speaking = speaking
         self.claim.order = waiting.order
         if self.claim.expected < waiting.order:  # else half of a further line came meanwhile

@@ -12,10 +12,11 @@ from npc_engine.hearsay import Told
 from npc_engine.messages import Done, DoneStats, Gesture, Line, Reply, Say, Text
 from npc_engine.thoughts import MESSAGES, Thoughts
 
-__all__ = ["Speaking"]
+__all__ = ["MAX_SILENT_TOKENS", "Speaking"]
 
 MAX_FOR_LINE = 64  # tokens of a reply that no thought may take: these, or a quarter of it
-MAX_SILENT_TOKENS = 16  # a reply that is still empty after these may end empty
+MAX_SILENT_TOKENS = 16
+"""A reply that is still empty after these may end empty; so many beyond its limit it may take."""
 
 
 class Speaking:
@@ -40,7 +41,8 @@ class Speaking:
         self.to_say: list[int] = []  # tokens that come next, whatever the model would say
         self.turn = 0
         self.told: Told | None = None  # whoever is present hears it
-        self.limit = 0
+        self.limit = 0  # tokens of the reply
+        self.silent_limit = 0  # the same for one that is still empty
         self.was_hurried = False  # whether a line of the player waited when it began
         self.truncated = False
         self.n_evicted_before = 0
@@ -88,8 +90,12 @@ class Speaking:
 
     @property
     def is_full(self) -> bool:
-        """Whether the reply has as many tokens as it may have."""
-        return self.stats.n_decoded >= self.limit
+        """Whether the reply has as many tokens as it may have; more, while none of them is spoken.
+
+        (A label, say: three tokens may be "Mara:" and nothing else.)
+        """
+        limit = self.limit if self.detokenizer.has_said else self.silent_limit
+        return self.stats.n_decoded >= limit
 
     @property
     def whole_lines(self) -> str:

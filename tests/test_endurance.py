@@ -84,8 +84,7 @@ def test_300_turns_in_a_window_of_512(talk: tuple[Engine, Llama, Mirror]) -> Non
             engine.event("A door slams somewhere below.")
         notes = ["It is late."] if turn % 3 == 0 else []
         done = engine.say("mara", text, max_tokens=max_tokens, notes=notes).wait()
-        # Three tokens may be "Mara:" and no more, which is never spoken.
-        assert done.text or (done.reason, done.stats.n_decoded) == ("length", 3)
+        assert done.text
         assert done.reason in ("stop", "length")
         assert done.truncated == (len(text) > 2000)
         assert ledger.n_tokens <= WINDOW

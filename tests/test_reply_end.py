@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from npc_engine import messages as m
+from npc_engine.speaking import MAX_SILENT_TOKENS
 from tests.rig import Rig, TimedLlama, scripted
 
 MakeRig = Callable[..., Rig]
@@ -36,6 +37,25 @@ def test_a_reply_that_is_only_a_label_goes_on(make_rig: MakeRig) -> None:
     rig = make_rig(fake=TimedLlama(mind=scripted("Mara:")))
     rig.spawn("mara")
     assert rig.talk("mara").text.startswith("m")  # what the fake says where it may not end
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 6])
+def test_a_limit_counts_from_the_first_word(make_rig: MakeRig, most: int) -> None:
+    """A label is not spoken: a limit that falls behind it would leave the player with nothing."""
+    rig = make_rig(fake=TimedLlama(mind=scripted("Mara: Sit down.", end=False)))
+    rig.spawn("mara")
+    done = rig.talk("mara", max_tokens=most)
+    assert done.reason == "length"
+    assert done.text in ("M", "Ma", "S")
+    assert done.stats.n_decoded <= most + 2
+
+
+def test_a_reply_without_a_word_has_an_end(make_rig: MakeRig) -> None:
+    rig = make_rig(fake=TimedLlama(mind=lambda tokens: 7), max_tokens=20)
+    rig.spawn("mara")
+    done = rig.talk("mara", max_tokens=3)
+    assert (done.text, done.reason) == ("", "length")
+    assert done.stats.n_decoded == 3 + MAX_SILENT_TOKENS
 
 
 def n_spoken(rig: Rig) -> int:
