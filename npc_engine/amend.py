@@ -54,11 +54,13 @@ def amend(state: dict[str, Any], wanted: Wanted) -> Amended:
     chosen = _changed(_values(sampling_of(saved)), _values(new.sampling)) if wanted.sampling else []
     window = new.ledger.window if wanted.window else min(saved.window, new.ledger.window)
     differs = [f"its sampling ({', '.join(chosen)})"] if chosen else []
-    if wanted.window and window != saved.window:
+    if window != saved.window:
         differs.append(f"its window ({saved.window} tokens, now {window})")
     more = {"sampling": msgspec.to_builtins(new.sampling)} if chosen else {}
-    rereads = wanted.card and _persona(saved.segments) != _persona(new.ledger.segments)
-    persona = new.ledger.segments if rereads else saved.segments
+    is_another = _persona(saved.segments) != _persona(new.ledger.segments)
+    rereads = wanted.card and is_another
+    # In this model's tokens where that can be: it may be another one.
+    persona = saved.segments if is_another and not rereads else new.ledger.segments
     n_persona = sum(len(s.tokens) for s in persona if s.kind is Kind.PERSONA)
     check_persona(new.name, n_persona, window, new.voice)
     if wanted.card:

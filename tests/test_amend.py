@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from npc_engine import messages as m
+from npc_engine.amend import Wanted, amend
 from tests.rig import Rig, TimedLlama, scripted
 
 MakeRig = Callable[..., Rig]
@@ -180,6 +181,22 @@ def test_a_persona_that_leaves_no_room(make_rig: MakeRig, saved: Rig) -> None:
         assert (error.code, rig.engine.stage.characters) == (code, {})
         assert "larger window" in error.help
     assert rig.spawn("mara", card=long, window=512, restore="s").restored
+
+
+def test_a_persona_is_measured_in_this_models_tokens(make_rig: MakeRig, saved: Rig) -> None:
+    """The other model, which had made the save, needed twice as many."""
+    state = saved.engine._saving._freeze(saved["mara"])
+    for record in state["segments"]:
+        record["tokens"] = record["tokens"] * 2
+    rig = make_rig()
+    new, _ = rig.engine.stage.create(m.Spawn(id="", npc="mara", card=CARD, window=100))
+    amended = amend(state, Wanted(new, sampling=False, window=True, card=True))
+    assert (amended.window, amended.rereads) == (100, False)
+
+
+def test_a_window_that_is_smaller_here_is_told(make_rig: MakeRig, saved: Rig) -> None:
+    spawned = make_rig(window=300).spawn("mara", card=CARD, restore="s")
+    assert spawned.notice == "Not as it was saved: its window (400 tokens, now 300)."
 
 
 def test_the_journal_beside_it_counts(make_rig: MakeRig) -> None:
