@@ -6,7 +6,8 @@ Rules
  1. *Busy* is whoever speaks, is spoken to or called, or reads on in a slot. A step looks at all.
  2. *Fresh* is to whom something else has happened: events, or that it came. A step looks at
     MOST_AT_ONCE of these, the first first: an event for everybody is the work of several steps.
- 3. *Waiting* is who wants to read on and has no slot: it is looked at where it could get one.
+ 3. *Waiting* is who wants to read on and has no slot: it is looked at where it could get one, and
+    not again after a look at which nobody could, until something happens to somebody.
  4. Nobody looks at any other one, until something happens to it, or an event of it is over.
 """
 

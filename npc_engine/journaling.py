@@ -241,8 +241,8 @@ class Journaling:
         if follow.name in self._stage.paused:
             self._fresh[follow] = None
             return False
-        is_early = follow.n_under_way and not follow.has_ended_turn  # a turn takes its place
-        if is_early or follow.is_folding:
+        is_busy = follow.n_under_way or follow.is_folding
+        if is_busy and not follow.has_ended_turn:  # a turn takes its place
             return False  # it is looked at again when that has ended
         if follow.has_changed:
             self._submit(follow)

@@ -73,7 +73,12 @@ class Parking:
 
     def has_ample_room(self, n_bytes: int) -> bool:
         """Whether so many more would leave half of the budget to what has to be parked."""
-        return (self._n_bytes + n_bytes) * 2 <= self.budget
+        return n_bytes * 2 <= self.ample_room
+
+    @property
+    def ample_room(self) -> int:
+        """Twice the bytes that would leave half of the budget to what has to be parked."""
+        return self.budget - 2 * self._n_bytes
 
     def trim(self, n_kept: int = 0) -> None:
         """Send copies to disk until the budget holds. `n_kept`: bytes that residents keep."""

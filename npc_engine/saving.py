@@ -37,6 +37,7 @@ __all__ = ["Saving"]
 log = logging.getLogger("npc_engine")
 
 POLL_S = 0.005  # how often a file write under way is looked after
+FOLDED = 64  # journals that one save takes the place of, at most
 FILE_S = 0.005  # what a close grants the disk for each file that is still to be written
 
 
@@ -138,10 +139,11 @@ class Saving:
     def _fold(self, slot: str, name: str) -> None:
         """Save a character whose journal has become long: nobody asked, so no backup moves up.
 
-        Those of a crowd become so at one time. They are one save: each would link all the others.
+        Those of a crowd become so at one time. Many are one save, since each links all the others;
+        not all of them, since turns that end wait while one is written.
         """
         for job in self._copying.jobs:
-            if job.is_fold and job.request.slot == slot:
+            if job.is_fold and job.request.slot == slot and len(job.who) + len(job.names) < FOLDED:
                 job.names.append(name)
                 job.request.npcs = [*(job.request.npcs or ()), name]
                 return

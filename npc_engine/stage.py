@@ -93,6 +93,7 @@ class Stage:
         self._seats = Seats(room.n_slots, self.parking, clock)
         self._flood = Flood()
         self._awake = Awake()
+        self._settled_at: int | None = None  # the room to park when nobody could read on
         self._telling = Telling(self._tell)
         self._attended: dict[str, float] = {}  # when
         self._renumberings = Moves()
@@ -150,7 +151,8 @@ class Stage:
         for character in awake:
             character.advance()
         holds = (c.wants and _holds_seat(c.claim) for c in awake)
-        if self._seats.has_free or not any(holds):
+        is_settled = not awake and self._settled_at == self.parking.ample_room
+        if not is_settled and (self._seats.has_free or not any(holds)):
             awake += [c for n, c in self._awake.waiting.items() if n not in self.paused]
         wishes = [c.claim for c in awake if c.wants]
         wishes.sort(key=lambda claim: claim.number)
@@ -159,6 +161,7 @@ class Stage:
         self.standing = [c for c in wishes if c.urgent and c.sequence.slot is None]
         self.beginnings.lend(sitting)
         self._awake.settle(awake)
+        self._settled_at = None if sitting or self.paused else self.parking.ample_room
         return sitting
 
     @property
@@ -216,6 +219,7 @@ class Stage:
         """Take a character off the stage, its open requests cancelled, its slot free."""
         character = self.characters.pop(name, None)
         if character is not None:
+            self._settled_at = None
             self._awake.forget(name)
             self._telling.forget(name)
             character.drop(None, "cancelled")
@@ -336,12 +340,12 @@ class Stage:
         If it has ended, forget what was not heard of it.
         """
         target, heard = request.target, request.heard
-        characters = self.characters.values()
-        if any(c.cancel(client, target, heard) for c in characters):
+        if any(c.cancel(client, target, heard) for c in self._awake.busy.values()):
             return m.Ok(id=request.id, cancelled=True)
         if self.scenes.cancel(client, target, heard):
             return m.Ok(id=request.id, cancelled=True)
         # Only then: an id is free again after its `done`, and may be that of an open say now.
+        characters = self.characters.values()
         if heard is not None and (
             any(c.forget_unheard(client, target, heard) for c in characters)
             or self.scenes.take_back(client, target, heard)
@@ -355,7 +359,8 @@ class Stage:
     def drop(self, client: bytes | None, why: Why) -> None:
         """Cut short every open `say` and scene of a client (None: of everybody)."""
         self.scenes.drop(client, "slow_client" if why == "slow_client" else "cancelled")
-        for character in self.characters.values():
+        of = self._awake.busy if client is not None else self.characters  # all who have a `say`
+        for character in list(of.values()):
             character.drop(client, why)
 
     def despawn(self, _client: bytes, request: m.Despawn) -> m.Reply:

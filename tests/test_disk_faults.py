@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from npc_engine import appending, durable, journaling, store
+from npc_engine import appending, durable, journaling, saving, store
 from npc_engine import messages as m
 from npc_engine.appending import Append, append_files
 from npc_engine.copying import Copying
@@ -252,3 +252,37 @@ def test_what_the_disk_has_not_taken_comes_out_of_a_load_all_the_same(
     loaded = rig.load("s", ["a"])
     assert "News." in rig.heard("a")
     assert "not on the disk" in loaded.npcs[0].notice
+
+
+def test_a_turn_that_ends_does_not_wait_until_its_journal_is_folded(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = journaled(make_rig(), "ab")
+    monkeypatch.setattr(journaling, "FOLD_BYTES", 1)
+    with monkeypatch.context() as patch:  # as where somebody speaks: copies are far between
+        patch.setattr(Copying, "step", lambda *_: None)
+        rig.talk("a", "News.")
+        on_disk(rig)
+        assert rig.engine._saving._copying
+        rig.talk("a", "More of it.")
+        on_disk(rig)
+        assert held(rig, "a") == lives(rig, "a")
+    rig.rest()
+    assert held(rig, "a") == lives(rig, "a")
+
+
+def test_a_fold_is_of_some_and_not_of_everybody(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = journaled(make_rig(), "abcde")
+    monkeypatch.setattr(saving, "FOLDED", 2)
+    monkeypatch.setattr(journaling, "FOLD_BYTES", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Copying, "step", lambda *_: None)
+        rig.event("The bell tolls.")
+        rig.step()
+        rig.now += 1
+        on_disk(rig)
+        assert [len(job.names) for job in rig.engine._saving._copying.jobs] == [2, 2, 1]
+    rig.rest()
+    assert all(size(rig, name) == 0 and held(rig, name) == lives(rig, name) for name in "abcde")

@@ -12,6 +12,7 @@ from npc_engine import messages as m
 from npc_engine.card import Card
 from npc_engine.character import Character
 from npc_engine.saving import Saving
+from npc_engine.seats import Seats
 from npc_engine.stage import ATTENTION_S
 from tests.fake_llama import END, babble
 from tests.rig import GAME, Rig, TimedLlama
@@ -51,14 +52,17 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         real = getattr(owner, name)
 
         def counted(self: Any, *args: Any) -> Any:
-            counts[name] += 1
+            counts[name] += len(args[0]) if name == "seat" else 1
             return real(self, *args)
 
         monkeypatch.setattr(owner, name, counted)
 
     count(Character, "advance")
     count(Character, "take")
+    count(Character, "cancel")
+    count(Character, "drop")
     count(Saving, "_freeze")
+    count(Seats, "seat")
     return counts
 
 
@@ -87,6 +91,33 @@ def test_idle_characters_are_not_looked_at(
     rig.say("n7", "Tell me all of it.", max_tokens=60)
     rig.step()
     assert most_of(rig, calls)["advance"] <= 2 + rig.fake.n_slots
+
+
+def test_nobody_is_looked_at_again_who_cannot_read_on(
+    make_rig: MakeRig, calls: Counter[str]
+) -> None:
+    rig = make_rig(150)
+    rig.event("A bell.")
+    rig.rest()
+    assert rig.engine.stage._awake.waiting, "all but the residents want to read"
+    assert most_of(rig, calls)["seat"] == 0
+    rig.ask(m.Despawn(id="d", npc=rig.engine.stage._seats.sitting[0]))  # a slot is free
+    rig.rest()
+    assert not rig.engine.stage._seats.has_free
+
+
+def test_a_cancel_looks_at_those_who_have_a_say(make_rig: MakeRig, calls: Counter[str]) -> None:
+    rig = make_rig(150, fake=endless())
+    rig.event("A bell.")
+    rig.rest()
+    said, waits = (rig.say("n7", "Tell me all of it.", max_tokens=60) for _ in range(2))
+    rig.steps(5)
+    calls.clear()
+    for target in (waits, said, "nobody's"):
+        rig.cancel(target)
+    rig.engine.drop(b"another", "cancelled")
+    assert calls["cancel"] + calls["drop"] <= 4 + 4 * rig.fake.n_slots
+    assert [rig.until(target).reason for target in (said, waits)] == ["cancelled"] * 2
 
 
 def test_an_event_for_everybody_is_the_work_of_many_steps(
