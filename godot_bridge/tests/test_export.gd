@@ -4,7 +4,7 @@ extends "res://tests/engine_case.gd"
 const _GAME := """extends Node
 func _ready() -> void:
 	var found := {}
-	for file in ["mara.png", "cards/bo.toml", "cards/tom.json", "gone.toml"]:
+	for file in ["mara.png", "cards/deep/Bo.TOML", "cards/bo.toml", "cards/tom.json", "gone.toml"]:
 		var npc := NPCCharacter.new()
 		npc.card_file = "res://" + file
 		add_child(npc)
@@ -45,7 +45,7 @@ func before() -> void:
 func test_the_plugin_packs_cards() -> void:
 	var project := _project(bare_project().replace("[autoload]\n", "").replace(_AUTOLOAD, ""))
 	var found := await _exported(project)
-	for file: String in ["mara.png", "cards/bo.toml", "cards/tom.json"]:
+	for file: String in ["mara.png", "cards/deep/Bo.TOML", "cards/bo.toml", "cards/tom.json"]:
 		equal(found.get(file), "card", file)
 	equal(found.get("autoload"), true, "the plugin was enabled by hand, and has its autoload")
 	equal(found.get("texture"), true, "the picture is one, too")
@@ -67,14 +67,15 @@ func test_without_the_plugin_the_game_says_what_is_missing() -> void:
 func _project(settings: String) -> String:
 	var project := fresh_folder()
 	OS.execute("cp", ["-r", ProjectSettings.globalize_path("res://addons"), project])
-	for folder: String in ["cards", "ignored"]:
-		DirAccess.make_dir_absolute(project.path_join(folder))
+	for folder: String in ["cards/deep", "ignored"]:
+		DirAccess.make_dir_recursive_absolute(project.path_join(folder))
 	settings = settings.replace('"Bare"\n', '"Bare"\nrun/main_scene="res://main.tscn"\n')
 	_write(project.path_join("project.godot"), settings)
 	_write(project.path_join("main.gd"), _GAME)
 	_write(project.path_join("main.tscn"), _SCENE)
 	_write(project.path_join("export_presets.cfg"), _PRESET)
 	_write(project.path_join("cards/bo.toml"), 'name = "Bo"\ndescription = "Rows."\n')
+	_write(project.path_join("cards/deep/Bo.TOML"), 'name = "Bo"\nchar_greeting = "Ho."\n')
 	_write(project.path_join("cards/tom.json"), '{"name": "Tom", "description": "Bakes."}')
 	_write(project.path_join("other.toml"), "[tool]\nspeed = 3\n")
 	_write(project.path_join("ignored/.gdignore"), "")

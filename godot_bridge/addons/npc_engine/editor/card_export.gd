@@ -19,6 +19,10 @@ const _FIELDS: PackedStringArray = [
 	"first_mes",
 	"mes_example",
 	"char_name",
+	"char_persona",
+	"char_greeting",
+	"world_scenario",
+	"example_dialogue",
 ]
 
 var _packed := {}
