@@ -311,6 +311,25 @@ def test_a_save_amid_a_line_holds_no_more_than_was_heard(
     assert troupe.talk("wren").reason == "stop"
 
 
+def test_a_journal_amid_a_line_holds_nothing_unheard(make: MakeTroupe) -> None:
+    troupe = make({"mara": ["kmara0."], "bram": ["kbram0."], "wren": ["kwren0.", "W. " * 60]})
+    troupe.save("a", mode="journal")
+    scene = troupe.scene("inn", list(THREE), turns=9)
+    troupe.until_line(scene, 5)
+    troupe.ask(m.Leave(id="l", scene="inn", npc="wren"))
+    troupe.say("wren", "A tale?", priority="near")
+    while not troupe["wren"].claim.speaking:
+        troupe.step()
+    assert {"kmara0", "kbram0"} <= set(known(troupe, "wren"))
+    troupe.cancel(scene, heard=0)
+    journaling = troupe.engine._saving._journaling
+    follow = journaling.follow_of("a", "wren")
+    assert follow is not None and troupe["wren"].is_speaking
+    state = journaling._frozen(follow) or {}
+    texts = " ".join(segment["text"] for segment in state["segments"])
+    assert not re.findall(r"\bk[a-z]+\d+\b", texts)
+
+
 def test_a_save_amid_a_line_holds_what_was_cut_once(make: MakeTroupe) -> None:
     """Half of it had come in when she began, and the rest was on its way."""
     troupe = make({"mara": ["One. Two. Three."], "bram": ["Hm."], "wren": ["So.", "W. " * 60]})
