@@ -33,9 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (NpcError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{path.name}, {model['quantization']}: {model['advice']['reason']}")
-    if best:
-        print(f"{fitted(path).name} is {best}.")
+    outcome = f"{fitted(path).name} is {best}" if best else "it stays as it is"
+    print(f"{path.name}, {model['quantization']}: {model['advice']['reason']} So {outcome}.")
     return 0
 
 

@@ -243,7 +243,12 @@ class Character:
             request,
             waiting.client,
             own=(npc.card.char, npc.card.name),
-            others=(USER, request.speaker, *(self.ears.voices if self.ears else ())),
+            others=(
+                USER,
+                request.speaker,
+                *npc.speakers,
+                *(self.ears.voices if self.ears else ()),
+            ),
             stop=(*npc.voice.pieces.stop, *npc.sampling.stop),
             thoughts=npc.voice.thoughts,
             sampler=sampler,

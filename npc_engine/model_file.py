@@ -14,6 +14,8 @@ from npc_engine.gguf_header import MAGIC, Header, read_header
 __all__ = ["ModelFile", "cannot_talk", "examine", "fitted", "n_bytes_of"]
 
 _PART = re.compile(r"(?P<stem>.*)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
+_OTHER = "Use a .gguf file; llama.cpp's convert_hf_to_gguf makes one of other formats."
+_N_START = 64  # bytes that tell what a file is that is no GGUF
 _CHAT = "Use a chat model: docs/models.md lists some."
 
 # What general.type, or else general.architecture, says of files that go beside a model.
@@ -67,22 +69,30 @@ def examine(path: Path) -> ModelFile:
     """Return the files of the model at `path`. Raises ModelError where they cannot be one."""
     try:
         with path.open("rb") as f:
-            magic = f.read(len(MAGIC))
-        header = read_header(path) if magic == MAGIC else None
+            start = f.read(_N_START)
+        header = read_header(path) if start.startswith(MAGIC) else None
     except (OSError, ValueError) as e:  # ValueError: a NUL in the path
         raise ModelError(
             f"The model {str(path)!r} cannot be opened: {getattr(e, 'strerror', None) or e}.",
             "Give the path of a GGUF file; `python models/fetch.py` fetches a small one.",
         ) from None
-    if magic != MAGIC:
-        raise ModelError(
-            f"{str(path)!r} is no GGUF model.",
-            "Use a .gguf file; llama.cpp's convert_hf_to_gguf makes one of other formats.",
-        )
+    if not start.startswith(MAGIC):
+        raise ModelError(f"{str(path)!r} is no GGUF model{_instead(start)}", _OTHER)
     if header is None:
         return ModelFile((path,), is_whole=False)
     _check_kind(path, header)
     return ModelFile(_parts(path, header), is_whole=True)
+
+
+def _instead(start: bytes) -> str:
+    """Say what a file is that should have been a model, where downloads often go wrong."""
+    if not start:
+        return ": it is empty. Download it again."
+    if start.startswith(b"version https://git-lfs"):
+        return ", but Git LFS's note of one. Fetch the file itself (git lfs pull)."
+    if start.lstrip().startswith(b"<"):
+        return ", but a web page. Download the file itself."
+    return "."
 
 
 def n_bytes_of(path: Path) -> int:

@@ -85,8 +85,9 @@ class Npc(Hearing):
         persona = card.persona(user=USER).strip()
         room = most_characters(window)
         tokens, joined = voice.beginning(persona[:room])
-        n_tokens = len(tokens) if len(persona) <= room else max(len(tokens), window)
-        check_persona(name, n_tokens, window, voice)
+        is_cut = len(persona) > room
+        n_tokens = max(len(tokens), window) if is_cut else len(tokens)
+        check_persona(name, n_tokens, window, voice, "over " if is_cut else "")
         n_world = len(voice.world_tokens)
         ledger = Ledger(window, n_pos, joined=joined)
         if n_world:
@@ -257,6 +258,12 @@ class Npc(Hearing):
         return True
 
     @property
+    def speakers(self) -> list[str]:
+        """The others whose words are in its window."""
+        named = dict.fromkeys(s.speaker for s in self.ledger.segments if s.speaker)
+        return [name for name in named if name not in (self.card.char, self.card.name)]
+
+    @property
     def last_spoken(self) -> int:
         """The last turn that is over and in which it answered somebody, 0 when there is none."""
         answered = (s.turn for s in self.ledger.segments if s.kind is Kind.SAID)
@@ -341,8 +348,11 @@ class Npc(Hearing):
             self.ledger.append_token(token)
 
 
-def check_persona(name: str, n_tokens: int, window: int, voice: Voice) -> None:
-    """Raise TooLarge when a persona of `n_tokens`, with the world, leaves no room to talk."""
+def check_persona(name: str, n_tokens: int, window: int, voice: Voice, over: str = "") -> None:
+    """Raise TooLarge when a persona of `n_tokens`, with the world, leaves no room to talk.
+
+    `over`: "over " where there are more of them, and nobody has counted.
+    """
     most = most_pinned(window, voice)
     if n_tokens <= most:
         return
@@ -352,7 +362,7 @@ def check_persona(name: str, n_tokens: int, window: int, voice: Voice) -> None:
     )
     shorten = f"Shorten the {what} to at most {most} tokens, or give" if most > 0 else "Give"
     raise TooLarge(
-        f"The persona of {name!r} takes {n_tokens} tokens of a window of {window}{of_these}.",
+        f"The persona of {name!r} takes {over}{n_tokens} tokens of a window of {window}{of_these}.",
         f"{shorten} a larger window.",
     )
 

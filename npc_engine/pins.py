@@ -83,7 +83,8 @@ def _pin_fact(npc: Npc, text: str | None) -> int:
             return segment.turn
     room = most_characters(budget(npc))
     n_more = npc.n_turn(event[:room], TAKEN)
-    _check(npc, n_more if len(event) <= room else max(n_more, budget(npc) + 1))
+    is_cut = len(event) > room
+    _check(npc, max(n_more, budget(npc) + 1) if is_cut else n_more, "over " if is_cut else "")
     return npc.insert(event, TAKEN, pinned=True)
 
 
@@ -100,13 +101,13 @@ def _pin_turn(npc: Npc, turn: int) -> int:
     return turn
 
 
-def _check(npc: Npc, n_more: int) -> None:
+def _check(npc: Npc, n_more: int, over: str = "") -> None:
     pins, most = _pins(npc), budget(npc)
     if _n_tokens(pins) + n_more > most:
         fits = n_more <= most
         raise TooLarge(
-            f"A pin of {n_more} tokens is too much: {_n_tokens(pins)} of {most} tokens for pins of "
-            f"{npc.name!r} are taken.",
+            f"A pin of {over}{n_more} tokens is too much: {_n_tokens(pins)} of {most} tokens for "
+            f"pins of {npc.name!r} are taken.",
             f"{_shorter({s.turn for s in pins} if fits else set())}, or give the character a "
             "larger window.",
         )

@@ -341,3 +341,20 @@ def test_a_part_of_a_model_with_other_tensors(parts: list[Path], write: Write) -
     write({**keys, "split.tensors.count": header.number("split.tensors.count")}).replace(parts[1])
     with pytest.raises(ModelError, match=r"one of them belongs to another model"):
         Model(parts[0])
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b"PK\x03\x04", "convert_hf_to_gguf"),
+    ],
+)
+def test_a_download_that_went_wrong_is_named(tmp_path: Path, start: bytes, words: str) -> None:
+    path = tmp_path / "q4.gguf"
+    path.write_bytes(start)
+    with pytest.raises(ModelError, match="is no GGUF model") as caught:
+        examine(path)
+    assert words in str(caught.value)

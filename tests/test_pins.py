@@ -311,8 +311,11 @@ def test_no_text_is_tokenized_only_to_be_refused_or_cut(tmp_path: Path) -> None:
     rig.spawn("mara", card={"name": "Mara", "first_mes": "Come in. " * 6_000})
     refused = pin(rig, long)
     assert refused.code == "too_large"
+    assert "A pin of over " in refused.message
     card = {"name": "Bram", "description": "A smith. " * 7_000}
-    assert rig.ask(m.Spawn(id=rig.id(), npc="bram", card=card)).code == "too_large"
+    refused = rig.ask(m.Spawn(id=rig.id(), npc="bram", card=card))
+    assert refused.code == "too_large"
+    assert "takes over " in refused.message
     rig.event(long)
     rig.hear("mara", long)
     assert rig.talk("mara", long, notes=[long], max_tokens=4).truncated

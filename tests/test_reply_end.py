@@ -111,3 +111,12 @@ def test_labels_of_the_card_and_of_whoever_speaks(make_rig: MakeRig) -> None:
         rig.spawn("mara", card=card)
         done = rig.talk("mara", speaker="Anselm Roth")
         assert (done.text, done.reason) == ("Sit down.", "stop")
+
+
+def test_whoever_was_heard_in_a_scene_is_no_word_of_hers_later(make_rig: MakeRig) -> None:
+    """Her window is full of "Bram: ...", so she may write his part long after the scene."""
+    rig = make_rig(fake=TimedLlama(mind=scripted("Soup it is.\nBram: I want ale.")))
+    for npc in ("mara", "bram"):
+        rig.spawn(npc, card={"name": npc.title(), "system_prompt": "Keeps the inn."})
+    rig.until(rig.scene("inn", ["mara", "bram"], turns=2))
+    assert rig.talk("mara").text == "Soup it is."
