@@ -171,7 +171,7 @@ def test_a_model_that_remembers_nothing(make: Make, closed: list[Model]) -> None
 
 
 def test_a_model_that_embeds(make: Make, closed: list[Model]) -> None:
-    refused(make(attention__causal=False), "embeds or translates", "llama")
+    refused(make(attention__causal=False), "makes vectors of texts", "llama")
     assert [model.handle for model in closed] == [None]
 
 
