@@ -191,8 +191,7 @@ class Model(LlamaVocab):
         name, arch = self.path.name, self.arch
         if C.llama_model_is_diffusion(self.handle):  # the first decode would end the process
             raise cannot_talk(name, arch, "writes a text all at once (a diffusion model)")
-        causal = self.meta(f"{arch}.attention.causal")
-        if C.llama_model_has_encoder(self.handle) or causal == "false":
+        if C.llama_model_has_encoder(self.handle):
             raise cannot_talk(name, arch, "embeds or translates")
         if self.n_ctx_train < 1 or not self._can_tokenize():
             raise cannot_talk(name, arch, "has no usable vocabulary or context length")

@@ -172,7 +172,7 @@ def test_a_model_that_remembers_nothing(make: Make, closed: list[Model]) -> None
 
 def test_a_model_that_embeds(make: Make, closed: list[Model]) -> None:
     refused(make(attention__causal=False), "makes vectors of texts", "llama")
-    assert [model.handle for model in closed] == [None]
+    assert not closed, "its head tells: it is not loaded at all"
 
 
 def test_what_llama_cpp_said_is_told(tmp_path: Path) -> None:
