@@ -30,7 +30,11 @@ namespace NpcEngine.Tests
             string[] words = Program.Split(' ');
             var first = new string[words.Length - 1];
             Array.Copy(words, 1, first, 0, first.Length);
-            var arguments = new[] { "--kv-type", "f16", "--flash-attn", "off", "--threads", "1", "--window", "512" };
+            var arguments = new[]
+            {
+                "--kv-type", "f16", "--flash-attn", "off", "--threads", "1", "--window", "512",
+                "--save-kv", "yes",  // else it depends on how fast this machine reads
+            };
             var all = new string[arguments.Length + more.Length];
             arguments.CopyTo(all, 0);
             more.CopyTo(all, arguments.Length);

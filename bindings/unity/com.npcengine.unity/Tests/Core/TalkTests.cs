@@ -238,7 +238,7 @@ namespace NpcEngine.Tests
         {
             NpcCharacter first = RealEngine.Spawn(_client, "mara");
             const int Threads = 4;  // two of the engine's pipes, two of the first client
-            Await.Until(null, () => Signals.OwnThreads() == Threads);  // those of the test before end a little later
+            Await.Until(null, () => Signals.OwnThreads() == Threads, 30);  // those of the test before end a little later
             int files = Signals.OpenFiles();
             for (int i = 0; i < 50; i++)
             {
@@ -248,7 +248,7 @@ namespace NpcEngine.Tests
                     client.Character("mara").SayAsync("Hello.", Short);
                 }
             }
-            Await.Until(null, () => Signals.OwnThreads() == Threads);
+            Await.Until(null, () => Signals.OwnThreads() == Threads, 30);
             Assert.LessOrEqual(Signals.OpenFiles(), files + 2);
             Assert.IsFalse(first.IsAnswering);
         }
