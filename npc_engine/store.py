@@ -13,7 +13,7 @@ say. It knows no threads but those that call it.
       .lock                  held by whoever writes: `folder_lock`
 
 Rules
- 1. The new save is written beside the old one, files and folder fsynced, before any
+ 1. The new save is written beside the old one, files, folder and its name fsynced, before any
     rename.
  2. Then slot -> .old, .tmp -> slot, fsync; then .old -> .bak, those before it moving up. A failure
     of the first two is undone; one of the last is made up for by the next save or start.
@@ -109,6 +109,7 @@ class Store:
         self._keep = keep
         self._unkept = unkept
         self._is_undone = True
+        self._is_swap_safe = True  # else a power cut may bring back a save that was undone
         self._lock = threading.Lock()  # held while a slot is read, and while one is swapped
         self._writes = FolderLock(root)
         self._unnamed: set[Path] = set()  # folders in which a journal's name may not be safe
@@ -207,6 +208,9 @@ class Store:
         try:
             if not is_folder(folder):
                 raise FileNotFoundError(errno.ENOENT, f"there is no slot {slot!r}")
+            if not self._is_swap_safe:
+                sync_folder(self.root)
+                self._is_swap_safe = True
         except OSError as e:
             return [e for _ in grown]
         journals = [(folder / (escape(npc) + JOURNAL), at, data) for npc, at, data in grown]
@@ -235,6 +239,9 @@ class Store:
             if others is not None and is_folder(others):
                 _keep_others(others, new, files)
             sync_folder(new)
+            # Its name, too: were that lost, and the swap's renames, but not what takes them back,
+            # it would be the slot itself that is renamed to what the next start removes.
+            sync_folder(self.root)
             with self._lock:
                 self._swap(target, new)
         except OSError as e:
@@ -277,6 +284,7 @@ class Store:
         try:
             rename(new, target)
             sync_folder(self.root)
+            self._is_swap_safe = True
         except OSError:
             with contextlib.suppress(OSError):
                 rename(target, new)
@@ -285,10 +293,10 @@ class Store:
                     rename(old, target)
             # Undone on the disk, too, before the new save's files go: else what is left of them may
             # stand under the slot's name after a power cut.
-            self._is_undone = False
+            self._is_undone = self._is_swap_safe = False
             with contextlib.suppress(OSError):
                 sync_folder(self.root)
-                self._is_undone = True
+                self._is_undone = self._is_swap_safe = True
             raise
 
     def _back_up(self, slot: str) -> None:

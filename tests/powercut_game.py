@@ -230,7 +230,8 @@ class Game:
         restore = None if far is None else AUTOSAVE
         reply = self._ask(m.Spawn(id=self._id(), npc=npc, card=card, restore=restore))
         if not isinstance(reply, m.Spawned) or (far is not None and self._far(npc) != far):
-            self._log.put("trouble", f"{npc!r} came as {reply!r:.300}, {far} far")
+            there = self._far(npc) if isinstance(reply, m.Spawned) else None
+            self._log.put("trouble", f"{npc!r} came as {reply!r:.300}, {there} far, not {far}")
 
     def _far(self, npc: str) -> int:
         return progress(self._memory(npc))
