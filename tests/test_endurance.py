@@ -84,7 +84,8 @@ def test_300_turns_in_a_window_of_512(talk: tuple[Engine, Llama, Mirror]) -> Non
             engine.event("A door slams somewhere below.")
         notes = ["It is late."] if turn % 3 == 0 else []
         done = engine.say("mara", text, max_tokens=max_tokens, notes=notes).wait()
-        assert done.text
+        # Nothing is said only where another's label, or a stop string, is all that came.
+        assert done.text or character._said.detokenizer.stopped
         assert done.reason in ("stop", "length")
         assert done.truncated == (len(text) > 2000)
         assert ledger.n_tokens <= WINDOW
