@@ -165,8 +165,8 @@ class Bench:
     """What a worker does: holds one model, and measures reading or some speakers."""
 
     def __init__(self, model: str, n_threads: int, n_slots: int) -> None:
-        from npc_engine.llama import Llama
-        from npc_engine.llama_model import Layout, Model
+        from npc_engine.llama.context import Llama
+        from npc_engine.llama.model import Layout, Model
 
         # One slot more: it reads while the others keep their past.
         self._reader = n_slots
@@ -199,7 +199,7 @@ class Bench:
         return (n * N_STEPS if n else N_READ) / took
 
     def _decode(self, n_tokens: dict[int, int], position: int) -> None:
-        from npc_engine.llama import Span
+        from npc_engine.llama.context import Span
 
         texts = {slot: [(i * 37) % 5000 + 300 for i in range(n)] for slot, n in n_tokens.items()}
         self._llama.decode([Span(slot, position, text, True) for slot, text in texts.items()])

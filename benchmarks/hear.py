@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from npc_engine import Engine
-from npc_engine.example_characters import example_card
+from npc_engine.cards.examples import example_card
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 N_TURNS = 20

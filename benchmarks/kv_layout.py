@@ -9,11 +9,11 @@ one speaker behind 896 tokens: the median and the best of all rounds.
 import sys
 from statistics import median
 
-from npc_engine.calibrate import CANDIDATES
 from npc_engine.errors import BackendError, ModelError
-from npc_engine.llama import Llama, Span
-from npc_engine.llama_model import Layout, Model
-from npc_engine.track import N_HISTORY, Track
+from npc_engine.llama.context import Llama, Span
+from npc_engine.llama.kv_layout import CANDIDATES
+from npc_engine.llama.layout_trial import N_HISTORY, Track
+from npc_engine.llama.model import Layout, Model
 
 N_ROUNDS = 40
 N_BATCH = 256

@@ -24,15 +24,15 @@ from typing import Any
 
 import psutil
 
-from npc_engine.calibrate import choose_layout
-from npc_engine.crowd_llama import Past, Timed
+from npc_engine.bench.crowd.timed_llama import Past, Timed
+from npc_engine.bench.shared.report import progress, write_json, write_text
 from npc_engine.errors import ModelError, NpcError
-from npc_engine.llama import Span
-from npc_engine.llama_model import Layout, Model
+from npc_engine.llama.context import Span
+from npc_engine.llama.kv_layout import choose_layout
+from npc_engine.llama.machine import library
+from npc_engine.llama.measurements import cpu_name
+from npc_engine.llama.model import Layout, Model
 from npc_engine.loading import n_auto_threads
-from npc_engine.machine import library
-from npc_engine.measurements import cpu_name
-from npc_engine.report import progress, write_json, write_text
 
 PLAIN = Layout("f16", "f16")
 ROOM = 64  # cells beyond the depth, for the steps

@@ -23,10 +23,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from npc_engine.ledger import Kind, Ledger, Segment
-from npc_engine.llama import Llama, Span
-from npc_engine.llama_model import Layout, Model
-from npc_engine.sequence import Sequence
+from npc_engine.kvcache.ledger import Kind, Ledger, Segment
+from npc_engine.kvcache.sequence import Sequence
+from npc_engine.llama.context import Llama, Span
+from npc_engine.llama.model import Layout, Model
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 N_IDLE = 7

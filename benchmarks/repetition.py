@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from npc_engine import Engine
-from npc_engine.example_characters import example_card
+from npc_engine.cards.examples import example_card
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 SEEDS = range(4)

@@ -11,10 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from npc_engine.doctor import examine
+from npc_engine.cli.doctor.command import examine
+from npc_engine.cli.doctor.requantize import write_fitted
 from npc_engine.errors import NpcError
-from npc_engine.model_file import fitted
-from npc_engine.requantize import write_fitted
+from npc_engine.llama.model_file import fitted
 
 __all__ = ["main"]
 

@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from npc_engine.card import Card
-    from npc_engine.client import Client
+    from npc_engine.cards.card import Card
+    from npc_engine.client.sidecar import Sidecar
+    from npc_engine.client.zmq_client import Client
     from npc_engine.engine import Engine
     from npc_engine.errors import NpcError
-    from npc_engine.messages import Done, Gesture, Line, SceneDone, Text, Turn
-    from npc_engine.sidecar import Sidecar
+    from npc_engine.protocol.codec import Done, Gesture, Line, SceneDone, Text, Turn
 
 __all__ = [
     "Card",
@@ -33,17 +33,17 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
-    "Card": "npc_engine.card",
-    "Client": "npc_engine.client",
-    "Done": "npc_engine.messages",
+    "Card": "npc_engine.cards.card",
+    "Client": "npc_engine.client.zmq_client",
+    "Done": "npc_engine.protocol.codec",
     "Engine": "npc_engine.engine",
-    "Gesture": "npc_engine.messages",
-    "Line": "npc_engine.messages",
+    "Gesture": "npc_engine.protocol.codec",
+    "Line": "npc_engine.protocol.codec",
     "NpcError": "npc_engine.errors",
-    "SceneDone": "npc_engine.messages",
-    "Sidecar": "npc_engine.sidecar",
-    "Text": "npc_engine.messages",
-    "Turn": "npc_engine.messages",
+    "SceneDone": "npc_engine.protocol.codec",
+    "Sidecar": "npc_engine.client.sidecar",
+    "Text": "npc_engine.protocol.codec",
+    "Turn": "npc_engine.protocol.codec",
 }
 
 

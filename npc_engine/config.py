@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from npc_engine.errors import ConfigError
-from npc_engine.rope import ROPE_SCALINGS
+from npc_engine.llama.rope import ROPE_SCALINGS
 
 __all__ = [
     "DEFAULT_WINDOW",

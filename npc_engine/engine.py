@@ -19,22 +19,22 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from npc_engine import __version__
-from npc_engine import messages as m
-from npc_engine.ambient import AmbientShare
-from npc_engine.character import Character, Why
+from npc_engine.characters.character import Character, Why
+from npc_engine.characters.stage import Room, Stage
+from npc_engine.client.verbs import Verbs
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
-from npc_engine.governor import Governor, Step
-from npc_engine.held import Held
-from npc_engine.lean import keeps_kv
-from npc_engine.saving import Saving
-from npc_engine.scheduler import Claim, Run, is_read_for, n_rows, schedule
-from npc_engine.spawning import Spawning
-from npc_engine.stage import Room, Stage
-from npc_engine.threads import Threads
-from npc_engine.verbs import Verbs
-from npc_engine.voice import Voice
-from npc_engine.writer import WriterThread
+from npc_engine.protocol import codec as m
+from npc_engine.saving.kv_rule import keeps_kv
+from npc_engine.saving.restore.held_requests import Held
+from npc_engine.saving.restore.spawning import Spawning
+from npc_engine.saving.saving import Saving
+from npc_engine.scheduling.ambient import AmbientShare
+from npc_engine.scheduling.batching import Claim, Run, is_read_for, n_rows, schedule
+from npc_engine.scheduling.governor import Governor, Step
+from npc_engine.scheduling.threads import Threads
+from npc_engine.storage.writer import WriterThread
+from npc_engine.text.chat_format import Voice
 
 __all__ = ["LOCAL", "Backend", "Engine"]
 

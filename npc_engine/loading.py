@@ -11,19 +11,19 @@ from pathlib import Path
 
 import psutil
 
-from npc_engine.calibrate import choose_layout
 from npc_engine.config import DEFAULT_WINDOW, Settings
-from npc_engine.cores import OthersLoad, n_usable_cores
 from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
-from npc_engine.llama import Llama
-from npc_engine.llama_model import Layout, Model, can_offload, system_info
-from npc_engine.model_file import n_bytes_of
-from npc_engine.rope import Rope, RopeFacts, resolve
-from npc_engine.scratch import remove_leftovers
-from npc_engine.selftest import self_test
-from npc_engine.threads import Threads
-from npc_engine.voice import Voice
+from npc_engine.llama.context import Llama
+from npc_engine.llama.kv_layout import choose_layout
+from npc_engine.llama.model import Layout, Model, can_offload, system_info
+from npc_engine.llama.model_file import n_bytes_of
+from npc_engine.llama.rope import Rope, RopeFacts, resolve
+from npc_engine.llama.selftest import self_test
+from npc_engine.scheduling.cpu import OthersLoad, n_usable_cores
+from npc_engine.scheduling.threads import Threads
+from npc_engine.storage.scratch_folder import remove_leftovers
+from npc_engine.text.chat_format import Voice
 from npc_engine.world import check_world, read_world
 
 __all__ = ["engine_over", "load_engine", "n_auto_threads", "voice_of", "window_of"]

@@ -8,9 +8,9 @@ import logging
 import re
 from pathlib import Path
 
+from npc_engine.dialogue.dialogue import most_pinned
 from npc_engine.errors import ConfigError
-from npc_engine.npc import most_pinned
-from npc_engine.voice import Voice, clean
+from npc_engine.text.chat_format import Voice, clean
 
 __all__ = ["check_world", "read_world"]
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.paths import ROOT
+
 # A deadline measures the machine: beside a busy core any example may take long.
 settings.register_profile("npc-engine", deadline=None)
 settings.load_profile("npc-engine")
 
-MODELS = Path(__file__).parent.parent / "models"
+MODELS = ROOT / "models"
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +23,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("NPC_ENGINE_DATA_DIR", str(folder / "data"))
     monkeypatch.delenv("NPC_ENGINE_TOKEN", raising=False)
     (folder / "scratch").mkdir(exist_ok=True)
-    monkeypatch.setattr("npc_engine.scratch.root", lambda: folder / "scratch")
+    monkeypatch.setattr("npc_engine.storage.scratch_folder.root", lambda: folder / "scratch")
 
 
 def _model(name: str) -> Path:

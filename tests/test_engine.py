@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from npc_engine import messages as m
+from npc_engine.dialogue.dialogue import Npc
 from npc_engine.engine import LOCAL
 from npc_engine.errors import BackendError, ConnectionLost, Internal, NoRoom, UnknownNpc
-from npc_engine.npc import Npc
-from npc_engine.voice import Voice, clean
-from tests.fake_llama import END, FakeLlama
-from tests.rig import CARD, GAME, Rig, TimedLlama, scripted
+from npc_engine.protocol import codec as m
+from npc_engine.text.chat_format import Voice, clean
+from tests.support.fake_llama import END, FakeLlama
+from tests.support.paths import ROOT
+from tests.support.rig import CARD, GAME, Rig, TimedLlama, scripted
 
 MakeRig = Callable[..., Rig]
 
@@ -66,7 +67,7 @@ def test_ping_and_stats(make_rig: MakeRig) -> None:
     stats = rig.ask(m.Stats(id="s")).stats
     assert stats["n_npcs"] == stats["n_resident"] == 1
     assert stats["decode_tps"] >= 0
-    documented = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text("utf-8")
+    documented = (ROOT / "docs" / "protocol.md").read_text("utf-8")
     assert [key for key in stats if f"`{key}`" not in documented] == []
     assert stats["n_speaking"] == stats["n_waiting_says"] == stats["n_pending_tokens"] == 0
     assert stats["n_decoded"] > 0

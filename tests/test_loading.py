@@ -9,12 +9,14 @@ from typing import Any
 import psutil
 import pytest
 
-from npc_engine import loading, scratch, serve
+from npc_engine import loading
 from npc_engine.config import DEFAULT_WINDOW, Settings
 from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
-from npc_engine.llama import Llama
-from npc_engine.llama_model import Model
+from npc_engine.llama.context import Llama
+from npc_engine.llama.model import Model
+from npc_engine.llama.rope import RopeFacts, resolve
+from npc_engine.llama.selftest import Answer
 from npc_engine.loading import (
     MIN_PREFILL,
     RESERVE_BYTES,
@@ -23,8 +25,8 @@ from npc_engine.loading import (
     voice_of,
     window_of,
 )
-from npc_engine.rope import RopeFacts, resolve
-from npc_engine.selftest import Answer
+from npc_engine.server import serve
+from npc_engine.storage import scratch_folder as scratch
 
 GIB = 1 << 30
 PLAIN: dict[str, Any] = {

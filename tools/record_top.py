@@ -10,15 +10,15 @@ import time
 
 from recording import console, recorded, write_svg
 
-from npc_engine.chat import Talk
-from npc_engine.client import Client
-from npc_engine.demo import await_reading
-from npc_engine.messages import NpcInfo
-from npc_engine.speech import Speech
-from npc_engine.terminal import Screen
-from npc_engine.top_picture import draw
-from npc_engine.top_sample import Sample, rates
-from npc_engine.window_bars import FANCY
+from npc_engine.cli.chat.demo import await_reading
+from npc_engine.cli.chat.talk import Talk
+from npc_engine.cli.terminal import Screen
+from npc_engine.cli.top.picture import draw
+from npc_engine.cli.top.sample import Sample, rates
+from npc_engine.cli.window_bars import FANCY
+from npc_engine.client.speech import Speech
+from npc_engine.client.zmq_client import Client
+from npc_engine.protocol.codec import NpcInfo
 
 __all__ = ["main"]
 

@@ -9,8 +9,8 @@ import sys
 
 from recording import console, recorded, write_svg
 
-from npc_engine.chat import Talk
-from npc_engine.demo import await_reading
+from npc_engine.cli.chat.demo import await_reading
+from npc_engine.cli.chat.talk import Talk
 
 __all__ = ["main"]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from npc_engine.chat import Talk
-from npc_engine.example_characters import example_card, example_names
-from npc_engine.sidecar import Sidecar
-from npc_engine.terminal import Screen
+from npc_engine.cards.examples import example_card, example_names
+from npc_engine.cli.chat.talk import Talk
+from npc_engine.cli.terminal import Screen
+from npc_engine.client.sidecar import Sidecar
 
 __all__ = ["recorded", "say", "write_svg"]
 

@@ -17,23 +17,23 @@ import atheris
 
 with atheris.instrument_imports(
     include=[
-        "npc_engine.bounds",
-        "npc_engine.card",
-        "npc_engine.card_fields",
-        "npc_engine.durable",
-        "npc_engine.frozen",
-        "npc_engine.ledger",
-        "npc_engine.npc",
-        "npc_engine.pins",
-        "npc_engine.saved",
-        "npc_engine.saving",
-        "npc_engine.sequence",
-        "npc_engine.slot_reader",
-        "npc_engine.snapshot",
-        "npc_engine.store",
+        "npc_engine.storage.msgpack_bounds",
+        "npc_engine.cards.card",
+        "npc_engine.cards.fields",
+        "npc_engine.storage.disk",
+        "npc_engine.saving.serialization",
+        "npc_engine.kvcache.ledger",
+        "npc_engine.dialogue.dialogue",
+        "npc_engine.dialogue.pins",
+        "npc_engine.saving.records",
+        "npc_engine.saving.saving",
+        "npc_engine.kvcache.sequence",
+        "npc_engine.storage.slot_reader",
+        "npc_engine.storage.snapshot",
+        "npc_engine.storage.store",
     ]
 ):
-    from tests.mutate import (
+    from tests.support.mutate import (
         FOREIGN,
         KEY,
         MUTATORS,
@@ -44,7 +44,7 @@ with atheris.instrument_imports(
         sealed,
         signed,
     )
-    from tests.victim import Victim
+    from tests.support.victim import Victim
 
 TRUE_PAYLOADS: set[bytes] = set()
 

@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from npc_engine import messages as m
-from npc_engine.ledger import Segment
-from npc_engine.snapshot import FORMAT
-from tests.rig import Rig, TimedLlama
+from npc_engine.kvcache.ledger import Segment
+from npc_engine.protocol import codec as m
+from npc_engine.storage.snapshot import FORMAT
+from tests.support.rig import Rig, TimedLlama
 
 FOLDER = Path(__file__).parent
 EXPECTED = "expected.json"

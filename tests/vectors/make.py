@@ -15,8 +15,8 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from npc_engine.death import death
-from npc_engine.measurements import cpu_name
+from npc_engine.client.exit_status import death
+from npc_engine.llama.measurements import cpu_name
 
 FOLDER = Path(__file__).parent
 

@@ -1,0 +1,190 @@
+"""`npc-engine bench stream`: a long text in a small window, every policy side by side.
+
+Owns the command line and what goes into the report. `stream` knows the policies, `stream_reader`
+measures one, `stream_run` all of them, `stream_report` tells the result.
+"""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from npc_engine.bench.shared.report import need_plots, write_json, write_text
+from npc_engine.bench.stream.contexts import LAYOUT, POLICIES, Setup, check, parse_policies
+from npc_engine.bench.stream.figures import figures
+from npc_engine.bench.stream.reader import N_BLOCK, Reader
+from npc_engine.bench.stream.report import markdown, plot, text_table
+from npc_engine.bench.stream.run import Run, digest
+from npc_engine.bench.stream.text import read_text
+from npc_engine.errors import ConfigError
+from npc_engine.llama.machine import computer, library
+from npc_engine.llama.model import Model
+from npc_engine.llama.selftest import self_test
+from npc_engine.loading import n_auto_threads
+
+__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "read a long text in a small window: perplexity, time and memory of every policy"
+ABOUT = """\
+Read a long text as an endless conversation would be read, in a small window of the KV cache, and
+compare how well the model still predicts it: with full attention until it fails, with a window that
+forgets the beginning, with 1, 2, 4 or 8 of the first tokens kept (attention sinks, arXiv
+2309.17453), with the window read again each time, with stretched positions, and with what this
+engine does: the persona pinned, old turns evicted, holes left where they were.
+
+The policies take turns, 1,024 tokens each. Interrupt it at any time: the same command goes on.
+"""
+EXAMPLES = """\
+policies:
+  full       full attention: every token stays, until --full-tokens
+  no-sinks   the last tokens of the window, moved to positions from 0 on
+  sinks-K    the same, with the first K tokens kept
+  recompute  the last tokens, read again from nothing (a sample of the text)
+  ours       the engine's ledger: --pinned first tokens, old turns leave, holes stay
+  linear     full attention with positions squeezed to half (arXiv 2306.15595)
+
+examples:
+  npc-engine bench stream --model q4.gguf --text novel.txt
+  npc-engine bench stream --model q4.gguf --text novel.txt --tokens 100000 --out reports/
+  npc-engine bench stream --model q4.gguf --text novel.txt --policies ours,sinks-4 --window 1024
+
+It writes stream.json, stream.md and stream.png. With a model of 135 M parameters on one thread of a
+small machine a policy takes about 8 ms a token: all of them 20 minutes for 20,000 tokens, and
+two hours for 100,000.
+"""
+LOWEST = {
+    "tokens": 64,
+    "full_tokens": 64,
+    "window": 2,
+    "threads": 1,
+    "chunk": 1,
+    "turn": 1,
+    "pinned": 0,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    add = parser.add_argument
+    add("--model", metavar="FILE", required=True, help="the GGUF model to measure")
+    add("--text", metavar="FILE", required=True, help="a long text, UTF-8; a novel is best")
+    add("--tokens", metavar="N", type=int, default=20_000, help="how much of it (default: 20000)")
+    add("--window", metavar="N", type=int, default=512, help="cells of a policy (default: 512)")
+    add("--policies", metavar="A,B,..", default=",".join(POLICIES), help="which (default: all)")
+    add("--pinned", metavar="N", type=int, default=64, help="ours: pinned tokens (default: 64)")
+    add("--turn", metavar="N", type=int, default=32, help="ours: tokens of a turn (default: 32)")
+    add("--chunk", metavar="N", type=int, default=32, help="tokens read together (default: 32)")
+    add(
+        "--full-tokens",
+        metavar="N",
+        type=int,
+        help="cells of full attention (default: 1.5 times the trained length, at most 12288)",
+    )
+    add("--threads", metavar="N", type=int, help="CPU threads (default: physical cores less one)")
+    add("--out", metavar="DIR|FILE", default=".", help="where to write the report (default: here)")
+    add("--no-plot", action="store_true", help="no stream.png, which needs matplotlib")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write the report, print the table. Raises SetupError."""
+    if not args.no_plot:
+        need_plots()
+    names = parse_policies(args.policies)
+    path = _report_path(args.out)
+    model = Model(args.model, extra_bufts=self_test(Path(args.model)).works)
+    try:
+        setup = _setup(args, model)
+        check(model, setup, names)
+        text = read_text(model, Path(args.text), args.tokens)
+        whole = Run(model, setup, text, path.with_suffix(".partial"), _say)
+        readers = whole.run(names)
+        report = _report(args, model, setup, text, readers)
+    finally:
+        model.close()
+    _write(report, path, not args.no_plot)
+    whole.partial.unlink(missing_ok=True)
+    sys.stdout.write(text_table(report))
+    _say(f"Written: {path}, and the same as {'.md' if args.no_plot else '.md and .png'} beside it.")
+    return 0
+
+
+def _report_path(out: str) -> Path:
+    path = Path(out)
+    return path if path.suffix == ".json" else path / "stream.json"
+
+
+def _setup(args: argparse.Namespace, model: Model) -> Setup:
+    for name, low in LOWEST.items():
+        value = getattr(args, name)
+        if value is not None and value < low:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"{flag} is {value}.", f"Give {low} or more.")
+    n_full = args.full_tokens or min(12_288, model.n_ctx_train * 3 // 2)
+    return Setup(
+        window=args.window,
+        n_chunk=args.chunk,
+        n_pinned=args.pinned,
+        n_turn=args.turn,
+        n_full=min(n_full, args.tokens),
+        n_threads=args.threads or n_auto_threads(),
+    )
+
+
+def _report(
+    args: argparse.Namespace,
+    model: Model,
+    setup: Setup,
+    text: list[int],
+    readers: dict[str, Reader | str],
+) -> dict[str, Any]:
+    kv_bytes = model.kv_bytes_per_token(LAYOUT)
+    here, build = computer(), library()
+    return {
+        "title": f"{len(text) - 1:,} tokens of {Path(args.text).stem} in a window of "
+        f"{setup.window}: {Path(args.model).stem}",
+        "command": _command(args),
+        "n_tokens": len(text) - 1,
+        "n_block": N_BLOCK,
+        "settings": dataclasses.asdict(setup),
+        "layout": str(LAYOUT),
+        "kv_bytes_per_token": kv_bytes,
+        "model": {
+            "name": model.name,
+            "arch": model.arch,
+            "n_bytes": model.n_bytes,
+            "n_ctx_train": model.n_ctx_train,
+            "fingerprint": model.fingerprint(),
+        },
+        "text": {"name": Path(args.text).name, "digest": digest(text)},
+        "machine": {
+            "n_physical": here["n_physical"],
+            "features": build["features"],
+            "llama_cpp_python": build["llama_cpp_python"],
+            "compiler": build["compiler"],
+        },
+        "policies": [figures(name, reader, kv_bytes) for name, reader in readers.items()],
+    }
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command that was given, with the names of the files alone."""
+    words = ["npc-engine", "bench", "stream"]
+    words += ["--model", Path(args.model).name, "--text", Path(args.text).name]
+    for flag in ("tokens", "window", "policies", "pinned", "turn", "chunk", "full_tokens"):
+        if getattr(args, flag) is not None:
+            words += ["--" + flag.replace("_", "-"), str(getattr(args, flag))]
+    return " ".join(words + (["--threads", str(args.threads)] if args.threads else []))
+
+
+def _write(report: dict[str, Any], path: Path, plots: bool) -> None:
+    write_json(path, report)
+    picture = path.with_suffix(".png")
+    if plots:
+        plot(report, picture)
+    write_text(path.with_suffix(".md"), markdown(report, picture.name if plots else ""))
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(text + "\n")

@@ -1,0 +1,201 @@
+"""The report of `bench talk`: JSON, table, Markdown and plot of the same numbers.
+
+Owns how they are shown. It measures and judges nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from npc_engine import __version__
+from npc_engine.bench.shared import report
+from npc_engine.bench.talk.figures import (
+    MOST_EXTRA,
+    MOST_RATIO,
+    Side,
+    TalkRun,
+    Turn,
+    judge,
+    summary,
+)
+from npc_engine.llama.machine import library
+from npc_engine.llama.measurements import cpu_name
+
+__all__ = ["as_json", "as_markdown", "as_table", "figure", "passed", "verdicts"]
+
+MIB = 1 << 20
+HEAD = (
+    *("window", "side", "turns", "turns ov.", "TTFT ms", "TTFT ov.", "ratio", "p95 ov.", "max ov."),
+    *("total ms", "total ov.", "read", "read ov.", "errors"),
+)
+
+
+def passed(run: TalkRun) -> bool:
+    """Whether no verdict is against it; one that was cut off has not passed."""
+    return not run.interrupted and False not in judge(summary(run.ours)).values()
+
+
+def as_json(facts: dict[str, Any], runs: Sequence[TalkRun]) -> dict[str, Any]:
+    """Return the whole report, each turn included."""
+    build = library()
+    return {
+        "benchmark": "talk",
+        "version": __version__,
+        "llama_cpp_python": build["llama_cpp_python"],
+        "cpu": cpu_name(),
+        "features": build["features"],
+        **facts,
+        "windows": [_window(run) for run in runs],
+    }
+
+
+def _window(run: TalkRun) -> dict[str, Any]:
+    ours = summary(run.ours)
+    return {
+        "window": run.window,
+        "n_pinned": run.n_pinned,
+        "interrupted": run.interrupted,
+        "verdicts": judge(ours),
+        "ours": ours,
+        "rival": summary(run.theirs),
+        "turns": {"ours": _columns(run.ours), "rival": _columns(run.theirs)},
+    }
+
+
+def _columns(side: Side) -> dict[str, str]:
+    """Each turn's values, one row of text to a value: a report is to be read, too."""
+    rows = [asdict(turn) for turn in side.turns]
+    return {name: " ".join(_short(row[name]) for row in rows) for name in rows[0]} if rows else {}
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(int(value))
+
+
+def as_table(windows: Sequence[dict[str, Any]]) -> str:
+    """Return the numbers as aligned text. `ov.`: of the overflow turns."""
+    rows: list[Sequence[str]] = [HEAD]
+    for found in windows:
+        rows += [_row(found, "ours"), _row(found, "rival")]
+    return report.table(rows)
+
+
+def _row(found: dict[str, Any], side: str) -> list[str]:
+    numbers = found[side]
+    ordinary, overflow = numbers["ordinary"], numbers["overflow"]
+    return [
+        str(found["window"]),
+        side,
+        str(ordinary["n"] if ordinary else 0),
+        str(overflow["n"] if overflow else 0),
+        _value(ordinary, "ttft_ms"),
+        _value(overflow, "ttft_ms"),
+        "-" if numbers["ttft_ratio"] is None else f"{numbers['ttft_ratio']:.2f}",
+        _value(overflow, "ttft_ms", "p95"),
+        _value(overflow, "ttft_ms", "max"),
+        _value(ordinary, "total_ms"),
+        _value(overflow, "total_ms"),
+        _value(ordinary, "n_read"),
+        _value(overflow, "n_read"),
+        str(numbers["n_errors"]),
+    ]
+
+
+def _value(numbers: dict[str, Any] | None, key: str, which: str = "median") -> str:
+    return "-" if numbers is None else f"{numbers[key][which]:.0f}"
+
+
+def as_markdown(found: dict[str, Any], picture: str) -> str:
+    """Return a page of documentation; `picture` is the plot's file, "" for none."""
+    windows = found["windows"]
+    rows = [HEAD, *(_row(one, side) for one in windows for side in ("ours", "rival"))]
+    table = ["| " + " | ".join(row) + " |" for row in rows]
+    table.insert(1, "|" + "---:|" * len(HEAD))
+    plot = [f"![Time to first token, turn by turn]({picture})", ""] if picture else []
+    return "\n".join([*_preface(found), *table, "", *map(_aside, windows), "", *plot])
+
+
+def _preface(found: dict[str, Any]) -> list[str]:
+    threads = "1 thread" if found["n_threads"] == 1 else f"{found['n_threads']} threads"
+    return [
+        f"# A talk of {found['n_turns']} turns: {found['model']}",
+        "",
+        f"    {found['command']}",
+        "",
+        f"NPC Engine {found['version']}, llama-cpp-python {found['llama_cpp_python']}, "
+        f"{found['cpu']} ({', '.join(found['features'])}), {threads}. Both sides: KV cache "
+        f"{found['layout']}, greedy, at most {found['max_tokens']} tokens a reply, the same lines "
+        "turn by turn. The rival is llama-cpp-python's `create_chat_completion`, where the oldest "
+        "turns are trimmed until prompt and reply fit; it runs in a process of its own.",
+        "",
+        "TTFT: time to first token. `ov.`: overflow turns, for which the past had to make room; "
+        "the other columns are of ordinary turns. `ratio`: TTFT of the former against the latter. "
+        "`read`: tokens decoded before the reply, the new message among them. Numbers are medians "
+        "where nothing else is said.",
+        "",
+    ]
+
+
+def _aside(one: dict[str, Any]) -> str:
+    ours, rival = one["ours"], one["rival"]
+    extra = ours["overflow"]["n_extra"]["max"] if ours["overflow"] else 0
+    idle = ours["n_idle"] / max(1, ours["n_turns"])
+    return (
+        f"* **Window {one['window']}**, persona {one['n_pinned']} tokens. Ours: overflow turns "
+        f"read at most {extra} tokens beside the message (goal: {MOST_EXTRA}; of the ratio: "
+        f"{MOST_RATIO}); in the pauses {idle:.1f} tokens a turn, the longest pause "
+        f"{ours['idle_ms_max']:.0f} ms; renumbered {ours['n_renumbered']} times; RSS {_mib(ours)}. "
+        f"Rival: {rival['n_turns']} turns, RSS {_mib(rival)}{_errors(rival)}."
+    )
+
+
+def _mib(numbers: dict[str, Any]) -> str:
+    return f"{numbers['rss_first'] / MIB:.0f} -> {numbers['rss_last'] / MIB:.0f} MiB"
+
+
+def _errors(numbers: dict[str, Any]) -> str:
+    return f"; {numbers['n_errors']} errors: {numbers['errors']}" if numbers["n_errors"] else ""
+
+
+def verdicts(windows: Sequence[dict[str, Any]]) -> str:
+    """Return a line for each window: what passed and what did not."""
+    names = {True: "passed", False: "FAILED", None: "no overflow"}
+    return "".join(
+        f"window {one['window']}: "
+        + ", ".join(f"{what} {names[value]}" for what, value in one["verdicts"].items())
+        + (" (interrupted)\n" if one["interrupted"] else "\n")
+        for one in windows
+    )
+
+
+def figure(runs: Sequence[TalkRun]) -> Any:
+    """Return the plot: time to first token by turn, a row for each window, both sides."""
+    made, axes = report.new_figure(max(1, len(runs)), "Time to first token, turn by turn")
+    for ax, run in zip(axes, runs, strict=False):
+        for name, side in (("NPC Engine", run.ours), ("create_chat_completion", run.theirs)):
+            _curve(ax, name, side.turns)
+        _scale(ax, [t.ttft_ms for t in run.ours.turns + run.theirs.turns])
+        ax.set_title(f"window of {run.window} tokens", fontsize="medium", loc="left")
+        if run.ours.turns or run.theirs.turns:
+            ax.legend(loc="upper right", fontsize="small")
+    axes[-1].set_xlabel("turn (a dot: the past had to make room)")
+    return made
+
+
+def _curve(ax: Any, name: str, turns: Sequence[Turn]) -> None:
+    if not turns:
+        return
+    numbers, ms = [t.number for t in turns], [t.ttft_ms for t in turns]
+    (line,) = ax.plot(numbers, ms, label=name, lw=1)
+    over = [t for t in turns if t.overflow]
+    dots = [t.number for t in over], [t.ttft_ms for t in over]
+    ax.plot(*dots, ".", color=line.get_color(), markersize=4)
+
+
+def _scale(ax: Any, ms: Sequence[float]) -> None:
+    """A logarithmic axis with labels at 1, 2 and 5, however small its range is."""
+    ax.set_yscale("log")
+    ticks = [digit * 10**power for power in range(-1, 6) for digit in (1, 2, 5)]
+    shown = [t for t in ticks if min(ms, default=1) / 2 < t < max(ms, default=1) * 3]
+    ax.set_yticks(shown, [f"{t:g} ms" if t < 1000 else f"{t / 1000:g} s" for t in shown])
+    ax.minorticks_off()

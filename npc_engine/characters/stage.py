@@ -1,0 +1,431 @@
+"""The characters that are spawned, and what requests do to them.
+
+Owns names, limits and the slots of the KV cache. It knows no batch and no socket, and of files only
+that `parking` may need some.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol
+
+from npc_engine.cards.card import Card
+from npc_engine.characters.broadcast import Telling
+from npc_engine.characters.character import Character, Mouth, Send, Why
+from npc_engine.characters.runnable import MOST_AT_ONCE, Awake
+from npc_engine.characters.save_limit import check_card
+from npc_engine.characters.unread_events import Flood
+from npc_engine.characters.window import info_of, window_of
+from npc_engine.config import DEFAULT_WINDOW, Sampling, Settings
+from npc_engine.dialogue.dialogue import USER, Npc
+from npc_engine.dialogue.history import transcript
+from npc_engine.dialogue.overheard import Cue
+from npc_engine.errors import (
+    BadMessage,
+    Busy,
+    ConfigError,
+    NpcExists,
+    TooLarge,
+    UnknownNpc,
+    UnknownTarget,
+)
+from npc_engine.kvcache.parking import Parking, auto_budget
+from npc_engine.kvcache.sequence import Cache
+from npc_engine.protocol import codec as m
+from npc_engine.scenes.scenes import Scenes
+from npc_engine.scheduling.batching import Claim
+from npc_engine.scheduling.prefix_cache import Beginnings
+from npc_engine.scheduling.slots import Moves, Seats
+from npc_engine.text.chat_format import Voice
+
+__all__ = ["Room", "Stage"]
+
+ATTENTION_S = 60.0  # a hint that nobody has followed is none any more
+
+
+class Room(Cache, Mouth, Protocol):
+    """What characters need of the backend: room in the KV cache, and a sampler."""
+
+    @property
+    def n_slots(self) -> int:
+        """Sequences that the KV cache holds at once."""
+
+    @property
+    def n_cells(self) -> int:
+        """Tokens that one slot holds."""
+
+    @property
+    def n_pos(self) -> int:
+        """Positions that the model can do."""
+
+
+class Stage:
+    """All characters by name. `send` takes replies, `clock` gives seconds.
+
+    `run` does a job on the thread that writes files; without it they are written at once.
+    `n_added` counts all who have ever come. `on_change` hears of everybody who comes, or whose
+    `n_changes` grows. Who is `paused` stands still: it neither takes in nor says anything.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        voice: Voice,
+        settings: Settings,
+        send: Send,
+        clock: Callable[[], float],
+        run: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
+        self.room = room
+        self.voice = voice
+        self.settings = settings
+        self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
+        self.characters: dict[str, Character] = {}
+        self.on_change: Callable[[Character], None] = lambda _character: None
+        self.paused: Collection[str] = ()
+        self.n_added = 0
+        self.standing: list[Claim] = []  # who waits for a slot to speak
+        self.beginnings = Beginnings(
+            voice.world_tokens, n_cells=room.n_cells, trims=not room.keeps_states
+        )
+        megabytes = settings.park_ram
+        self.parking = Parking(auto_budget() if megabytes is None else megabytes << 20, run)
+        self._seats = Seats(room.n_slots, self.parking, clock)
+        self._flood = Flood()
+        self._awake = Awake()
+        self._settled_at: int | None = None  # the room to park when nobody could read on
+        self._telling = Telling(self._tell)
+        self._attended: dict[str, float] = {}  # when
+        self._renumberings = Moves()
+        self._clock = clock
+        self._arrivals = itertools.count(1)
+        self.scenes = Scenes(self.find, send, self._arrivals)
+
+    def find(self, name: str) -> Character:
+        """Return a character; raises UnknownNpc."""
+        self.tell_one(name)
+        try:
+            return self.characters[name]
+        except KeyError:
+            known = ", ".join(sorted(self.characters)[:20]) or "none"
+            raise UnknownNpc(
+                f"There is no character {name!r}.", f"Spawn it first. Spawned: {known}."
+            ) from None
+
+    def tidy(self) -> bool:
+        """In a pause: win positions back for one character; whether there was one that needed it.
+
+        It may take half a second, in which nobody is answered: so not while somebody speaks or
+        waits to, and not while a player is about to speak.
+        """
+        if any(c.speaking or c.waiting(m.Say) for c in self._awake.busy.values()):
+            return False
+        if self._is_attended():
+            return False
+        for name in self._seats.sitting:
+            began = self._clock()
+            if self.characters[name].npc.sequence.tidy():
+                self._renumberings.note(self._clock() - began)
+                self.characters[name].n_changes += 1
+                return True
+        return False
+
+    def _is_attended(self) -> bool:
+        """Whether somebody was attended or half spoken to of late, and nobody has spoken since."""
+        since = self._clock() - ATTENTION_S
+        for name in [n for n, at in self._attended.items() if at < since or not self._expects(n)]:
+            del self._attended[name]
+        return bool(self._attended)
+
+    def _expects(self, name: str) -> bool:
+        return name in self.characters and self.characters[name].claim.expected > 0
+
+    def claims(self) -> list[Claim]:
+        """Serve inboxes, seat who needs it, and return the claims of all who sit and want to read.
+
+        Whoever has nothing to do is not looked at (`awake`).
+        """
+        self._telling.tell(MOST_AT_ONCE)
+        self.scenes.advance(may_speak=lambda: not self._player_talks)
+        awake = self._awake.take(self.characters, self.paused, self._clock())
+        for character in awake:
+            character.advance()
+        holds = (c.wants and _holds_seat(c.claim) for c in awake)
+        is_settled = not awake and self._settled_at == self.parking.ample_room
+        if not is_settled and (self._seats.has_free or not any(holds)):
+            awake += [c for n, c in self._awake.waiting.items() if n not in self.paused]
+        wishes = [c.claim for c in awake if c.wants]
+        wishes.sort(key=lambda claim: claim.number)
+        self.beginnings.collect(wishes)
+        sitting = self._seats.seat(wishes)
+        self.standing = [c for c in wishes if c.urgent and c.sequence.slot is None]
+        self.beginnings.lend(sitting)
+        self._awake.settle(awake)
+        self._settled_at = None if sitting or self.paused else self.parking.ample_room
+        return sitting
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are characters that the next step has to look at, whatever it reads."""
+        return self._awake.has_more or bool(self._telling)
+
+    def wake(self, character: Character) -> None:
+        """Look at a character in the next step."""
+        self._awake.note(character)
+
+    @property
+    def _player_talks(self) -> bool:
+        """Whether a player waits for an answer or gets one."""
+        busy = self._awake.busy.values()
+        says = [s for c in busy for s in c.waiting(m.Say)]
+        says += [c.speaking.request for c in busy if c.speaking]
+        return any(s.priority == "player" and not isinstance(s, Cue) for s in says)
+
+    def add(self, npc: Npc) -> None:
+        """Put a character on the stage, in the place of one of the same name."""
+        self.remove(npc.name)
+        self.n_added += 1
+        self.characters[npc.name] = Character(
+            npc,
+            self.room,
+            self.scenes.send,
+            self._clock,
+            self.settings.max_tokens,
+            self.settings.max_events,
+            self._flood,
+            self._note_change,
+        )
+        self.characters[npc.name].claim.number = self.n_added
+        self.admit(npc)
+        self.beginnings.join(npc.name, npc.sequence)
+        self._note_change(self.characters[npc.name])
+
+    def admit(self, npc: Npc) -> None:
+        """Take in the cells of a character that is to come on the stage: they count as parked."""
+        self._seats.admit(npc.sequence)
+
+    def give_up(self, npc: Npc) -> None:
+        """Let one go that was admitted, unless it is on the stage."""
+        character = self.characters.get(npc.name)
+        if character is None or character.npc is not npc:
+            npc.sequence.forget_cache()
+
+    def _note_change(self, character: Character) -> None:
+        if self.characters.get(character.npc.name) is character:
+            self._awake.note(character)
+        self.on_change(character)
+
+    def remove(self, name: str) -> None:
+        """Take a character off the stage, its open requests cancelled, its slot free."""
+        character = self.characters.pop(name, None)
+        if character is not None:
+            self._settled_at = None
+            self._awake.forget(name)
+            self._telling.forget(name)
+            character.drop(None, "cancelled")
+            self.scenes.forget(name)
+            self.beginnings.leave(name)
+            self._seats.leave(character.npc.sequence)
+
+    def check_room(self, names: Iterable[str]) -> None:
+        """Raise Busy when these characters would be too many."""
+        n = len(self.characters.keys() | set(names))
+        if n > self.settings.max_npcs:
+            raise Busy(
+                f"That would make {n} characters; this engine takes {self.settings.max_npcs}.",
+                "Despawn some, or start the engine with a larger --max-npcs.",
+            )
+
+    def check_new(self, name: str) -> None:
+        """Raise NpcExists or Busy when no character of this name can come."""
+        if name in self.characters:
+            raise NpcExists(f"The character {name!r} is there already.", "Despawn it first.")
+        self.check_room([name])
+
+    def create(self, request: m.Spawn) -> tuple[Npc, str]:
+        """Return a new character, not yet on the stage, and its greeting.
+
+        Raises NpcExists, CardError, TooLarge, Busy, BadMessage.
+        """
+        self.check_new(request.npc)
+        window = request.window or self.window
+        if window > self.window:
+            raise TooLarge(
+                f"A window of {window} tokens is above the engine's {self.window}.",
+                "Ask for less, or start the engine with a larger --window.",
+            )
+        card = Card.from_map(request.card)
+        check_card(card)
+        npc = Npc.create(
+            request.npc,
+            card,
+            self.voice,
+            self.room,
+            sampling=_sampling(request.sampling),
+            window=window,
+            n_pos=self.room.n_pos,
+        )
+        greeting = card.greeting(user=USER)
+        npc.greet(greeting)
+        return npc, greeting
+
+    # -- requests --------------------------------------------------------------------------
+
+    def say(self, client: bytes, request: m.Say) -> None:
+        """Queue a line; its `done` comes later."""
+        self.use_again(client, request.id)
+        self._take(client, request)
+        if request.priority == "player":
+            self.scenes.yield_to(request.npc)
+
+    def scene(self, client: bytes, request: m.Scene) -> None:
+        """Begin a scene; its `scene_done` comes later."""
+        self.use_again(client, request.id)
+        self.scenes.scene(client, request)
+
+    def use_again(self, client: bytes, request_id: str) -> None:
+        """An id means what it was given to last, also where that came to nothing (`cancel`)."""
+        for character in self.characters.values():
+            character.let_go(client, request_id)
+        self.scenes.let_go(client, request_id)
+
+    def hear(self, client: bytes, request: m.Hear) -> m.Reply:
+        """Queue the player's line so far, and call its character in."""
+        self._take(client, request)
+        return self.attend(client, request)
+
+    def attend(self, _client: bytes, request: m.Attend | m.Hear) -> m.Reply:
+        """Call in a character that is about to be spoken to."""
+        character = self.find(request.npc)
+        character.attend(next(self._arrivals))
+        self._awake.note(character)
+        self._attended[request.npc] = self._clock()
+        return m.Ok(id=request.id)
+
+    def keep(self, client: bytes, request: m.Pin | m.Unpin | m.Rewind) -> None:
+        """Queue what is to be kept or forgotten; the answer comes at the end of its line."""
+        self._take(client, request)
+
+    def event(self, client: bytes, request: m.Event) -> m.Reply:
+        """Queue an event for all who perceive it; for nobody when one of them is unknown."""
+        names = list(self.characters) if request.npcs == "*" else list(dict.fromkeys(request.npcs))
+        for name in names:
+            if name not in self.characters:
+                self.find(name)
+        self._telling.add(client, request, names)
+        if len(names) <= MOST_AT_ONCE:
+            self._telling.tell(math.inf)
+        return m.Ok(id=request.id, n_heard=len(names))
+
+    def tell_one(self, name: str) -> None:
+        """Let one character hear of every event now."""
+        if self._telling:
+            self._telling.tell_one(name)
+
+    def tell_all(self) -> None:
+        """Let everybody hear of every event now."""
+        self._telling.tell(math.inf)
+
+    def _tell(self, name: str, client: bytes, event: m.Event) -> None:
+        character = self.characters[name]
+        character.take(client, event, next(self._arrivals), self.settings.max_queue)
+
+    def _take(self, client: bytes, request: m.Say | m.Hear | m.Pin | m.Unpin | m.Rewind) -> None:
+        character = self.find(request.npc)
+        character.take(client, request, next(self._arrivals), self.settings.max_queue)
+
+    def cancel(self, client: bytes, request: m.Cancel) -> m.Reply:
+        """Cut a `say` of this client short, or end its scene.
+
+        If it has ended, forget what was not heard of it.
+        """
+        target, heard = request.target, request.heard
+        if any(c.cancel(client, target, heard) for c in self._awake.busy.values()):
+            return m.Ok(id=request.id, cancelled=True)
+        if self.scenes.cancel(client, target, heard):
+            return m.Ok(id=request.id, cancelled=True)
+        # Only then: an id is free again after its `done`, and may be that of an open say now.
+        characters = self.characters.values()
+        if heard is not None and (
+            any(c.forget_unheard(client, target, heard) for c in characters)
+            or self.scenes.take_back(client, target, heard)
+        ):
+            return m.Ok(id=request.id, cancelled=False)
+        raise UnknownTarget(
+            f"You have no open say or scene with the id {request.target!r}.",
+            "It may have ended already: its done is on the way.",
+        )
+
+    def drop(self, client: bytes | None, why: Why) -> None:
+        """Cut short every open `say` and scene of a client (None: of everybody)."""
+        self.scenes.drop(client, "slow_client" if why == "slow_client" else "cancelled")
+        of = self._awake.busy if client is not None else self.characters  # all who have a `say`
+        for character in list(of.values()):
+            character.drop(client, why)
+
+    def despawn(self, _client: bytes, request: m.Despawn) -> m.Reply:
+        """Take a character off the stage."""
+        self.find(request.npc)
+        self.remove(request.npc)
+        return m.Ok(id=request.id)
+
+    def list(self, _client: bytes, request: m.List) -> m.Reply:
+        """Return what there is to know of every character."""
+        return m.Npcs(id=request.id, npcs=[info_of(c) for c in self.characters.values()])
+
+    def show_window(self, _client: bytes, request: m.Window) -> m.Reply:
+        """Return what a character's window holds."""
+        return window_of(self.find(request.npc), request.id)
+
+    def show_transcript(self, _client: bytes, request: m.Transcript) -> m.Reply:
+        """Return a character's talk as text."""
+        character = self.find(request.npc)
+        character.catch_up()  # what was sent before this is in it
+        return transcript(character.npc, request, self.settings.max_message_bytes)
+
+    def counts(self) -> dict[str, Any]:
+        """Return queue lengths and sizes, for `stats`."""
+        all_ = self.characters.values()
+        sequences = [c.npc.sequence for c in all_]
+        copies = [s.copy for s in sequences if s.copy is not None]
+        parks, call_ins, flood = self._seats.parks, self._seats.call_ins, self._flood
+        return {
+            "n_npcs": len(self.characters),
+            "n_resident": sum(c.npc.sequence.slot is not None for c in all_),
+            "n_scenes": len(self.scenes.running),
+            "n_speaking": sum(c.speaking is not None for c in all_),
+            "n_waiting_says": sum(len(c.waiting(m.Say)) for c in all_),
+            "n_waiting_events": sum(len(c.waiting(m.Event)) for c in all_),
+            "n_pending_tokens": sum(c.npc.sequence.n_pending for c in all_),
+            "n_reread": sum(c.npc.drift.n_reread for c in all_ if c.npc.drift),
+            "n_events_dropped": flood.n_dropped,
+            "n_events_coalesced": flood.n_coalesced,
+            "n_events_expired": flood.n_expired,
+            "n_parked": sum(copy.n_bytes + copy.n_disk_bytes > 0 for copy in copies),
+            "parked_bytes": sum(s.n_parked_bytes for s in sequences),
+            "parked_disk_bytes": sum(copy.n_disk_bytes for copy in copies),
+            "n_parks": parks.n,
+            "park_ms": parks.mean_ms,
+            "park_ms_last": parks.last_ms,
+            "n_call_ins": call_ins.n,
+            "call_in_ms": call_ins.mean_ms,
+            "call_in_ms_last": call_ins.last_ms,
+            "n_renumberings": self._renumberings.n,
+            "renumber_ms": self._renumberings.mean_ms,
+            "renumber_ms_last": self._renumberings.last_ms,
+            "n_beginnings": self.beginnings.n_kept,
+            "shared_bytes": self.beginnings.n_bytes,
+            "n_shared_restored": self.beginnings.n_restored,
+        }
+
+
+def _holds_seat(claim: Claim) -> bool:
+    """Whether nobody may take a slot to read ahead while there is this claim."""
+    return claim.urgent or (claim.sequence.slot is not None and claim.sequence.n_pending > 0)
+
+
+def _sampling(values: Mapping[str, Any] | None) -> Sampling:
+    try:
+        return Sampling.parse(values or {})
+    except ConfigError as error:
+        raise BadMessage(error.message, error.help) from None

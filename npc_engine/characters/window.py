@@ -1,0 +1,88 @@
+"""What a character's window holds, as records: the answers of `list` and `window`.
+
+Owns which facts of a ledger go to whoever asks, and how much of each text. It knows no picture:
+that is `window_picture`.
+"""
+
+from npc_engine.characters.character import Character
+from npc_engine.dialogue.dialogue import Npc
+from npc_engine.kvcache.ledger import Kind, Segment
+from npc_engine.protocol.codec import Event, NpcInfo, Say, State, WindowReply, WindowSegment
+from npc_engine.text.chat_format import Vocabulary
+
+__all__ = ["info_of", "window_of"]
+
+MAX_TEXT = 80  # characters of each segment
+
+
+def info_of(character: Character) -> NpcInfo:
+    """Return one character of a `list`: how full its window is."""
+    npc, ledger = character.npc, character.npc.ledger
+    waiting = character.waiting(Say)
+    served = character.speaking.request if character.speaking else next(iter(waiting), None)
+    return NpcInfo(
+        npc=npc.name,
+        name=npc.card.char,
+        state=_state(npc),
+        n_tokens=ledger.n_tokens,
+        n_pinned=ledger.n_pinned,
+        n_window=ledger.window,
+        speaking=character.speaking is not None,
+        priority=served.priority if served else None,
+        n_waiting=len(waiting),
+        n_events=len(character.waiting(Event)),
+        n_pending=npc.sequence.n_pending,
+        scene=character.ears.name if character.ears else None,
+    )
+
+
+def window_of(character: Character, request_id: str | None = None) -> WindowReply:
+    """Return all that a character's window holds, in the order of its segments."""
+    npc, ledger = character.npc, character.npc.ledger
+    return WindowReply(
+        id=request_id,
+        npc=npc.name,
+        state=_state(npc),
+        speaking=character.speaking is not None,
+        turn=npc.turn,
+        n_window=ledger.window,
+        n_tokens=ledger.n_tokens,
+        n_cells=ledger.n_cells,
+        n_pinned=ledger.n_pinned,
+        next_pos=ledger.next_pos,
+        n_pos=ledger.n_pos,
+        renumber_at=ledger.renumber_at,
+        n_evicted=ledger.n_evicted,
+        n_renumbered=ledger.n_renumbered,
+        segments=[_segment(s, npc.voice.vocabulary) for s in ledger.segments],
+    )
+
+
+def _state(npc: Npc) -> State:
+    copy = npc.sequence.copy
+    if npc.sequence.slot is not None:
+        return "resident"
+    return "frozen" if copy is not None and copy.n_disk_bytes else "parked"
+
+
+def _segment(segment: Segment, vocabulary: Vocabulary) -> WindowSegment:
+    return WindowSegment(
+        kind=segment.kind.value,
+        turn=segment.turn,
+        start=segment.start if segment.n_cached else None,
+        n_tokens=len(segment.tokens),
+        n_cached=segment.n_cached,
+        pinned=segment.pinned,
+        importance=segment.importance,
+        text=_beginning(segment, vocabulary),
+    )
+
+
+def _beginning(segment: Segment, vocabulary: Vocabulary) -> str:
+    """The first words on one line, without what could steer a terminal."""
+    text = segment.text[: 4 * MAX_TEXT]
+    if not text and segment.kind is Kind.REPLY:  # under way: it gets its text at its end
+        pieces = map(vocabulary.piece, segment.tokens[:MAX_TEXT])
+        text = b"".join(pieces).decode("utf-8", "ignore")
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(printable.split())[:MAX_TEXT].rstrip()

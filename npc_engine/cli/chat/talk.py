@@ -1,0 +1,299 @@
+"""A talk in the terminal: what the player types goes to a character, its lines come back.
+
+Owns the loop and its commands. It uses an engine through the user's verbs and a screen through its
+words; it knows no socket, no process and no colour.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from npc_engine.cards.card import Card
+from npc_engine.cli.terminal import Screen
+from npc_engine.client.verbs import Verbs
+from npc_engine.errors import BadMessage, ConnectionLost, NpcError, UnknownNpc
+from npc_engine.protocol.codec import NAME_PATTERN, Gesture, Line, NpcInfo, Text, TranscriptEntry
+from npc_engine.text.sentences import LineSplitter
+
+__all__ = ["DEFAULT_SLOT", "Talk"]
+
+DEFAULT_SLOT = "talk"
+Streams = tuple[Literal["text", "line", "gesture"], ...]
+LIVE: Streams = ("text", "line", "gesture")
+PLAIN: Streams = ("line", "gesture")
+LEAVE = ("/quit", "/exit")
+CTRL_C_HINT = "Ctrl-D or /quit leaves; Ctrl-C cuts a character short while it speaks."
+
+
+@dataclass
+class Talk:
+    """A player and a character at a time.
+
+    `cast` are the cards that may be called in by name, `slot` is what /save and /load take without
+    a name, `saves` is the folder that the engine saves to, if that is known.
+    """
+
+    engine: Verbs
+    screen: Screen
+    cast: Mapping[str, Card]
+    slot: str = DEFAULT_SLOT
+    saves: Path | None = None
+    npc: str = field(default="", init=False)
+
+    def run(self, npc: str) -> int:
+        """Talk with `npc` until the player leaves; return the exit status.
+
+        1 if the engine goes away in mid-talk. Raises RequestError when `npc` cannot come at all.
+        """
+        self.meet(npc)
+        self.screen.note(f"You talk with {self._display_name()}. Say something, or /help.")
+        try:
+            while self._turn():
+                pass
+        except ConnectionLost as error:
+            self.screen.problem(error)
+            return 1
+        return 0
+
+    def meet(self, npc: str) -> None:
+        """Turn to a character; one of the cast that is not there yet comes in and greets."""
+        if npc in self._present():
+            self.npc = npc
+            return
+        if npc not in self.cast:
+            known = sorted({*self._present(), *self.cast})
+            raise UnknownNpc(f"Nobody is called {npc!r}.", f"There are: {', '.join(known)}.")
+        card = self.cast[npc]
+        with self.screen.waiting(f"{card.char} is coming ..."):
+            spawned = self.engine.spawn(npc, card)
+        self.npc = npc
+        if spawned.notice:
+            self.screen.note(spawned.notice)
+        if spawned.greeting:
+            self._greet(spawned.greeting)
+
+    def say(self, text: str) -> None:
+        """Say something and show the reply as it comes; Ctrl-C cuts it short."""
+        self.screen.name(self._display_name())
+        speech = self.engine.say(self.npc, text, stream=LIVE if self.screen.is_live else PLAIN)
+        n_heard = 0
+        try:
+            with self.screen.typing() as typing:
+                unfinished = ""
+                for record in speech:
+                    if isinstance(record, Text):
+                        unfinished += record.text
+                        typing(unfinished)
+                        continue
+                    unfinished = _after(unfinished, record)
+                    typing(unfinished)
+                    if isinstance(record, Line):
+                        self.screen.line(record.text)
+                        n_heard += len(record.text)
+                    else:
+                        self.screen.gesture(record.text)
+        except KeyboardInterrupt:
+            with suppress(KeyboardInterrupt):  # nobody waits for its end: it is dropped unread
+                speech.cancel(heard=n_heard)
+        if speech.done is not None:
+            self.screen.status(speech.done, self._present().get(self.npc))
+
+    def event(self, text: str) -> None:
+        """Let everybody there perceive something."""
+        n_heard = self.engine.event(text)
+        self.screen.note(f"Noticed by {_count(n_heard, 'character')}; they remember it.")
+
+    def save(self, slot: str = "") -> None:
+        """Save everybody there."""
+        saved = self.engine.save(self._slot(slot))
+        who = ", ".join(saved.npcs)
+        size = f"{saved.n_bytes / 1e6:.1f} MB in {saved.ms:.0f} ms"
+        self.screen.note(f"Saved {who} in slot {saved.slot!r}: {size}.")
+        if self.saves is not None:
+            self.screen.note(f"It is in {self.saves / saved.slot}")
+
+    def load(self, slot: str = "") -> None:
+        """Bring back everybody whom a slot holds, as they were."""
+        loaded = self.engine.load(self._slot(slot))
+        who = ", ".join(one.npc for one in loaded.npcs)
+        self.screen.note(f"Loaded {who} from slot {loaded.slot!r} in {loaded.ms:.0f} ms.")
+        for one in loaded.npcs:
+            if one.notice:
+                self.screen.note(f"{one.npc}: {one.notice}")
+
+    def rewind(self, turns: str = "") -> None:
+        """Let the character forget its last turn, or so many."""
+        n_forgotten = self.engine.rewind(self.npc, _number(turns or "1")).n_forgotten
+        self.screen.note(f"{self._display_name()} has forgotten {_count(n_forgotten, 'turn')}.")
+
+    def transcript(self, last: str = "") -> None:
+        """Show the talk as the character remembers it, or its last turns."""
+        told = self.engine.transcript(self.npc, _number(last) if last else None)
+        if told.n_forgotten:
+            self.screen.note(f"Its window has lost {_count(told.n_forgotten, 'turn')}.")
+        self.screen.rows(
+            [
+                (f"{turn.turn}{'*' if turn.pinned else ''}", self._who_said(entry), _words(entry))
+                for turn in told.turns
+                for entry in turn.entries
+            ]
+        )
+
+    def _who_said(self, entry: TranscriptEntry) -> str:
+        return self._display_name() if entry.kind == "reply" else _flat(entry.speaker or "")
+
+    def who(self, name: str = "") -> None:
+        """List the characters, or turn to one of them."""
+        present = self._present()
+        if name:
+            self.meet(self._called(name, present))
+            self.screen.note(f"You are talking with {self._display_name()}.")
+            return
+        rows = [(_marked(info.npc, self.npc), info.name, _state(info)) for info in present.values()]
+        rows += [
+            (f"  {npc}", card.char, "not here: /who " + npc)
+            for npc, card in self.cast.items()
+            if npc not in present
+        ]
+        self.screen.rows(rows)
+
+    def window(self, name: str = "") -> None:
+        """Draw the window of the character, or of another one."""
+        npc = self._called(name, self._present()) if name else self.npc
+        self.screen.windows([(self.engine.window(npc), self._display_name(npc))])
+
+    def help(self) -> None:
+        """List the commands."""
+        self.screen.rows([(command.usage, command.meaning) for command in COMMANDS.values()])
+        self.screen.note(CTRL_C_HINT)
+
+    def n_tokens(self) -> int:
+        """Return how many tokens the character holds, persona included."""
+        return self._present()[self.npc].n_tokens
+
+    def _turn(self) -> bool:
+        """Take one row of the player; return whether the talk goes on."""
+        try:
+            text = self.screen.ask().strip()
+        except KeyboardInterrupt:
+            self.screen.note(f"\n{CTRL_C_HINT}")
+            return True
+        except EOFError:
+            self.screen.note("")
+            return False
+        if text.lower() in LEAVE:
+            return False
+        try:
+            self._heed(text)
+        except ConnectionLost:
+            raise
+        except NpcError as error:
+            self.screen.problem(error)
+        return True
+
+    def _heed(self, text: str) -> None:
+        if not text.startswith("/"):
+            if text:
+                self.say(text)
+            return
+        word, _, rest = text.partition(" ")
+        command = COMMANDS.get(word.lower())
+        if command is None:
+            self.screen.note(f"There is no command {word}. /help lists them.")
+        elif command.wants and not rest.strip():
+            self.screen.note(f"Use it so: {command.usage}")
+        else:
+            command.call(self, rest.strip())
+
+    def _present(self) -> dict[str, NpcInfo]:
+        return {info.npc: info for info in self.engine.list_npcs()}
+
+    def _called(self, name: str, present: Mapping[str, NpcInfo]) -> str:
+        """Return the id of the character that is meant by a name, however it is written."""
+        ids = {info.name.casefold(): npc for npc, info in present.items()}
+        ids = {card.char.casefold(): npc for npc, card in self.cast.items()} | ids
+        ids |= {npc.casefold(): npc for npc in (*self.cast, *present)}
+        return ids.get(name.casefold(), name)
+
+    def _display_name(self, npc: str = "") -> str:
+        npc = npc or self.npc
+        card = self.cast.get(npc)
+        return card.char if card else self._present()[npc].name
+
+    def _greet(self, greeting: str) -> None:
+        self.screen.name(self._display_name())
+        splitter = LineSplitter()
+        for record in (*splitter.feed(greeting), *splitter.finish()):
+            show = self.screen.line if record.kind == "line" else self.screen.gesture
+            show(record.text)
+
+    def _slot(self, name: str) -> str:
+        """Return the save slot that is meant; raises BadMessage for what cannot be one."""
+        slot = name or self.slot
+        if not re.match(NAME_PATTERN, slot):
+            raise BadMessage(
+                f"A save cannot be called {slot!r}.",
+                "Use up to 64 letters (A to Z), digits and _ - . with no dot in front.",
+            )
+        return slot
+
+
+@dataclass(frozen=True)
+class _Command:
+    usage: str
+    meaning: str
+    call: Callable[[Talk, str], None]
+    wants: bool = False
+
+
+COMMANDS = {
+    "/save": _Command("/save [SLOT]", "save everybody there", Talk.save),
+    "/load": _Command("/load [SLOT]", "go back to how they were", Talk.load),
+    "/event": _Command("/event TEXT", "let something happen", Talk.event, wants=True),
+    "/who": _Command("/who [NAME]", "who is there, or turn to somebody", Talk.who),
+    "/rewind": _Command("/rewind [N]", "unsay the last turn, or the last N", Talk.rewind),
+    "/transcript": _Command("/transcript [N]", "what it remembers, as text", Talk.transcript),
+    "/window": _Command("/window [NAME]", "what a character has in mind, drawn", Talk.window),
+    "/help": _Command("/help", "this list", lambda talk, _rest: talk.help()),
+    "/quit": _Command("/quit", "leave; so does /exit", lambda _talk, _rest: None),
+}
+
+
+def _after(unfinished: str, record: Line | Gesture) -> str:
+    """Return what was streamed beyond a sentence or gesture that is complete now."""
+    _, found, rest = unfinished.partition(record.text)
+    if isinstance(record, Gesture):
+        rest = rest.lstrip("*_)]")  # the mark that closed it
+    return rest.lstrip() if found else ""
+
+
+def _number(text: str) -> int:
+    """Return how many turns are meant; raises BadMessage."""
+    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
+        raise BadMessage(f"{text!r} is no number of turns.", "Use a whole number from 1 on.")
+    return int(text)
+
+
+def _words(entry: TranscriptEntry) -> str:
+    text = _flat(entry.text)
+    return f"~ {text} ~" if entry.kind == "event" else text
+
+
+def _flat(text: str) -> str:
+    """On one row, without what could steer a terminal: it may come from somebody else's save."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _state(info: NpcInfo) -> str:
+    return f"{info.state}, {info.n_tokens} of {info.n_window} tokens"
+
+
+def _marked(npc: str, current: str) -> str:
+    return f"* {npc}" if npc == current else f"  {npc}"

@@ -1,0 +1,107 @@
+"""What is said in the presence of others, on its way to them.
+
+Owns the records that a scene puts into a character's inbox beside those of the wire, and what a
+character tells of its own talk. It knows no scene, no character and no token.
+
+An *utterance* is one reply as others hear it, or one line of a player: a number that no other has.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from npc_engine.protocol.codec import Say
+
+__all__ = ["Cue", "Ears", "Overheard", "Said", "Told", "Undoing", "Unheard", "Unsaid"]
+
+
+class Cue(Say, tag="say"):
+    """A `say` that no client has sent: it is this character's turn in a scene.
+
+    `answers`: the utterance that it answers, 0 for none. `text` is what stands in for it where the
+    character has not heard it.
+    """
+
+    answers: int = 0
+
+
+@dataclass(slots=True)
+class Overheard:
+    """More of an utterance, for somebody who is present; `text` begins with its own space."""
+
+    id: ClassVar[str] = ""  # nobody has asked for it
+    utterance: int
+    speaker: str
+    text: str
+
+
+@dataclass(slots=True)
+class Unheard:
+    """An utterance that was cut short after it was heard: `text` is all that was said.
+
+    Like `Unsaid` it counts from now on, whatever waits: see `Inbox`.
+    """
+
+    id: ClassVar[str] = ""  # nobody has asked for it
+    utterance: int
+    speaker: str
+    text: str
+
+
+@dataclass(slots=True)
+class Unsaid:
+    """Talk that the player never heard is taken back: it counts as never said.
+
+    `gone`: utterances, of others and its own. `cut`: its own that was heard in part, and what is
+    left of it.
+    """
+
+    id: ClassVar[str] = ""
+    gone: frozenset[int]
+    cut: tuple[int, str, int] | None = None  # utterance, text, bytes of the text
+
+
+Undoing = Unheard | Unsaid
+"""What takes something back."""
+
+
+class Said(Protocol):
+    """A reply that has come to its end."""
+
+    def heard(self, n_characters: int) -> str:
+        """Return what was heard of the reply: so many characters of its lines."""
+
+    def n_bytes(self, text: str) -> int:
+        """Return how many bytes of its tokens reach to the end of `text`, its beginning."""
+
+
+class Told(Protocol):
+    """A reply as those hear it who were present when it began, wherever they are now."""
+
+    @property
+    def number(self) -> int:
+        """The utterance that it is."""
+
+    def hear(self, text: str) -> None:
+        """This much is said so far, in whole lines."""
+
+    def end(self, said: Said, text: str, interrupted: bool) -> None:
+        """It has ended: `text` is what the speaker remembers of it."""
+
+    def unsay(self, text: str) -> None:
+        """It is cut back to this after its end."""
+
+
+class Ears(Protocol):
+    """Whoever is present when a character talks. `npc` is the character's name."""
+
+    @property
+    def name(self) -> str:
+        """The scene's name."""
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """What those who are present are called."""
+
+    def begin(self, npc: str, request: Say) -> Told:
+        """It begins to answer a line."""

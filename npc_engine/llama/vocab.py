@@ -1,0 +1,107 @@
+"""llama.cpp's vocabularies: texts to tokens and back.
+
+With `llama_model`, `llama` and `llama_sampler` the only files that know ctypes and llama_cpp. Owns
+that no text can hurt the tokenizer, and that only markup has special tokens. It knows no weights.
+"""
+
+import ctypes
+import re
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+import llama_cpp.llama_cpp as C  # noqa: N812
+
+from npc_engine.errors import BackendError
+from npc_engine.llama.text_runs import MAX_RUN, stretches
+from npc_engine.text.special_tokens import Marks, is_mark
+
+__all__ = ["N_PIECES", "LlamaVocab"]
+
+N_PIECES = 4096  # tokens whose bytes are kept: more than a model says in a long talk
+
+_BPE = 2  # llama.h: LLAMA_VOCAB_TYPE_BPE
+_CONTROL, _USER_DEFINED = 1 << 3, 1 << 4  # llama.h: enum llama_token_attr
+
+
+class LlamaVocab:
+    """A vocabulary. `template`: the model's chat template, which tells what is markup."""
+
+    vocab: Any
+    n_vocab: int
+    _spm_lead: list[int]
+
+    def __init__(self, vocab: Any, template: str) -> None:
+        self.add_bos: bool = C.llama_vocab_get_add_bos(vocab)
+        self.bos: int = C.llama_vocab_bos(vocab)
+        self.eos: int = C.llama_vocab_eos(vocab)
+        self.eog = frozenset(t for t in range(self.n_vocab) if C.llama_vocab_is_eog(vocab, t))
+        # Bounded: over a million tokens a dict would come to hold the whole vocabulary.
+        self._piece = lru_cache(N_PIECES)(partial(_piece, vocab))
+        kinds = [C.llama_vocab_get_attr(vocab, t) for t in range(self.n_vocab)]
+        named = {
+            t: self.token_text(t) for t, k in enumerate(kinds) if k & (_CONTROL | _USER_DEFINED)
+        }
+        loose = {t for t in named if kinds[t] & _USER_DEFINED}
+        self.special: Mapping[int, str] = {
+            t: text for t, text in named.items() if t not in loose or is_mark(text, template)
+        }
+        """Tokens that are markup, and their texts."""
+        # llama.cpp finds these in plain text, too.
+        self._marks = Marks(text for t, text in self.special.items() if t in loose)
+
+    def tokenize(self, text: str, markup: bool = False) -> list[int]:
+        """Return the tokens of a text. Only in `markup` are special tokens recognised.
+
+        The text counts as going on after other text: an SPM vocabulary adds no leading space.
+        """
+        parts = [text] if markup else self._marks.parts(text)
+        return [token for part in parts if part for token in self._going_on(part, markup)]
+
+    def _going_on(self, text: str, markup: bool) -> list[int]:
+        lead = self._spm_lead
+        tokens = self._tokenize(("\n" + text) if lead else text, markup)
+        return tokens[len(lead) :] if lead and tokens[: len(lead)] == lead else tokens
+
+    def _tokenize(self, text: str, markup: bool) -> list[int]:
+        """In stretches, where long ones would overflow the stack: here, so that nobody forgets."""
+        if C.llama_vocab_type(self.vocab) != _BPE or len(text) <= MAX_RUN:
+            return self._tokens(text, markup)
+        parts = self._apart(text) if markup else [text]
+        stretched = (stretch for part in parts for stretch in stretches(part))
+        return [token for stretch in stretched for token in self._tokens(stretch, markup)]
+
+    def _apart(self, markup: str) -> list[str]:
+        """A template's own text, with each special token by itself: none is cut."""
+        special = filter(None, self.special.values())
+        found = sorted((text for text in special if text in markup), key=len, reverse=True)
+        return re.split(f"({'|'.join(map(re.escape, found))})", markup) if found else [markup]
+
+    def _tokens(self, text: str, markup: bool) -> list[int]:
+        data = text.encode("utf-8", "replace")
+        size = len(data) + 8
+        out = (ctypes.c_int32 * size)()
+        n = C.llama_tokenize(self.vocab, data, len(data), out, size, False, markup)
+        if n < 0:
+            raise BackendError(f"A text of {len(data)} bytes cannot be tokenized (code {n}).")
+        return list(out[:n])
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that a token stands for; control tokens are empty."""
+        return self._piece(token)
+
+    def token_text(self, token: int) -> str:
+        """Return a token as the vocabulary writes it, such as `<|im_end|>`; "" for none."""
+        text = C.llama_vocab_get_text(self.vocab, token) if token >= 0 else None
+        return text.decode("utf-8", "replace") if text else ""
+
+
+def _piece(vocab: Any, token: int) -> bytes:
+    size = 64
+    buf = ctypes.create_string_buffer(size)
+    n = C.llama_token_to_piece(vocab, token, buf, size, 0, False)
+    if n < 0:
+        size = -n
+        buf = ctypes.create_string_buffer(size)
+        n = C.llama_token_to_piece(vocab, token, buf, size, 0, False)
+    return buf.raw[: max(n, 0)]

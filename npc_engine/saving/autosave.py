@@ -1,0 +1,155 @@
+"""`--autosave`: everybody is journaled into a slot of its own, without anybody asking.
+
+Owns who is saved there and when: whoever is new within a second, and every so many seconds those
+who have changed, so that their journals stay short. Nothing happens while nothing changes. Whoever
+leaves the stage stays in the slot, as they were.
+
+What an engine before this one left in the slot is copied to another one first: a game that starts
+anew and forgets to restore has it still.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from npc_engine.characters.character import Character
+from npc_engine.characters.stage import Stage
+from npc_engine.protocol.codec import Error, Reply, Saved
+from npc_engine.saving.journal.journaling import Journaling
+
+__all__ = ["AUTOSAVE", "BEFORE", "Autosave"]
+
+log = logging.getLogger("npc_engine")
+
+AUTOSAVE = "autosave"
+BEFORE = "autosave-before"
+
+GATHER_S = 0.2  # newcomers mostly come several at once; a turn is to be safe within a second
+RETRY_S, MAX_RETRY_S = 1.0, 30.0
+
+Save = Callable[[list[str], Callable[[Reply], None]], None]
+
+
+class _Store(Protocol):
+    """What is needed of `store.Store`."""
+
+    def copy(self, slot: str, to: str) -> None: ...
+
+
+class Autosave:
+    """Saves the characters of a stage every `seconds`, never at 0. `save` answers at its end."""
+
+    def __init__(
+        self,
+        seconds: float,
+        stage: Stage,
+        journaling: Journaling,
+        save: Save,
+        clock: Callable[[], float],
+    ) -> None:
+        self._error = ""
+        self._left_out: dict[str, Character] = {}  # who has what no file can hold
+        self._seconds = seconds
+        self._stage = stage
+        self._journaling = journaling
+        self._save = save
+        self._clock = clock
+        self._n_added = 0  # of the stage, when all were in the slot
+        self._gather_until: float | None = None
+        self._fold_at = 0.0
+        self._retry_at = 0.0
+        self._retry_s = RETRY_S
+        self._is_saving = False
+        self._begun: dict[str, Character] = {}  # of the save under way
+        self._has_kept = False
+
+    @property
+    def error(self) -> str:
+        """Why the last one has failed, or whom it had to leave out."""
+        names = ", ".join(repr(name) for name, one in self._left_out.items() if self._is_there(one))
+        return self._error or (names and f"{names} cannot be saved: the log says why.")
+
+    def keep_before(self, store: _Store) -> None:
+        """Copy what an engine before this one left, once. On the thread that writes files."""
+        if not self._has_kept:
+            store.copy(AUTOSAVE, BEFORE)
+            self._has_kept = True
+
+    def step(self) -> None:
+        """Begin to save those that are due."""
+        if not self._seconds or self._is_saving:
+            return
+        now = self._clock()
+        if now < self._fold_at and self._stage.n_added == self._n_added:
+            return  # cheap: this is called at every step
+        due = self._due()
+        if due is not None and due <= now:
+            self._begin()
+
+    def patience(self) -> float | None:
+        """Return the seconds until somebody is due; None when nobody will be."""
+        due = self._due()
+        return None if due is None else max(0.0, due - self._clock())
+
+    def save_newcomers(self, leaving: str | None = None) -> None:
+        """Save at once those that are not in the slot yet, or of them the one who leaves."""
+        names = self._newcomers() if self._seconds else []
+        names = [name for name in names if leaving in (None, name)]
+        if names:
+            self._save(names, lambda _reply: None)
+
+    def _due(self) -> float | None:
+        if not self._seconds or self._is_saving:
+            return None
+        if self._stage.n_added != self._n_added:
+            if self._gather_until is None:
+                self._gather_until = self._clock() + GATHER_S
+            return max(self._gather_until, self._retry_at)
+        if any(self._journaling.changed(AUTOSAVE)):
+            return max(self._fold_at, self._retry_at)
+        return None
+
+    def _begin(self) -> None:
+        self._gather_until = None
+        new = self._newcomers()
+        names = [name for name in new if name not in self._stage.paused]
+        # Whoever is loaded just now may come from this slot, and is not what comes of that.
+        n_added = self._stage.n_added if names == new else self._n_added
+        if not names and self._stage.n_added != self._n_added:  # who came has left
+            self._n_added = n_added
+            return
+        if not names or not self._fold_at:  # newcomers do not put the others off
+            self._fold_at = self._clock() + self._seconds
+        names = names or list(self._journaling.changed(AUTOSAVE))
+
+        def note(reply: Reply) -> None:
+            self._is_saving = False
+            begun, self._begun = self._begun, {}
+            if isinstance(reply, Error):
+                if not self._error:
+                    log.warning("The autosave has failed, and is tried again. %s", reply.message)
+                self._error = reply.message
+                self._retry_at = self._clock() + self._retry_s
+                self._retry_s = min(2 * self._retry_s, MAX_RETRY_S)
+            else:
+                self._n_added, self._retry_s, self._error = n_added, RETRY_S, ""
+                if isinstance(reply, Saved):
+                    self._note_left_out({n: c for n, c in begun.items() if n not in reply.npcs})
+
+        self._is_saving = True
+        self._begun = {name: self._stage.characters[name] for name in names}
+        self._save(names, note)
+
+    def _note_left_out(self, more: dict[str, Character]) -> None:
+        both = {**self._left_out, **more}
+        self._left_out = {name: one for name, one in both.items() if self._is_there(one)}
+
+    def _is_there(self, character: Character) -> bool:
+        return self._stage.characters.get(character.npc.name) is character
+
+    def _newcomers(self) -> list[str]:
+        """Who is neither in the slot nor about to be."""
+        characters = self._stage.characters.items()
+        new = [(n, c) for n, c in characters if not self._journaling.is_followed(AUTOSAVE, c)]
+        known = (self._begun, self._left_out)
+        return [name for name, one in new if not any(of.get(name) is one for of in known)]

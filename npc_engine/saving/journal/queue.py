@@ -1,0 +1,53 @@
+"""Whose journal is due, and in which order.
+
+Owns the order: who has ended a turn before all others, and each of these two by the time from which
+on it is due. It freezes nothing, writes nothing, and never looks at those who are not in it.
+"""
+
+import heapq
+import itertools
+
+from npc_engine.saving.journal.pace import Follow
+
+__all__ = ["Agenda"]
+
+_Entry = tuple[float, int, Follow]
+
+
+class Agenda:
+    """Who is due in one slot. False when nobody is, now or later."""
+
+    def __init__(self) -> None:
+        self._ended: list[_Entry] = []
+        self._others: list[_Entry] = []
+        self._entries: dict[Follow, _Entry] = {}  # of all those in the heaps, the ones that count
+        self._n = itertools.count()
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def put(self, follow: Follow, due: float, has_ended: bool) -> None:
+        """Note from when on it is due, in the place of what was noted before."""
+        entry = due, next(self._n), follow
+        self._entries[follow] = entry
+        heapq.heappush(self._ended if has_ended else self._others, entry)
+
+    def take(self, now: float, has_ended: bool) -> Follow | None:
+        """Take out the first that is due, of those who have ended a turn, or of the others."""
+        heap = self._ended if has_ended else self._others
+        first = self._first(heap)
+        if first is None or first > now:
+            return None
+        follow = heapq.heappop(heap)[2]
+        del self._entries[follow]
+        return follow
+
+    def next_due(self) -> float | None:
+        """Return from when on one is due."""
+        firsts = (self._first(self._ended), self._first(self._others))
+        return min((first for first in firsts if first is not None), default=None)
+
+    def _first(self, heap: list[_Entry]) -> float | None:
+        while heap and self._entries.get(heap[0][2]) is not heap[0]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None

@@ -1,0 +1,146 @@
+"""Characters as they come back from their files.
+
+Owns what fits this engine: whether a payload may be used (fingerprint, layout, build), what is read
+again from its tokens, what is told anew, and what is said of that. It knows no byte of the file
+formats, and writes nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+from npc_engine.characters.stage import Stage
+from npc_engine.dialogue.dialogue import Npc
+from npc_engine.protocol.codec import Load, Loaded, LoadedNpc, Reply
+from npc_engine.saving.restore.amend import Wanted, amend
+from npc_engine.saving.restore.markup import is_in_markup_of
+from npc_engine.saving.serialization import n_cells_of, retell, thaw
+from npc_engine.saving.unknown_keys import keep_header
+from npc_engine.storage.journal.records import overlay
+from npc_engine.storage.snapshot import Snapshot
+
+__all__ = ["Restored", "Restoring"]
+
+Source = Literal["payload", "tokens"]
+
+Restored = tuple[Npc, Source, str | None]
+"""A character, where its KV cache came from, and what there is to say about that."""
+
+
+class Restoring:
+    """Brings characters of a slot onto a stage. `about`: facts of the backend.
+
+    `last_of`: the state of somebody in a slot where that is newer than what the disk has.
+    `replaced` hears who is about to be, out of which slot.
+    """
+
+    def __init__(
+        self,
+        about: Mapping[str, Any],
+        stage: Stage,
+        clock: Callable[[], float],
+        last_of: Callable[[str, str], dict[str, Any] | None],
+        replaced: Callable[[str, str], None],
+    ) -> None:
+        self._about = about
+        self._stage = stage
+        self._clock = clock
+        self._last_of = last_of
+        self._replaced = replaced
+
+    def place(self, request: Load, came: Mapping[str, Restored], began: float) -> Reply:
+        """Put the characters that a load has brought on the stage. `began`: when it was asked for.
+
+        Raises Busy where they would be too many: then nobody comes.
+        """
+        self._stage.check_room(came)
+        for name, (npc, _, _) in came.items():
+            self._replaced(request.slot, name)
+            self._stage.add(npc)
+        return Loaded(
+            id=request.id,
+            slot=request.slot,
+            npcs=[
+                LoadedNpc(npc=name, source=source, notice=notice)
+                for name, (_, source, notice) in came.items()
+            ],
+            ms=(self._clock() - began) * 1000,
+        )
+
+    def restore(
+        self, slot: str, name: str, snapshot: Snapshot, wanted: Wanted | None = None
+    ) -> Restored:
+        """Return a character as it was saved, or as it is wanted; raises NpcError."""
+        last = self._last_of(slot, name)
+        if last is not None:
+            snapshot = overlay(snapshot, last)
+        window, differs = None, ""
+        if wanted is not None:
+            state, window, rereads, differs = amend(snapshot.state, wanted)
+            snapshot = replace(snapshot, state=state)
+            if rereads:
+                snapshot = replace(snapshot, payload=None, notice=None)
+        npc, source, notice = self._revive(name, snapshot, window)
+        keep_header(npc, snapshot.header)
+        told = " ".join(filter(None, (snapshot.journal, differs, notice)))
+        return npc, source, told or None
+
+    def _revive(self, name: str, snapshot: Snapshot, wanted: int | None) -> Restored:
+        """Return the character of a snapshot; `wanted`: its window, if that is another one."""
+        stage = self._stage
+        room = {
+            "window": stage.window,
+            "n_pos": stage.room.n_pos,
+            "most_events": stage.settings.max_events,
+        }
+        voice, cache, now = stage.voice, stage.room, self._clock()
+        another = self._another(snapshot)
+        if another:
+            npc = retell(name, snapshot.state, voice, cache, wanted=wanted, **room, now=now)
+            return npc, "tokens", f"Saved with another {another}: told anew from its texts."
+        payload = snapshot.payload
+        why = self._misfit(snapshot) if payload is not None else None
+        npc = thaw(
+            name,
+            snapshot.state,
+            voice,
+            cache,
+            wanted=wanted,
+            **room,
+            n_vocab=self._about["n_vocab"],
+            payload=None if why else payload,
+            now=now,
+        )
+        is_whole = npc.sequence.copy is not None
+        if payload is not None and why is None and not is_whole:
+            why = "its KV cache does not match its ledger"
+        notice = snapshot.notice or (why and f"Read again from its tokens: {why}.")
+        if notice is None and not npc.knows_world:
+            notice = "Its save is from before this world: it knows what it knew then."
+        return npc, "payload" if is_whole else "tokens", notice
+
+    def _another(self, snapshot: Snapshot) -> str:
+        """What writes otherwise here than where it was saved: then none of its tokens will do."""
+        if snapshot.header.get("vocab") != self._about["vocab"]:
+            return "model"
+        if not is_in_markup_of(self._stage.voice, snapshot.header, snapshot.state):
+            return "chat template"
+        return ""
+
+    def _misfit(self, snapshot: Snapshot) -> str | None:
+        """Why a snapshot's payload cannot be used here, if so."""
+        for key, what in (
+            ("fingerprint", "the model is another"),
+            ("layout", "the KV layout is another"),
+            ("llama", "the llama.cpp build is another"),
+        ):
+            if snapshot.header.get(key) != self._about[key]:
+                return what
+        if snapshot.header.get("loras"):
+            return "the model had adapters (LoRA), and this engine takes none"
+        if self._about["model"].get("policy") == "recurrent":  # a state of constant size
+            return None
+        n_cells, room = n_cells_of(snapshot.state), self._stage.room.n_cells
+        if n_cells > room:
+            return f"its KV cache has {n_cells} cells, and a slot of this engine has {room}"
+        return None

@@ -1,0 +1,347 @@
+"""`save`, `load` and `spawn {restore}`: between the stage and the files.
+
+Owns what is being written, and who waits for it. Characters are copied out by `copying`, between
+steps; one writer thread gets finished bytes. What comes between two saves is `journaling`'s. It
+knows no byte of the file formats.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from npc_engine.characters.character import Character, Send
+from npc_engine.characters.stage import Stage
+from npc_engine.errors import BadMessage, NpcError, SnapshotError, UnknownNpc
+from npc_engine.protocol.codec import Error, Load, Reply, Save, Saved, error_reply
+from npc_engine.saving.autosave import AUTOSAVE, BEFORE, Autosave
+from npc_engine.saving.copying import Copying, Job, Unsavable
+from npc_engine.saving.journal.journaling import Journaling
+from npc_engine.saving.restore.amend import Wanted
+from npc_engine.saving.restore.arrivals import Arrival, Arrivals
+from npc_engine.saving.restore.held_requests import Held
+from npc_engine.saving.restore.reader import Reading
+from npc_engine.saving.restore.restoring import Restored, Restoring
+from npc_engine.saving.serialization import freeze
+from npc_engine.storage.journal.files import Journals
+from npc_engine.storage.signing_key import installation_key
+from npc_engine.storage.store import Store
+from npc_engine.storage.writer import Writer, WriterThread
+
+__all__ = ["Saving"]
+
+log = logging.getLogger("npc_engine")
+
+POLL_S = 0.005  # how often a file write under way is looked after
+FOLDED = 64  # journals that one save takes the place of, at most
+FILE_S = 0.005  # what a close grants the disk for each file that is still to be written
+
+
+class _Files(NamedTuple):
+    """What the disk needs."""
+
+    key: bytes
+    store: Store
+    writer: Writer
+    journals: Journals
+
+
+class Saving:
+    """Saves and loads the characters of a stage. `about`: facts of the backend.
+
+    `keeps_kv`: whether so many cells are worth their place in a file.
+    `autosave`: seconds between the engine's own saves, 0 for none.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        about: Mapping[str, Any],
+        stage: Stage,
+        send: Send,
+        clock: Callable[[], float],
+        key: bytes | None = None,
+        thread: WriterThread | None = None,
+        keep: int = 1,
+        keeps_kv: Callable[[int], bool] = lambda _n_cells: True,
+        autosave: float = 0,
+        held: Held | None = None,
+    ) -> None:
+        self._root = root
+        self._keep = keep
+        self._thread = thread = thread or WriterThread()
+        self._reader = WriterThread("npc-engine-reads")  # a load does not wait for a slow write
+        self._about = about
+        self._stage = stage
+        self._send = send
+        self._clock = clock
+        self._given_key = key
+        self._opened: _Files | None = None
+        self._journaling = Journaling(stage, thread, self._freeze, self._fold, clock, AUTOSAVE)
+        self._restoring = Restoring(
+            about, stage, clock, self._journaling.last_of, self._journaling.replaced
+        )
+        self._arrivals = Arrivals(stage, held or Held(send, clock), self)
+        self._autosave = Autosave(autosave, stage, self._journaling, self._save_all, clock)
+        self._copying = Copying(
+            stage, about, clock, self._freeze, self._key, keeps_kv, self._write, self._fail
+        )
+        self._writing: deque[Job] = deque()
+
+    @property
+    def _files(self) -> _Files:
+        """Nothing is touched on disk before the first save or load."""
+        if self._opened is None:
+            key = self._given_key or installation_key()
+            store = Store(self._root, key, self._keep, unkept=(AUTOSAVE, BEFORE))
+            self._opened = _Files(key, store, Writer(store, self._thread), Journals(store))
+        return self._opened
+
+    def save(self, client: bytes, request: Save) -> None:
+        """Begin to save; `saved` comes when the files are safe on disk."""
+        if request.mode not in ("full", "journal"):  # a Struct made in Python is not validated
+            raise BadMessage(f"The mode of a save is {request.mode!r}.", "It is full or journal.")
+        names = list(self._stage.characters) if request.npcs is None else request.npcs
+        for name in names:
+            self._stage.find(name)
+        if not names:
+            raise UnknownNpc("There is no character to save.", "Spawn one first.")
+        self._queue(partial(self._send, client), request, names)
+
+    def _queue(
+        self,
+        answer: Callable[[Reply], None],
+        request: Save,
+        names: list[str],
+        before: Callable[[], None] = lambda: None,
+        backup: bool = True,
+        kv: bool = True,
+    ) -> None:
+        unique = deque(dict.fromkeys(names))
+        self._copying.queue(Job(answer, request, unique, self._clock(), before, backup, kv))
+
+    def _save_all(self, names: list[str], answer: Callable[[Reply], None]) -> None:
+        """Save for `autosave`; others of its slot stay there.
+
+        Without KV caches: twenty of 22 MB every minute would be 27 GB an hour, for a crash.
+        """
+
+        def before() -> None:
+            self._autosave.keep_before(self._files.store)
+
+        request = Save(id="", slot=AUTOSAVE, npcs=names, mode="journal")
+        self._queue(answer, request, names, before, kv=False)
+
+    def _fold(self, slot: str, name: str) -> None:
+        """Save a character whose journal has become long: nobody asked, so no backup moves up.
+
+        Those of a crowd become so at one time. Many are one save, since each links all the others;
+        not all of them, since turns that end wait while one is written.
+        """
+        for job in self._copying.jobs:
+            if job.is_fold and job.request.slot == slot and len(job.who) + len(job.names) < FOLDED:
+                job.names.append(name)
+                job.request.npcs = [*(job.request.npcs or ()), name]
+                return
+        request = Save(id="", slot=slot, npcs=[name], mode="journal")
+        self._queue(lambda _reply: None, request, [name], backup=False, kv=slot != AUTOSAVE)
+
+    def step(self, is_line: bool = False) -> bool:
+        """Copy out one character, and answer what has been written.
+
+        `is_line`: this step was one of a line. Returns whether somebody may have come on the stage.
+        """
+        self._copying.step(is_line and not self._arrivals.waits_for_saves)
+        if self._opened is not None:
+            self._note_written(self._opened.writer)
+        came = self._arrivals.step(is_line)
+        self._journaling.step(put_off=self._arrivals.slots)
+        self._autosave.step()
+        return came
+
+    def _note_written(self, writer: Writer) -> None:
+        for _, result in writer.finished():  # in the order of the submits
+            job = self._writing.popleft()
+            is_lost = isinstance(result, SnapshotError)
+            note = self._journaling.lost if is_lost else self._journaling.saved
+            note(job.request.slot, job.who)
+            if isinstance(result, Unsavable) and job.is_own:
+                self._save_without(job, result)
+            else:
+                self._answer(job, self._reply(job, result))
+        self._journaling.note_written()
+
+    def _save_without(self, job: Job, error: Unsavable) -> None:
+        """Save the others: nobody who asked for this can be told to leave one out."""
+        log.error("%s %s", error.message, error.help)
+        self._journaling.failed(job.request.slot, [error.npc], error.message)
+        others = [name for name in job.files if name != error.npc]
+        if others:
+            request = msgspec.structs.replace(job.request, npcs=others)
+            self._queue(job.answer, request, others, job.before, job.backup, job.kv)
+        else:
+            job.answer(Saved(id=job.request.id, slot=job.request.slot, npcs=[], n_bytes=0, ms=0.0))
+
+    def _answer(self, job: Job, reply: Reply) -> None:
+        if isinstance(reply, Error) and job.journals:
+            slot = job.request.slot
+            again = [j.who for j in self._writing if j.journals and j.request.slot == slot]
+            names = [n for n in job.request.npcs or job.who if not any(n in who for who in again)]
+            self._journaling.failed(slot, names, reply.message)
+        job.answer(reply)
+
+    def arrive(
+        self,
+        client: bytes,
+        request_id: str,
+        slot: str,
+        npcs: Sequence[str] | None,
+        answer: Callable[[dict[str, Restored]], Reply],
+        wanted: Wanted | None = None,
+    ) -> None:
+        """Bring characters of a slot, and answer a request when they are there.
+
+        `wanted`: what is asked of the one who comes, if the slot holds it.
+        """
+
+        def send(reply: Reply | NpcError) -> None:
+            if isinstance(reply, NpcError):
+                reply = error_reply(reply, request_id)
+            self._send(client, reply)
+
+        saves = {*self._copying.jobs, *self._writing}
+        make = partial(self._restoring.restore, slot, wanted=wanted)
+        may_lack = wanted is not None
+        self._arrivals.add(Arrival(slot, npcs, make, answer, send, saves, may_lack))
+
+    def waits_for_saves(self, arrival: Arrival) -> bool:
+        """Whether saves before it are still to be written, or others of its characters copied."""
+        ours = (job for job in self._writing if job.request.slot == arrival.slot)
+        return any(job in arrival.after for job in (*self._copying.jobs, *ours))
+
+    def names(self, arrival: Arrival) -> Collection[str]:
+        """Return whom it brings, as far as can be said."""
+        return self._files.store.peek(arrival.slot) if arrival.npcs is None else arrival.npcs
+
+    def flush(self, npc: str) -> int:
+        """Have the last of a character written; return into how many slots."""
+        return self._journaling.flush_one(npc)
+
+    def is_written(self, slot: str) -> bool:
+        """Whether the disk has all that the journals of a slot were to get."""
+        return not self._journaling.is_under_way(slot)
+
+    def read(self, arrival: Arrival) -> Reading:
+        """Begin to read the characters of a slot."""
+        # Of a whole slot, whom it held when they were stopped: others may be saved into it since.
+        npcs = sorted(arrival.names) or None if arrival.npcs is None else arrival.npcs
+        return Reading(self._files.store, self._reader.run, arrival.slot, npcs, arrival.may_lack)
+
+    def _key(self) -> bytes:
+        return self._files.key
+
+    def _fail(self, job: Job, error: NpcError) -> None:
+        self._answer(job, error_reply(error, job.request.id))
+
+    def _write(self, job: Job) -> None:
+        files = self._files
+        slot, merge = job.request.slot, job.request.npcs is not None
+        late = self._journaling.late(slot, job.who)
+        first = files.journals.first
+        journals = {npc: partial(first, npc, *job.states[npc], late[npc]) for npc in late}
+        then = partial(
+            files.journals.begin, slot, job.states, new=job.journals, alone=not merge, late=late
+        )
+        if job.journals:
+            self._journaling.follow(slot, job.who, files.journals)
+        self._journaling.copied(slot, job.who)
+        self._writing.append(job)
+        files.writer.submit(
+            slot,
+            job.files,
+            merge=merge,
+            tag=None,
+            journals=journals,
+            backup=job.backup,
+            before=job.before,
+            then=then,
+        )
+
+    def _freeze(self, character: Character) -> dict[str, Any]:
+        inbox = character.inbox
+        now = self._clock()
+        npc = character.npc
+        lines = inbox.lines(npc.utterances)
+        return freeze(npc, inbox.events(now), lines, inbox.undoing, now=now)
+
+    def _reply(self, job: Job, result: int | SnapshotError) -> Reply:
+        if isinstance(result, SnapshotError):
+            return error_reply(result, job.request.id)
+        return Saved(
+            id=job.request.id,
+            slot=job.request.slot,
+            npcs=sorted(job.files),
+            n_bytes=result,
+            ms=(self._clock() - job.began) * 1000,
+        )
+
+    def patience(self) -> float | None:
+        """Return the seconds until the next look is due; None when nothing is under way."""
+        if self._copying or self._arrivals.is_ready:
+            return 0.0
+        writing = self._opened is not None and self._opened.writer.n_pending > 0
+        if writing or self._arrivals or self._journaling.n_under_way:
+            return POLL_S
+        waits = (self._journaling.patience(), self._autosave.patience())
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def leaving(self, name: str) -> None:
+        """Copy out at once who leaves for good, where a save is to have them."""
+        self._autosave.save_newcomers(name)
+        self._copying.copy_now(name)
+
+    def left(self, name: str) -> None:
+        """Journal the last of a character that has left the stage."""
+        self._journaling.leave(name)
+
+    def stats(self) -> dict[str, Any]:
+        """Return figures for `stats`."""
+        error = self._journaling.error or self._autosave.error
+        return {"n_journaled": self._journaling.n_journaled, "journal_error": error}
+
+    def close(self, timeout: float) -> None:
+        """Finish what is being saved, in `timeout` and FILE_S a file; answer every `save`."""
+        self._autosave.save_newcomers()
+        self._copying.all_at_once()
+        self._journaling.flush()
+        n_files = sum(len(job.files) for job in self._writing) + self._journaling.n_under_way
+        if self._opened is not None:
+            all_written = self._opened.writer.close(timeout + FILE_S * n_files)
+            self._note_written(self._opened.writer)
+            if all_written:
+                self._opened.store.close()
+        self._arrivals.close()
+        self._reader.close(timeout)
+        for job in self._writing:
+            late = SnapshotError(
+                f"The slot {job.request.slot!r} was not written in time: the engine closes.",
+                "It holds the save of before, or this one if the disk is done yet.",
+            )
+            job.answer(error_reply(late, job.request.id))
+
+    def load(self, client: bytes, request: Load) -> None:
+        """Put the characters of a slot on the stage; none of them if one cannot be loaded.
+
+        `loaded` comes after the saves of that slot that are under way.
+        """
+
+        began = self._clock()
+
+        def place(came: dict[str, Restored]) -> Reply:
+            return self._restoring.place(request, came, began)
+
+        self.arrive(client, request.id, request.slot, request.npcs, place)

@@ -1,0 +1,328 @@
+"""A character to and from the records of a snapshot's state (`saved`).
+
+Owns which part of a character is saved, and how a saved one lives again. Tokens are authoritative:
+the KV cache is only taken over where it fits them exactly. With another vocabulary or another chat
+template, everything is told anew from the texts. It knows no file and no checksum.
+
+Keys that only a newer minor version knows stay with the character and its segments, unread, and are
+saved again.
+"""
+
+import logging
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
+from itertools import accumulate, chain, repeat
+from typing import Any, TypeVar
+
+import msgspec
+
+from npc_engine.dialogue.dialogue import Npc, most_pinned
+from npc_engine.dialogue.hearing import BEFORE
+from npc_engine.dialogue.overheard import Undoing
+from npc_engine.dialogue.pins import release
+from npc_engine.errors import SnapshotError
+from npc_engine.kvcache.ledger import Kind, Ledger, Segment
+from npc_engine.kvcache.sequence import Cache, Sequence
+from npc_engine.saving.records import (
+    Left,
+    SavedNpc,
+    SavedSegment,
+    card_of,
+    hole,
+    invalid,
+    parse,
+    sampling_of,
+)
+from npc_engine.saving.settled import without
+from npc_engine.saving.unknown_keys import keep_unknown, unknown
+from npc_engine.storage.msgpack_bounds import text_cost
+from npc_engine.text.chat_format import Voice, clean
+
+__all__ = ["freeze", "n_cells_of", "retell", "thaw"]
+
+log = logging.getLogger("npc_engine")
+
+T = TypeVar("T")
+
+MAX_TEXT = 1 << 20  # characters of one text; more than any window holds
+MAX_WAITING = 1024  # events that a load looks at, where fewer may be: important ones stay longer
+MAX_HEARD = 256  # lines of others that had not come in; of more, the newest
+# Of all events that wait, and of all lines: a state has room for them.
+MOST_CHARS = 1 << 21
+MOST_COST = 1 << 22  # bytes
+
+
+def freeze(
+    npc: Npc,
+    events: Seq[tuple[str, float, float | None]],
+    heard: Seq[str] = (),
+    undoing: Seq[Undoing] = (),
+    *,
+    now: float,
+) -> dict[str, Any]:
+    """Return a character's state, as at the end of its last turn; `Sequence.payload` goes with it.
+
+    `events`: (text, importance, seconds left) of those that wait to be perceived; `heard`: lines of
+    others that wait, too; `undoing`: what is to be taken back, and waits for the end of a line;
+    `now`: the engine's clock. A line being spoken, and what the player said to cause it, is left
+    out: it will be as if not yet said.
+    """
+    events = [(clean(text), importance, left) for text, importance, left in events]
+    events = _newest(events, lambda event: event[0], len(events))
+    stable = npc.settled()
+    tail = Ledger(0, 0, segments=stable).next_pos
+    holes = [*npc.sequence.holes, (tail, -1)]
+    turn = npc.turn
+    if undoing:
+        undone = without(npc, undoing)
+        stable, turn = undone.ledger.segments, undone.turn
+        holes = [*undone.sequence.holes, *holes]
+    state = SavedNpc(
+        card={},
+        sampling=msgspec.to_builtins(npc.sampling),
+        window=npc.ledger.window,
+        turn=turn,
+        joined=npc.ledger.joined,
+        n_evicted=npc.ledger.n_evicted,
+        n_renumbered=npc.ledger.n_renumbered,
+        segments=[_saved(s, now, is_open=s.turn == turn) for s in stable],
+        holes=holes,
+        events=[(text, importance) for text, importance, _ in events],
+        events_expire_s=[left for _, _, left in events],
+        heard=_newest(heard, lambda line: line, MAX_HEARD),
+        look_interval=npc.drift.interval if npc.drift else 0,
+        next_look=npc.drift.next_look if npc.drift else 0,
+    )
+    saved: dict[str, Any] = msgspec.to_builtins(state)
+    saved["card"] = npc.card.saved  # as it is: a lorebook takes longer to copy than all the rest
+    for segment, record in zip(stable, saved["segments"], strict=True):
+        record.update(segment.extra or {})
+    return {**npc.extra, **saved}
+
+
+def _newest(waiting: Seq[T], text_of: Callable[[T], str], most: int) -> list[T]:
+    """Return as many of the newest as a load takes: what waits must not make a save fail."""
+    texts = [text_of(one) for one in reversed(waiting)]
+    sums = zip(accumulate(map(len, texts)), accumulate(map(text_cost, texts)), strict=True)
+    n = sum(1 for n_chars, cost in sums if n_chars <= MOST_CHARS and cost <= MOST_COST)
+    return list(waiting[len(waiting) - min(n, most) :])
+
+
+def n_cells_of(state: dict[str, Any]) -> int:
+    """Return how many cells go into a slot with the payload of a state, those that leave included.
+
+    A reply that was being spoken is not counted: nobody knows how far it was. Raises SnapshotError.
+    """
+    saved = parse(state)
+    holes = [hole(positions) for positions in saved.holes]
+    n_cached = sum(max(0, segment.n_cached) for segment in saved.segments)
+    return n_cached + sum(max(0, last - first) for first, last in holes)
+
+
+def _saved(s: Segment, now: float, is_open: bool) -> SavedSegment:
+    return SavedSegment(
+        # Words of others that it was answering: it has heard them, and not answered yet.
+        kind=Kind.EVENT if is_open and s.kind is Kind.SAID else s.kind,
+        tokens=list(s.tokens),
+        text=s.text,
+        turn=s.turn,
+        pinned=s.pinned,
+        importance=s.importance,
+        start=s.start if s.n_cached else 0,
+        n_cached=s.n_cached,
+        speaker=s.speaker,
+        cut_off=s.cut_off,
+        expires_s=max(0.0, s.expires - now) if is_open and s.expires is not None else None,
+    )
+
+
+def thaw(
+    name: str,
+    state: dict[str, Any],
+    voice: Voice,
+    cache: Cache,
+    *,
+    wanted: int | None = None,
+    window: int,
+    n_pos: int,
+    n_vocab: int,
+    most_events: int,
+    payload: bytes | None,
+    now: float,
+) -> Npc:
+    """Return the character of a saved state whose tokens are of this model's vocabulary.
+
+    `wanted`: its window where that is not to be the saved one; `window`: the engine's, which bounds
+    it. `payload`: the KV bytes, None to read all tokens again. `most_events`: unread ones that it
+    may have here. `now`: the engine's clock. Raises SnapshotError when the state is no valid
+    character.
+    """
+    saved = parse(state)
+    ledger = Ledger(
+        min(wanted or saved.window, window),
+        n_pos,
+        joined=saved.joined,
+        n_evicted=saved.n_evicted,
+        n_renumbered=saved.n_renumbered,
+    )
+    for record in saved.segments:
+        if record.tokens and not 0 <= min(record.tokens) <= max(record.tokens) < n_vocab:
+            raise invalid("a token that is not in the vocabulary")
+        ledger.append(_segment(record, now))
+    sequence = Sequence(ledger, cache)
+    if payload is not None and _claim_cells(ledger, saved.segments):
+        sequence.adopt(payload, [hole(positions) for positions in saved.holes])
+    npc = Npc(name, card_of(saved), voice, sequence, sampling_of(saved), saved.turn)
+    if npc.drift is not None and saved.look_interval:
+        npc.drift.interval, npc.drift.next_look = saved.look_interval, saved.next_look
+    _keep_unknown(npc, state, npc.ledger.segments)
+    _fit_pins(npc)
+    _hear_again(npc, saved, most_events, now)
+    return npc
+
+
+def retell(
+    name: str,
+    state: dict[str, Any],
+    voice: Voice,
+    cache: Cache,
+    *,
+    wanted: int | None = None,
+    window: int,
+    n_pos: int,
+    most_events: int,
+    now: float,
+) -> Npc:
+    """Return the character of a saved state for a model that writes otherwise, from the texts.
+
+    Raises SnapshotError, and TooLarge when the persona does not fit the window any more.
+    """
+    saved = parse(state)
+    npc = Npc.create(
+        name,
+        card_of(saved),
+        voice,
+        cache,
+        sampling=sampling_of(saved),
+        window=min(wanted or saved.window, window),
+        n_pos=n_pos,
+    )
+    npc.turn = max(1, min((s.turn for s in saved.segments if not s.pinned), default=1))
+    told = _relive(npc, saved.segments, now)
+    npc.turn = saved.turn
+    _keep_unknown(npc, state, told)
+    _fit_pins(npc)
+    _hear_again(npc, saved, most_events, now)
+    return npc
+
+
+def _keep_unknown(npc: Npc, state: dict[str, Any], segments: Seq[Segment | None]) -> None:
+    keys, of_segments = SavedNpc.__struct_fields__, SavedSegment.__struct_fields__
+    of_each = [unknown(record, of_segments) for record in state["segments"]]
+    keep_unknown(npc, unknown(state, keys), zip(segments, of_each, strict=True))
+
+
+def _relive(npc: Npc, records: list[SavedSegment], now: float) -> list[Segment | None]:
+    """Tell a life anew. What it is too long for leaves seldom, so that a long one takes no longer.
+
+    A turn that is too long by itself is left out. Returns what became of each record.
+    """
+    window = npc.ledger.window
+    turn = lost = -1
+    told: list[Segment | None] = []
+    for record in records:
+        told.append(None)
+        if record.turn == lost:
+            continue
+        if record.turn != turn:
+            turn = record.turn
+            if npc.ledger.n_tokens > 2 * window:
+                _fit_pins(npc)
+                npc.sequence.make_room(0, turn)
+        how = (record.importance, record.pinned, record.cut_off)
+        if npc.relive(Kind(record.kind), record.text, turn, *how):
+            segment = npc.ledger.segments[-1]
+            segment.speaker, segment.expires = record.speaker, _end(record.expires_s, now)
+            segment.utterance = _utterance(record)
+            told[-1] = segment
+        if npc.ledger.n_tokens > 3 * window:
+            lost = turn
+            gone = [s for s in npc.ledger.segments if s.turn == lost and s.kind is not Kind.PERSONA]
+            npc.sequence.drop(gone)
+    return told
+
+
+def _fit_pins(npc: Npc) -> None:
+    """Check what is pinned against a window that may be smaller than it was."""
+    released = release(npc)
+    if released:
+        log.warning("%r has a smaller window: its turns %s are pinned no more.", npc.name, released)
+    n_pinned, window = npc.ledger.n_pinned, npc.ledger.window
+    most = most_pinned(window, npc.voice)
+    if n_pinned > most:
+        raise SnapshotError(
+            f"The saved {npc.name!r} has {n_pinned} pinned tokens; a window of {window} takes "
+            f"{most}.",
+            "Give it a larger `window`, or start the engine with a larger --window.",
+        )
+
+
+def _end(left: Left, now: float) -> float | None:
+    return None if left is None else now + left
+
+
+def _hear_again(npc: Npc, saved: SavedNpc, most_events: int, now: float) -> None:
+    # Only where it must: what is restored has to go on as it would have.
+    if npc.ledger.n_tokens > npc.ledger.window or npc.ledger.needs_renumbering(0):
+        npc.sequence.make_room(0, npc.turn)
+    if npc.ledger.n_tokens > npc.ledger.window:
+        raise invalid(f"{npc.ledger.n_tokens} tokens for a window of {npc.ledger.window}")
+    seconds = chain(saved.events_expire_s, repeat(None))  # before 1.1 there are none
+    waiting = list(zip(saved.events, seconds, strict=False))
+    npc.forget_events(most_events)  # those that stood in its open turn already
+    for (text, importance), left in waiting[-max(most_events, MAX_WAITING) :]:
+        npc.perceive(text[:MAX_TEXT], importance, _end(left, now))
+        npc.forget_events(most_events)
+    for line in saved.heard[-MAX_HEARD:]:
+        npc.add_heard(clean(line[:MAX_TEXT]), BEFORE)
+
+
+def _segment(record: SavedSegment, now: float) -> Segment:
+    return Segment(
+        Kind(record.kind),
+        record.tokens,
+        record.text[:MAX_TEXT],
+        record.turn,
+        record.pinned,
+        record.importance,
+        _end(record.expires_s, now),
+        utterance=_utterance(record),
+        speaker=record.speaker,
+        cut_off=record.cut_off,
+    )
+
+
+def _utterance(record: SavedSegment) -> int:
+    """Of what was overheard it is known that it was: it is no event of a flood."""
+    return BEFORE if record.kind == Kind.EVENT and record.speaker else 0
+
+
+def _claim_cells(ledger: Ledger, records: list[SavedSegment]) -> bool:
+    """Mark as cached what the save says is; False when that breaks the ledger's rules 1 to 3."""
+    position = 0
+    complete = True
+    for record in records:
+        if not 0 <= record.n_cached <= len(record.tokens):
+            return False
+        if record.n_cached:
+            if not complete or not position <= record.start < ledger.n_pos:
+                return False
+            position = record.start + record.n_cached
+        if record.tokens:
+            complete = record.n_cached == len(record.tokens)
+    if position > ledger.n_pos:
+        return False
+    for segment, record in zip(ledger.segments, records, strict=True):
+        segment.start, segment.n_cached = record.start, record.n_cached
+        ledger.n_cells += record.n_cached
+    return True

@@ -1,0 +1,61 @@
+"""The rival does as well as it can: it reads only what is new, until turns have to go."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from npc_engine.bench.shared.script import lines
+from npc_engine.bench.talk.baseline import Rival
+from npc_engine.errors import ModelError
+
+pytestmark = pytest.mark.model
+
+PERSONA = "You are Mara, who keeps the Crooked Lantern inn. " * 4
+N_CTX, MAX_TOKENS = 256, 12
+
+
+@pytest.fixture
+def rival(tiny_llama: Path) -> Iterator[Rival]:
+    with closing(Rival(str(tiny_llama), PERSONA, N_CTX, 1, MAX_TOKENS)) as rival:
+        yield rival
+
+
+def test_it_reads_again_only_when_turns_have_gone(rival: Rival) -> None:
+    turns = [rival.say(line) for line in lines(12)]
+    before = [t for t in turns[1:] if not t.overflow]
+    after = [t for t in turns if t.overflow]
+    assert before
+    assert after
+    assert turns[0].n_read > turns[0].n_message + 40  # the persona
+    for turn in turns:
+        assert turn.n_message < turn.n_read <= N_CTX - MAX_TOKENS
+        assert 0 < turn.n_decoded <= MAX_TOKENS
+        assert 0 < turn.ttft_ms <= turn.total_ms
+    assert max(t.n_read for t in after) > 100
+
+
+def test_the_persona_and_the_newest_turns_stay(rival: Rival) -> None:
+    said = lines(12)
+    for line in said:
+        rival.say(line)
+    messages = rival._messages
+    assert messages[0] == {"role": "system", "content": PERSONA}
+    assert [m["role"] for m in messages[1:3]] == ["user", "assistant"]
+    assert messages[-2]["content"] == said[-1]
+    assert 3 < len(messages) < 2 * len(said)
+
+
+def test_a_line_that_never_fits_fails_alone(rival: Rival) -> None:
+    rival.say("Hello.")
+    with pytest.raises(ValueError, match="more than the window"):
+        rival.say("the tide " * N_CTX)
+    assert rival.say("Hello again.").n_decoded > 0
+
+
+def test_a_file_that_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "no.gguf"
+    path.write_bytes(b"not a model")
+    with pytest.raises(ModelError, match=r"no\.gguf"):
+        Rival(str(path), PERSONA, N_CTX, 1, MAX_TOKENS)

@@ -1,0 +1,163 @@
+"""Whatever is asked and answered, each id gets one terminal reply and what waits is bounded."""
+
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npc_engine.errors import BadMessage, Busy
+from npc_engine.protocol.codec import Line, Pong, Reply
+from npc_engine.server.connection import Peer
+
+MAX_OPEN, MAX_WAITING = 3, 4
+
+
+def line(request_id: str, seq: int = 0) -> Line:
+    return Line(id=request_id, seq=seq, npc="mara", index=seq, text="Hm.")
+
+
+class Wire:
+    """Takes `room` frames, then refuses until more room is given."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.room = room
+        self.sent: list[dict[str, object]] = []
+
+    def send(self, frame: bytes) -> bool:
+        if self.room == 0:
+            return False
+        self.room -= 1
+        self.sent.append(msgspec.msgpack.decode(frame))
+        return True
+
+
+@pytest.fixture
+def peer() -> Peer:
+    return Peer(MAX_OPEN, MAX_WAITING)
+
+
+def test_order_is_kept_over_a_full_wire(peer: Peer) -> None:
+    peer.open("a")
+    wire = Wire(room=1)
+    for reply in (line("a", 0), line("a", 1), Pong(id="a")):
+        assert peer.put(reply)
+        peer.flush(wire.send)
+    assert peer.n_waiting == 2
+    wire.room = 9
+    assert peer.flush(wire.send) == 2
+    assert [r.get("seq") for r in wire.sent] == [0, 1, None]
+    assert peer.is_idle
+
+
+def test_an_id_is_open_until_its_reply_has_left(peer: Peer) -> None:
+    peer.open("a")
+    peer.put(Pong(id="a"))
+    with pytest.raises(BadMessage, match="'a' is open already"):
+        peer.open("a")
+    peer.flush(Wire().send)
+    peer.open("a")
+
+
+def test_too_many_open(peer: Peer) -> None:
+    for request_id in "abc":
+        peer.open(request_id)
+    with pytest.raises(Busy, match="3 requests"):
+        peer.open("d")
+
+
+def test_what_is_urgent_fits_as_long_as_its_answer_does(peer: Peer) -> None:
+    for request_id in "abc":
+        peer.open(request_id)
+    for i in range(MAX_WAITING):
+        peer.open(f"urgent {i}", urgent=True)
+        peer.put(Pong(id=f"urgent {i}"))
+    with pytest.raises(Busy):
+        peer.open("one too many", urgent=True)
+    for request_id in "abc":
+        peer.put(Pong(id=request_id))
+    wire = Wire()
+    assert peer.flush(wire.send) == MAX_WAITING + 3
+    assert peer.is_idle
+    peer.open("d")
+
+
+def test_a_second_terminal_reply_is_dropped_and_logged(
+    peer: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire = Wire(room=0)
+    peer.open("a")
+    strays: list[Reply] = [Pong(id="a"), line("a"), Pong(id="never"), Pong()]
+    assert peer.put(Pong(id="a"))
+    for stray in strays:
+        assert peer.put(stray)
+    peer.flush(wire.send)
+    assert peer.n_waiting == 1
+    assert len(caplog.records) == len(strays)
+
+
+def test_a_stream_that_does_not_fit_is_cut_once(peer: Peer) -> None:
+    peer.open("a")
+    peer.open("b")
+    assert [peer.put(line("a", i)) for i in range(MAX_WAITING + 3)].count(False) == 1
+    assert peer.put(line("b"))  # cut as well: no second alarm
+    assert peer.put(Pong(id="a"))
+    assert peer.put(Pong(id="b"))
+    wire = Wire()
+    peer.flush(wire.send)
+    assert [r["type"] for r in wire.sent] == ["line"] * MAX_WAITING + ["pong"] * 2
+
+
+def test_a_stream_opened_after_a_cut_is_cut_of_itself(peer: Peer) -> None:
+    peer.open("a")
+    for i in range(MAX_WAITING + 1):
+        peer.put(line("a", i))
+    peer.open("b")
+    assert not peer.put(line("b"))
+    peer.flush(Wire().send)
+    peer.open("c")
+    assert peer.put(line("c"))
+
+
+def test_an_error_never_carries_an_open_id(peer: Peer) -> None:
+    peer.open("a")
+    peer.refuse(Busy("No."), "a")
+    peer.refuse(Busy("No."), "b")
+    wire = Wire()
+    peer.flush(wire.send)
+    assert [r.get("id") for r in wire.sent] == [None, "b"]
+    assert list(peer.unanswered()) == ["a"]
+
+
+ids = st.sampled_from("abcde")
+acts = st.lists(
+    st.tuples(st.sampled_from(["open", "urgent", "line", "answer", "refuse", "flush"]), ids),
+    max_size=60,
+)
+
+
+@given(acts, st.integers(0, 3))
+def test_one_terminal_reply_for_each_opening(script: list[tuple[str, str]], room: int) -> None:
+    peer, wire, opened = Peer(MAX_OPEN, MAX_WAITING), Wire(0), Counter[str]()
+    for act, request_id in script:
+        if act in ("open", "urgent"):
+            try:
+                peer.open(request_id, urgent=act == "urgent")
+                opened[request_id] += 1
+            except (BadMessage, Busy):
+                pass
+        elif act == "refuse":
+            peer.refuse(Busy("No."), None)
+        elif act == "flush":
+            wire.room = room
+            peer.flush(wire.send)
+        else:
+            peer.put(line(request_id) if act == "line" else Pong(id=request_id))
+        assert peer.n_waiting <= MAX_WAITING + MAX_OPEN
+    for request_id in peer.unanswered():
+        peer.put(Pong(id=request_id))
+    wire.room = 1000
+    peer.flush(wire.send)
+    assert peer.is_idle
+    assert Counter(r["id"] for r in wire.sent if r["type"] == "pong") == opened

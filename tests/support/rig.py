@@ -1,0 +1,281 @@
+"""An engine over FakeLlama with a clock of its own, and all that it ever answered.
+
+Whatever a test does with it, `step` checks what must always hold: one terminal reply for each
+request, streams without gaps, no window overfull, every KV cache exactly what its ledger says.
+"""
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from npc_engine.characters.character import Character
+from npc_engine.config import Settings
+from npc_engine.engine import Engine
+from npc_engine.protocol import codec as m
+from npc_engine.saving.saving import POLL_S
+from npc_engine.scheduling.prefix_cache import MIN_TOKENS, MOST_KEPT, Beginnings
+from npc_engine.scheduling.threads import Threads
+from tests.support.fake_llama import END, FakeLlama
+
+GAME = b"game"
+WRITE_TIMEOUT_S = 20.0
+CARD = {"name": "Mara", "system_prompt": "{{char}} keeps the inn."}
+
+Mind = Callable[[Sequence[int]], int]
+
+
+class TimedLlama(FakeLlama):
+    """Each decode takes `seconds` of the rig's clock."""
+
+    rig: "Rig"
+    seconds = 0.0
+
+    def decode(self, spans: Sequence[Any]) -> list[int]:
+        self.rig.now += self.seconds
+        return super().decode(spans)
+
+
+def scripted(text: str | bytes, end: bool = True) -> Mind:
+    """A mind that answers every line with these bytes, then ends (or begins again)."""
+    script = text.encode() if isinstance(text, str) else text
+    lead = [257, *b"assistant\n"]
+
+    def mind(tokens: Sequence[int]) -> int:
+        at = next(i for i in range(len(tokens), 0, -1) if list(tokens[i - 11 : i]) == lead)
+        n = len(tokens) - at
+        if n < len(script):
+            return script[n]
+        return END if end else script[n % len(script)]
+
+    return mind
+
+
+class Rig:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fake: FakeLlama | None = None,
+        window: int = 400,
+        threads: Threads | None = None,
+        load: Callable[[], float | None] = lambda: None,
+        **settings: Any,
+    ) -> None:
+        self.now = 1000.0
+        self.fake = fake or TimedLlama()
+        if isinstance(self.fake, TimedLlama):
+            self.fake.rig = self
+        values = {"saves": str(folder), "window": window, **settings}
+        self.engine = Engine(
+            self.fake,
+            self.fake.voice(),
+            Settings.parse(values),
+            clock=lambda: self.now,
+            threads=threads,
+            load=load,
+        )
+        self.replies: list[tuple[bytes, m.Reply]] = []
+        self.by_id: dict[tuple[bytes, str], list[m.Reply]] = {}
+        self.open: set[tuple[bytes, str]] = set()
+        self.n_steps = 0
+        self.check_every = 1
+        self.may_lose = False  # whether parked copies are lost on disk
+        self._ids = itertools.count(1)
+
+    # requests
+
+    def send(self, request: m.Request, client: bytes = GAME) -> str:
+        key = (client, request.id)
+        assert key not in self.open
+        # As it would come over the wire: a Struct made in Python is not validated.
+        checked = m.unpack(m.pack(request))
+        self.open.add(key)
+        self.by_id[key] = []
+        self.engine.handle(checked, client)
+        return request.id
+
+    def id(self) -> str:
+        return f"r{next(self._ids)}"
+
+    def say(self, npc: str, text: str = "Hello.", client: bytes = GAME, **keys: Any) -> str:
+        return self.send(m.Say(id=self.id(), npc=npc, text=text, **keys), client)
+
+    def event(self, text: str, npcs: Any = "*", **keys: Any) -> str:
+        return self.send(m.Event(id=self.id(), npcs=npcs, text=text, **keys))
+
+    def hear(self, npc: str, text: str, **keys: Any) -> str:
+        return self.send(m.Hear(id=self.id(), npc=npc, text=text, **keys))
+
+    def cancel(self, target: str, heard: int | None = None, client: bytes = GAME) -> str:
+        return self.send(m.Cancel(id=self.id(), target=target, heard=heard), client)
+
+    def ask(self, request: m.Request, client: bytes = GAME) -> Any:
+        """Send and step until it is answered."""
+        return self.until(self.send(request, client), client)
+
+    def spawn(self, npc: str, **keys: Any) -> m.Spawned:
+        keys = {"card": CARD, **keys}
+        reply = self.ask(m.Spawn(id=self.id(), npc=npc, **keys))
+        assert isinstance(reply, m.Spawned), reply
+        return reply
+
+    def talk(self, npc: str, text: str = "Hello.", **keys: Any) -> m.Done:
+        done = self.until(self.say(npc, text, **keys))
+        assert isinstance(done, m.Done), done
+        return done
+
+    def save(self, slot: str, npcs: list[str] | None = None, mode: Any = "full") -> Any:
+        return self.ask(m.Save(id=self.id(), slot=slot, npcs=npcs, mode=mode))
+
+    def load(self, slot: str, npcs: list[str] | None = None) -> Any:
+        return self.ask(m.Load(id=self.id(), slot=slot, npcs=npcs))
+
+    def scene(self, name: str, npcs: list[str], client: bytes = GAME, **keys: Any) -> str:
+        return self.send(m.Scene(id=self.id(), scene=name, npcs=npcs, **keys), client)
+
+    # the loop
+
+    def step(self) -> list[m.Reply]:
+        out = self.engine.step()
+        self.n_steps += 1
+        self.note(out)
+        if self.n_steps % self.check_every == 0:
+            self.check()
+        return [reply for _, reply in out]
+
+    def note(self, out: Sequence[tuple[bytes, m.Reply]]) -> None:
+        for client, reply in out:
+            assert reply.id is not None
+            key = (client, reply.id)
+            assert key in self.open, f"a reply to what is not open: {reply}"
+            self.replies.append((client, reply))
+            self.by_id[key].append(reply)
+            if reply.terminal:
+                self.open.remove(key)
+            else:
+                n_before = len(self.by_id[key]) - 1
+                assert isinstance(reply, m.Text | m.Line | m.Gesture | m.Turn)
+                assert reply.seq == n_before, "a gap in the stream"
+
+    def until(self, request_id: str, client: bytes = GAME) -> Any:
+        """Step until a request has its terminal reply, and return it."""
+        key = (client, request_id)
+        self._loop(lambda: key not in self.open)
+        return self.by_id[key][-1]
+
+    def rest(self) -> None:
+        """Step until there is nothing to do."""
+        self._loop(lambda: self.engine.patience() is None)
+
+    def steps(self, n: int) -> None:
+        for _ in range(n):
+            self.step()
+
+    def _loop(self, is_over: Callable[[], bool], limit: int = 20_000) -> None:
+        deadline = time.monotonic() + WRITE_TIMEOUT_S
+        for _ in range(limit):
+            if is_over():
+                return
+            patience = self.engine.patience()
+            assert patience is not None, f"the loop would block for ever; open: {self.open}"
+            if patience:
+                assert time.monotonic() < deadline, "a file write takes too long"
+                time.sleep(min(patience, POLL_S))  # a file is written in real time,
+                pause = patience if patience > POLL_S else 0.0
+                self.now += self.engine._ambient.patience(self.now) or pause  # a pause in the rig's
+            self.step()
+        raise AssertionError(f"no end after {limit} steps; open: {self.open}")
+
+    def close(self) -> None:
+        self.note(self.engine.close())
+        assert not self.open, f"never answered: {self.open}"
+        assert all(s.closed for s in self._samplers), "a sampler leaks"
+
+    # what to look at
+
+    def __getitem__(self, npc: str) -> Character:
+        return self.engine.stage.characters[npc]
+
+    def records(self, request_id: str, client: bytes = GAME) -> list[Any]:
+        return self.by_id[client, request_id]
+
+    def texts(self, request_id: str, kind: type[m.Reply]) -> list[str]:
+        return [r.text for r in self.records(request_id) if isinstance(r, kind)]  # type: ignore[attr-defined]
+
+    def tokens(self, npc: str) -> list[int]:
+        return self[npc].npc.ledger.tokens()
+
+    def heard(self, npc: str) -> str:
+        """All that a character remembers, as text."""
+        return bytes(t for t in self.tokens(npc) if t < 256).decode("utf-8", "replace")
+
+    def last_reply(self, npc: str) -> str:
+        """The last reply in the ledger, from its tokens."""
+        replies = [s for s in self[npc].npc.ledger.segments if s.kind == "reply"]
+        return bytes(t for t in replies[-1].tokens if t < 256).decode("utf-8", "replace")
+
+    @property
+    def _samplers(self) -> Any:
+        return self.fake.samplers
+
+    # what must always hold
+
+    def check(self) -> None:
+        for name, character in self.engine.stage.characters.items():
+            check_character(self.fake, character, name, self.may_lose)
+        check_beginnings(self.engine.stage.beginnings, self.engine.stage.characters)
+
+
+def check_beginnings(beginnings: Beginnings, characters: Mapping[str, Character]) -> None:
+    """What is kept is what it says, is of use to somebody, and is little."""
+    kept = beginnings._kept
+    assert len(kept) <= MOST_KEPT
+    personas = [c.npc.ledger.tokens()[: c.npc.ledger.n_persona] for c in characters.values()]
+    assert beginnings._users.keys() == characters.keys()
+    order = [tokens for tokens, _ in beginnings._personas._order]
+    assert order == sorted(map(tuple, personas))
+    for tokens, payload in kept.items():
+        held = dict(json.loads(payload)[1])
+        assert [held.get(p) for p in range(len(tokens))] == list(tokens)
+        assert len(held) == len(tokens) >= MIN_TOKENS, "other cells behind a beginning"
+        assert any(persona[: len(tokens)] == list(tokens) for persona in personas), "of no use"
+
+
+def check_character(
+    fake: FakeLlama, character: Character, name: str = "", may_lose: bool = False
+) -> None:
+    """The ledger's counts are right, and the cache holds what the ledger says, no cell more."""
+    sequence, ledger = character.npc.sequence, character.npc.ledger
+    segments = ledger.segments
+    assert ledger.n_tokens == sum(len(s.tokens) for s in segments), name
+    assert ledger.n_cells == sum(s.n_cached for s in segments), name
+    assert ledger.n_pinned == sum(len(s.tokens) for s in segments if s.pinned), name
+    assert ledger.n_tokens <= ledger.window, name
+    cells = {s.start + i: s.tokens[i] for s in segments for i in range(s.n_cached)}
+    assert len(cells) == ledger.n_cells, name
+    assert list(cells) == sorted(cells), f"{name}: cells out of order"
+    complete = True
+    for segment in segments:
+        assert complete or not segment.n_cached, f"{name}: cached behind what is not"
+        complete = complete and segment.n_cached == len(segment.tokens)
+    if sequence.slot is not None:
+        assert fake.slots[sequence.slot] == cells, f"{name}: the cache is not what the ledger says"
+    elif sequence.copy is not None:
+        parked = sequence.parked
+        if parked is None:
+            assert may_lose, f"{name}: the parked copy is lost"
+            return
+        held: dict[int, int] = dict(json.loads(parked)[1])
+        for first, last, by in sequence._owed:
+            found = {p for p in held if p >= first and (last == -1 or p < last)}
+            moved = {} if by is None else {p + by: held[p] for p in found}
+            held = {p: t for p, t in held.items() if p not in found} | moved
+        assert held == cells, f"{name}: the parked copy is not what the ledger says"
+    else:
+        assert not cells, name
+    persona = [t for s in segments if s.kind == "persona" for t in s.tokens]
+    if ledger.n_cells >= len(persona):
+        assert [cells.get(i) for i in range(len(persona))] == persona, f"{name}: persona has moved"
