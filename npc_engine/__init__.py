@@ -7,6 +7,8 @@ Importing the package is quick: each of them is loaded when it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from npc_engine.version import __version__
+
 if TYPE_CHECKING:
     from npc_engine.cards.card import Card
     from npc_engine.client.sidecar import Sidecar
@@ -29,8 +31,6 @@ __all__ = [
     "Turn",
     "__version__",
 ]
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Card": "npc_engine.cards.card",

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from npc_engine.errors import ConfigError
-from npc_engine.llama.rope import ROPE_SCALINGS
 
 __all__ = [
     "DEFAULT_WINDOW",
     "FLASH_ATTN",
     "KV_TYPES",
     "N_RECENT",
+    "ROPE_SCALINGS",
     "SAVE_KV",
     "Sampling",
     "Settings",
@@ -35,6 +35,9 @@ DEFAULT_WINDOW = 2048
 """Tokens that a character holds where nothing else is asked and the model can do as much."""
 
 FLASH_ATTN = ("auto", "on", "off")
+
+ROPE_SCALINGS = ("auto", "none", "linear", "yarn")
+"""What `--rope-scaling` takes; auto is what the GGUF says."""
 
 SAVE_KV = ("auto", "yes", "no")
 

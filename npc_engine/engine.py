@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from npc_engine import __version__
 from npc_engine.characters.character import Character, Why
 from npc_engine.characters.stage import Room, Stage
 from npc_engine.client.verbs import Verbs
@@ -35,6 +34,7 @@ from npc_engine.scheduling.governor import Governor, Step
 from npc_engine.scheduling.threads import Threads
 from npc_engine.storage.writer import WriterThread
 from npc_engine.text.chat_format import Voice
+from npc_engine.version import __version__
 
 __all__ = ["LOCAL", "Backend", "Engine"]
 

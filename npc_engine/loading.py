@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 
 from npc_engine.config import DEFAULT_WINDOW, Settings
+from npc_engine.cpu import OthersLoad, n_usable_cores
+from npc_engine.dialogue.world import check_world, read_world
 from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
 from npc_engine.llama.context import Llama
@@ -20,11 +22,9 @@ from npc_engine.llama.model import Layout, Model, can_offload, system_info
 from npc_engine.llama.model_file import n_bytes_of
 from npc_engine.llama.rope import Rope, RopeFacts, resolve
 from npc_engine.llama.selftest import self_test
-from npc_engine.scheduling.cpu import OthersLoad, n_usable_cores
 from npc_engine.scheduling.threads import Threads
 from npc_engine.storage.scratch_folder import remove_leftovers
 from npc_engine.text.chat_format import Voice
-from npc_engine.world import check_world, read_world
 
 __all__ = ["engine_over", "load_engine", "n_auto_threads", "voice_of", "window_of"]
 

@@ -12,9 +12,16 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from npc_engine.config import FLASH_ATTN, KV_TYPES, LOG_LEVELS, SAVE_KV, Settings, read_toml
+from npc_engine.config import (
+    FLASH_ATTN,
+    KV_TYPES,
+    LOG_LEVELS,
+    ROPE_SCALINGS,
+    SAVE_KV,
+    Settings,
+    read_toml,
+)
 from npc_engine.errors import ConfigError
-from npc_engine.llama.rope import ROPE_SCALINGS
 
 __all__ = [
     "GROUPS",

@@ -26,11 +26,11 @@ from typing import Annotated, Protocol
 import msgspec
 import psutil
 
+from npc_engine.cpu import BUSY, Watch, others_are_busy
 from npc_engine.errors import BackendError, ConfigError, ModelError
 from npc_engine.llama.layout_trial import Track, room_for
 from npc_engine.llama.measurements import cpu_name, keep, recall
 from npc_engine.llama.model import Layout, Model, build_id
-from npc_engine.scheduling.cpu import BUSY, Watch, others_are_busy
 
 __all__ = ["CANDIDATES", "Row", "choose_layout", "measured"]
 

@@ -14,13 +14,10 @@ from dataclasses import dataclass
 
 from npc_engine.errors import ConfigError
 
-__all__ = ["ROPE_SCALINGS", "UNBOUNDED", "Rope", "RopeFacts", "resolve"]
+__all__ = ["UNBOUNDED", "Rope", "RopeFacts", "resolve"]
 
 UNBOUNDED = 1 << 30
 """Positions of a recurrent state, which has none: llama.cpp only counts them."""
-
-ROPE_SCALINGS = ("auto", "none", "linear", "yarn")
-"""What `--rope-scaling` takes; auto is what the GGUF says."""
 
 _ROTATIONS = (0, 2)  # llama.h: LLAMA_ROPE_TYPE_NORM, LLAMA_ROPE_TYPE_NEOX
 

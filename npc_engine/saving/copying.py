@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from npc_engine import __version__
 from npc_engine.characters.character import Character
 from npc_engine.characters.stage import Stage
 from npc_engine.errors import Internal, NpcError, SnapshotError
@@ -20,6 +19,7 @@ from npc_engine.kvcache.payload import Payload
 from npc_engine.protocol.codec import Reply, Save
 from npc_engine.saving.journal.pace import Witness
 from npc_engine.storage.snapshot import encode_parts
+from npc_engine.version import __version__
 
 __all__ = ["LINE_TOKENS", "Copying", "Job", "Unsavable"]
 

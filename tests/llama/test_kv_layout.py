@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npc_engine.config import FLASH_ATTN, KV_TYPES
+from npc_engine.cpu import BUSY
 from npc_engine.errors import BackendError, ConfigError, ModelError
 from npc_engine.llama import kv_layout as calibrate
 from npc_engine.llama.kv_layout import CANDIDATES, Row, choose_layout, measured
 from npc_engine.llama.layout_trial import N_HISTORY, Track
 from npc_engine.llama.measurements import recall
 from npc_engine.llama.model import Layout, Model
-from npc_engine.scheduling.cpu import BUSY
 
 PLAIN, FLASH, MIXED, BF16, SMALL = CANDIDATES
 SIZES = {PLAIN: 200, FLASH: 200, MIXED: 150, BF16: 200, SMALL: 100}

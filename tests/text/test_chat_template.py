@@ -573,7 +573,8 @@ def test_any_text_gives_pieces(text: str) -> None:
 
 
 def test_jinja_is_not_imported_before_it_is_needed() -> None:
-    code = "import sys, npc_engine.text.chat_template as p; p.probe(None); print('jinja2' in sys.modules)"
+    module = "npc_engine.text.chat_template"
+    code = f"import sys, {module} as p; p.probe(None); print('jinja2' in sys.modules)"
     done: Any = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )

@@ -6,7 +6,6 @@ Owns how they are told; `crowd_plot` draws them. It measures and judges nothing.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npc_engine import __version__
 from npc_engine.bench.crowd.figures import (
     AUTO,
     N_SHARED_PAST,
@@ -18,9 +17,10 @@ from npc_engine.bench.crowd.figures import (
     of_sharing,
     of_speakers,
 )
-from npc_engine.bench.shared import report
 from npc_engine.llama.machine import library
 from npc_engine.llama.measurements import cpu_name
+from npc_engine.text.tables import table
+from npc_engine.version import __version__
 
 __all__ = ["as_json", "as_markdown", "as_tables", "passed", "verdicts"]
 
@@ -77,7 +77,7 @@ def verdicts(whole: Mapping[str, Any]) -> str:
 
 def as_tables(whole: Mapping[str, Any]) -> str:
     """Return the numbers as aligned text."""
-    return "\n".join(report.table(rows) for _, rows in _tables(whole))
+    return "\n".join(table(rows) for _, rows in _tables(whole))
 
 
 def as_markdown(whole: Mapping[str, Any], picture: str) -> str:

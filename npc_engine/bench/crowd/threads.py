@@ -14,8 +14,8 @@ from npc_engine.bench.crowd.busy_game import busy_game
 from npc_engine.bench.crowd.crowd import MOST_TOKENS, ROOM, Crowd
 from npc_engine.bench.crowd.figures import AUTO, N_SHARED_PAST, Measured, Sharing
 from npc_engine.bench.crowd.setup import Setup, check_room
+from npc_engine.cpu import n_usable_cores
 from npc_engine.errors import BackendError
-from npc_engine.scheduling.cpu import n_usable_cores
 
 __all__ = ["governor", "n_turns"]
 

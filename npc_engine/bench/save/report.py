@@ -6,11 +6,12 @@ Owns how they are shown. It measures and judges nothing.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from npc_engine import __version__
 from npc_engine.bench.save.figures import LINE_TOKENS, Measured, judge, of_all
 from npc_engine.bench.shared import report
 from npc_engine.llama.machine import library
 from npc_engine.llama.measurements import cpu_name
+from npc_engine.text.tables import table
+from npc_engine.version import __version__
 
 __all__ = ["as_json", "as_markdown", "as_tables", "figure", "passed", "verdicts"]
 
@@ -66,7 +67,7 @@ def verdicts(whole: Mapping[str, Any]) -> str:
 
 def as_tables(whole: Mapping[str, Any]) -> str:
     """Return the numbers as aligned text."""
-    return "\n".join(report.table(rows) for _, rows in _tables(whole))
+    return "\n".join(table(rows) for _, rows in _tables(whole))
 
 
 def as_markdown(whole: Mapping[str, Any], picture: str) -> str:

@@ -7,7 +7,7 @@ matplotlib and progress bars rich: the extra `[bench]`.
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,6 @@ __all__ = [
     "progress",
     "read_json",
     "save_figure",
-    "table",
     "write_json",
     "write_text",
 ]
@@ -69,20 +68,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return report if isinstance(report, dict) else None
-
-
-def table(rows: Sequence[Sequence[str]], right: bool = True) -> str:
-    """Return rows as aligned text: the first row heads the columns, the first column is names."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width in zip(row[1:], widths[1:], strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]]) + "\n"
 
 
 def new_figure(n_rows: int, title: str) -> tuple[Any, list[Any]]:

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from npc_engine import __version__
 from npc_engine.bench.shared import report
 from npc_engine.bench.soak.figures import MIB, Sample, judge, series
 from npc_engine.bench.soak.process import SoakRun, soak_apart
@@ -20,6 +19,8 @@ from npc_engine.config import Settings
 from npc_engine.errors import ConfigError
 from npc_engine.llama.machine import library
 from npc_engine.llama.measurements import cpu_name
+from npc_engine.text.tables import table
+from npc_engine.version import __version__
 
 __all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
@@ -156,7 +157,7 @@ def _report(runs: Runs, args: argparse.Namespace) -> None:
 
 def _table(runs: Runs) -> str:
     head = ["model", "tokens", "spoken", "RSS MiB", "growth", "ms/token", "drift", "faults", ""]
-    return report.table([head, *map(_row, runs)])
+    return table([head, *map(_row, runs)])
 
 
 def _row(run: dict[str, Any]) -> list[str]:

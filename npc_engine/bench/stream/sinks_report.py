@@ -11,8 +11,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from npc_engine.bench.shared.report import new_figure, save_figure, table
+from npc_engine.bench.shared.report import new_figure, save_figure
 from npc_engine.bench.stream.figures import difference
+from npc_engine.text.tables import table
 
 __all__ = ["Row", "advice", "compare", "plot", "text_table"]
 

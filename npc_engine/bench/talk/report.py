@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from npc_engine import __version__
 from npc_engine.bench.shared import report
 from npc_engine.bench.talk.figures import (
     MOST_EXTRA,
@@ -20,6 +19,8 @@ from npc_engine.bench.talk.figures import (
 )
 from npc_engine.llama.machine import library
 from npc_engine.llama.measurements import cpu_name
+from npc_engine.text.tables import table
+from npc_engine.version import __version__
 
 __all__ = ["as_json", "as_markdown", "as_table", "figure", "passed", "verdicts"]
 
@@ -77,7 +78,7 @@ def as_table(windows: Sequence[dict[str, Any]]) -> str:
     rows: list[Sequence[str]] = [HEAD]
     for found in windows:
         rows += [_row(found, "ours"), _row(found, "rival")]
-    return report.table(rows)
+    return table(rows)
 
 
 def _row(found: dict[str, Any], side: str) -> list[str]:

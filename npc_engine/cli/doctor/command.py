@@ -17,13 +17,13 @@ from npc_engine.cli.doctor.model_trial import try_model
 from npc_engine.cli.doctor.quantization import advise
 from npc_engine.cli.doctor.requantize import try_types
 from npc_engine.cli.doctor.text import render
+from npc_engine.cpu import BUSY
 from npc_engine.errors import NpcError
 from npc_engine.llama.machine import computer, library
 from npc_engine.llama.model import Model
 from npc_engine.llama.model_file import fitted
 from npc_engine.llama.selftest import ADVICE, Answer, last_answer, self_test, uses_amx
 from npc_engine.loading import n_auto_threads
-from npc_engine.scheduling.cpu import BUSY
 
 __all__ = ["examine", "main"]
 

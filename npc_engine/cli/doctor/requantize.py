@@ -29,12 +29,12 @@ from npc_engine.cli.doctor.quantization import (
     name_of,
     number_of,
 )
+from npc_engine.cpu import BUSY, Watch, others_are_busy
 from npc_engine.errors import NpcError
 from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.measurements import cpu_name, keep, recall
 from npc_engine.llama.model import Model, build_id, quantize
 from npc_engine.llama.model_file import fitted
-from npc_engine.scheduling.cpu import BUSY, Watch, others_are_busy
 from npc_engine.storage.scratch_folder import Scratch
 
 __all__ = ["try_types", "write_fitted"]

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from npc_engine.bench.shared.report import table
 from npc_engine.cli.saves.report import Report, how_it_loads, report_on, reports_on
 from npc_engine.cli.saves.text import counted, plain, size, words, write
 from npc_engine.config import Settings
@@ -19,6 +18,7 @@ from npc_engine.storage.disk import NAME, unescape
 from npc_engine.storage.saves_folder import read_slot, steady
 from npc_engine.storage.signing_key import key_if_any
 from npc_engine.storage.slot_reader import JOURNAL, SUFFIX
+from npc_engine.text.tables import table
 
 __all__ = ["add_arguments", "run"]
 

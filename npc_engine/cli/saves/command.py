@@ -13,7 +13,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from npc_engine.bench.shared.report import table
 from npc_engine.cli.saves.report import Report, reports_on
 from npc_engine.cli.saves.text import counted, plain, size, write
 from npc_engine.config import Settings
@@ -23,6 +22,7 @@ from npc_engine.storage.disk import explain
 from npc_engine.storage.saves_folder import Leftover, Slot, leftovers, look, read_slot
 from npc_engine.storage.signing_key import key_if_any
 from npc_engine.storage.store import Store
+from npc_engine.text.tables import table
 
 __all__ = ["main"]
 

@@ -17,9 +17,9 @@ from npc_engine.bench.crowd.crowd import Crowd
 from npc_engine.bench.crowd.figures import Measured
 from npc_engine.bench.crowd.setup import Part, Setup
 from npc_engine.cli import commands as cli
+from npc_engine.cpu import n_usable_cores
 from npc_engine.errors import BackendError
 from npc_engine.llama.model import Layout, Model
-from npc_engine.scheduling.cpu import n_usable_cores
 from tests.support.games import games
 
 pytestmark = pytest.mark.model

@@ -1,4 +1,4 @@
-"""Reports: whole or not at all, numbers in rows, tables that line up, progress without a screen."""
+"""Reports: whole or not at all, numbers in rows, progress without a screen."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,6 @@ from npc_engine.bench.shared.report import (
     progress,
     read_json,
     save_figure,
-    table,
     write_json,
 )
 from npc_engine.errors import SetupError
@@ -38,12 +37,6 @@ def test_a_report_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(SetupError, match=r"report\.json"):
         write_json(tmp_path / "file" / "report.json", {})
-
-
-def test_a_table_lines_up() -> None:
-    rows = table([["name", "n"], ["a", "1"], ["longer", "1,000"]]).splitlines()
-    assert rows[0] == "name        n"
-    assert rows[2:] == ["a           1", "longer  1,000"]
 
 
 @pytest.mark.parametrize(("top", "labels"), [(45, {"20", "30", "40"}), (4000, {"20", "500"})])

@@ -7,10 +7,10 @@ import pytest
 
 from npc_engine.config import Settings
 from npc_engine.dialogue.dialogue import most_pinned
+from npc_engine.dialogue.world import MAX_BYTES, check_world, read_world
 from npc_engine.errors import ConfigError
 from npc_engine.loading import load_engine
 from npc_engine.protocol import codec as m
-from npc_engine.world import MAX_BYTES, check_world, read_world
 from tests.support.fake_llama import FakeLlama
 from tests.support.rig import Rig, TimedLlama
 

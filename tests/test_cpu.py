@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from npc_engine.scheduling import cpu as cores
-from npc_engine.scheduling.cpu import (
+from npc_engine import cpu as cores
+from npc_engine.cpu import (
     EVERY_S,
     OthersLoad,
     Watch,
@@ -107,7 +107,7 @@ def test_this_machine() -> None:
 def test_affinity_counts() -> None:
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from npc_engine.scheduling.cpu import n_usable_cores; print(n_usable_cores())"
+        "from npc_engine.cpu import n_usable_cores; print(n_usable_cores())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "1\n", done.stderr
