@@ -12,14 +12,14 @@ from statistics import median
 from npc_engine.errors import BackendError, ModelError
 from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.kv_layout import CANDIDATES
-from npc_engine.llama.layout_trial import N_HISTORY, Track
+from npc_engine.llama.layout_trial import N_HISTORY, LayoutTrial
 from npc_engine.llama.model import Layout, Model
 
 N_ROUNDS = 40
 N_BATCH = 256
 
 
-class ReadTrack(Track):
+class ReadTrack(LayoutTrial):
     """A track whose history was read token by token, in a cache as the engine has it."""
 
     def __init__(self, model: Model, layout: Layout, n_threads: int) -> None:
@@ -37,10 +37,13 @@ class ReadTrack(Track):
 def main() -> None:
     model = Model(sys.argv[1])
     n_threads = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    tracks: dict[Layout, tuple[Track, Track]] = {}
+    tracks: dict[Layout, tuple[LayoutTrial, LayoutTrial]] = {}
     for layout in CANDIDATES:
         try:
-            tracks[layout] = (Track(model, layout, n_threads), ReadTrack(model, layout, n_threads))
+            tracks[layout] = (
+                LayoutTrial(model, layout, n_threads),
+                ReadTrack(model, layout, n_threads),
+            )
         except (ModelError, BackendError) as e:
             print(f"{layout}: {e}")
     times: dict[tuple[Layout, int], list[float]] = {(t, i): [] for t in tracks for i in (0, 1)}
@@ -52,7 +55,8 @@ def main() -> None:
 
 
 def _print(
-    layouts: dict[Layout, tuple[Track, Track]], times: dict[tuple[Layout, int], list[float]]
+    layouts: dict[Layout, tuple[LayoutTrial, LayoutTrial]],
+    times: dict[tuple[Layout, int], list[float]],
 ) -> None:
     print(f"{'':36}{'short cut':>20}{'really read':>20}")
     print(f"{'KV cache':36}" + f"{'median':>12}{'best':>8}" * 2)

@@ -105,7 +105,7 @@ def compare(sides: Sequence[Side], slots: Sequence[int], n_rounds: int) -> dict[
     return {name: median(taken) for name, taken in times.items()}
 
 
-def seats(sides: Sequence[Side], depth: int, n_rounds: int) -> dict[str, dict[str, float]]:
+def slots(sides: Sequence[Side], depth: int, n_rounds: int) -> dict[str, dict[str, float]]:
     """Return the usual step by where eight speakers sit, of split caches with 16 slots."""
     split = [side for side in sides if not side.unified]
     for side in split:
@@ -150,7 +150,7 @@ def measure(args: argparse.Namespace, model: Model, found: dict[str, Any]) -> No
             if n_slots >= 16:
                 show(len(rows), "where they sit")
                 depth = min(args.depths, key=lambda d: abs(d - 1024))
-                found["seats"] = {"depth": depth, "ms": seats(sides, depth, args.rounds)}
+                found["seats"] = {"depth": depth, "ms": slots(sides, depth, args.rounds)}
     finally:
         for side in sides:
             side.close()

@@ -25,7 +25,7 @@ from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
 from npc_engine.protocol import codec as m
 from npc_engine.saving.kv_rule import keeps_kv
-from npc_engine.saving.restore.held_requests import Held
+from npc_engine.saving.restore.held_requests import HeldRequests
 from npc_engine.saving.restore.spawning import Spawning
 from npc_engine.saving.saving import Saving
 from npc_engine.scheduling.ambient import AmbientShare
@@ -33,7 +33,7 @@ from npc_engine.scheduling.batching import Claim, Run, is_read_for, n_rows, sche
 from npc_engine.scheduling.governor import Governor, Step
 from npc_engine.scheduling.threads import Threads
 from npc_engine.storage.writer import WriterThread
-from npc_engine.text.chat_format import Voice
+from npc_engine.text.chat_format import ChatFormat
 from npc_engine.version import __version__
 
 __all__ = ["LOCAL", "Backend", "Engine"]
@@ -84,7 +84,7 @@ class Engine(Verbs):
     def __init__(
         self,
         backend: Backend,
-        voice: Voice,
+        chat_format: ChatFormat,
         settings: Settings | None = None,
         *,
         clock: Callable[[], float] = time.perf_counter,
@@ -99,8 +99,10 @@ class Engine(Verbs):
         self.settings = settings or Settings()
         self.backend = backend
         self._files = WriterThread()
-        self.stage = Stage(backend, voice, self.settings, self._post_reply, clock, self._files.run)
-        self._held = Held(self._post_reply, clock)
+        self.stage = Stage(
+            backend, chat_format, self.settings, self._post_reply, clock, self._files.run
+        )
+        self._held = HeldRequests(self._post_reply, clock)
         self.stage.paused = self._held.blocked
         self._saving = Saving(
             Path(self.settings.saves),
@@ -350,7 +352,7 @@ class Engine(Verbs):
         return self.stage.cancel(client, request)
 
     def _model_facts(self) -> dict[str, Any]:
-        notice = self.stage.voice.notice
+        notice = self.stage.chat_format.notice
         return {**self.backend.about["model"], **({"notice": notice} if notice else {})}
 
     def _welcome(self, _client: bytes, request: m.Hello) -> m.Reply:

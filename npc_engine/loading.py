@@ -24,7 +24,7 @@ from npc_engine.llama.rope import Rope, RopeFacts, resolve
 from npc_engine.llama.selftest import self_test
 from npc_engine.scheduling.threads import Threads
 from npc_engine.storage.scratch_folder import remove_leftovers
-from npc_engine.text.chat_format import Voice
+from npc_engine.text.chat_format import ChatFormat
 
 __all__ = ["engine_over", "load_engine", "n_auto_threads", "voice_of", "window_of"]
 
@@ -55,22 +55,22 @@ def load_engine(settings: Settings, progress: Callable[[float], None] | None = N
     )
     model.slow = tested.slow
     try:
-        voice = voice_of(model, world)
-        engine = engine_over(_context(model, settings), voice, settings)
-        check_world(voice, engine.stage.window)
+        chat_format = voice_of(model, world)
+        engine = engine_over(_context(model, settings), chat_format, settings)
+        check_world(chat_format, engine.stage.window)
         return engine
     except BaseException:
         model.close()
         raise
 
 
-def engine_over(llama: Llama, voice: Voice, settings: Settings) -> Engine:
+def engine_over(llama: Llama, chat_format: ChatFormat, settings: Settings) -> Engine:
     """Return an engine over a context; without `settings.threads` it moves their number itself."""
     if settings.threads is not None:
-        return Engine(llama, voice, settings)
+        return Engine(llama, chat_format, settings)
     most = n_usable_cores() if _threads_sleep() else 1
     load = OthersLoad(time.perf_counter)
-    return Engine(llama, voice, settings, threads=Threads(llama.n_threads, most), load=load)
+    return Engine(llama, chat_format, settings, threads=Threads(llama.n_threads, most), load=load)
 
 
 def _context(model: Model, settings: Settings) -> Llama:
@@ -112,16 +112,16 @@ def _n_threads(settings: Settings) -> int:
     return n_threads
 
 
-def voice_of(model: Model, world: str = "") -> Voice:
+def voice_of(model: Model, world: str = "") -> ChatFormat:
     """Return how this model writes a chat in which all know `world`; its notice is logged.
 
     The model knows then what ends its replies, too.
     """
-    voice = Voice.of(model, world)
-    if voice.notice:
-        log.warning("%s", voice.notice)
-    model.eog = voice.ends
-    return voice
+    chat_format = ChatFormat.of(model, world)
+    if chat_format.notice:
+        log.warning("%s", chat_format.notice)
+    model.eog = chat_format.ends
+    return chat_format
 
 
 def n_auto_threads() -> int:

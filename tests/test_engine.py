@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from npc_engine.dialogue.dialogue import Npc
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.engine import LOCAL
 from npc_engine.errors import BackendError, ConnectionLost, Internal, NoRoom, UnknownNpc
 from npc_engine.protocol import codec as m
-from npc_engine.text.chat_format import Voice, clean
+from npc_engine.text.chat_format import ChatFormat, clean
 from tests.support.fake_llama import END, FakeLlama
 from tests.support.paths import ROOT
 from tests.support.rig import CARD, GAME, Rig, TimedLlama, scripted
@@ -223,7 +223,7 @@ def test_stats_of_a_turn(make_rig: MakeRig) -> None:
     done = rig.talk("mara", "Hello.")
     stats = done.stats
     assert stats.n_cached == n_persona
-    assert stats.n_prompt == len(b"Hello.") + len(fake.voice().close)
+    assert stats.n_prompt == len(b"Hello.") + len(fake.chat_format().close)
     assert stats.n_decoded == 12 + 1
     assert stats.n_evicted == 0
     assert stats.queue_ms == 0
@@ -268,8 +268,8 @@ def test_hear_saves_the_reading(make_rig: MakeRig) -> None:
 class BareLlama(TimedLlama):
     """Its template has no markup at all."""
 
-    def voice(self, template: str | None = None) -> Voice:
-        return super().voice("{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    def chat_format(self, template: str | None = None) -> ChatFormat:
+        return super().chat_format("{% for m in messages %}{{ m['content'] }}{% endfor %}")
 
 
 def test_a_line_that_was_read_ahead_to_its_last_token_is_answered(make_rig: MakeRig) -> None:
@@ -779,7 +779,7 @@ def test_three_hundred_turns_in_a_small_window(make_rig: MakeRig, n_pos: int) ->
         assert 3_000 < n_evicted[name] <= ledger.n_evicted
         assert (
             rig.tokens(name)[: ledger.n_pinned]
-            == fake.voice().beginning(rig[name].npc.card.persona(user="Player").strip())[0]
+            == fake.chat_format().beginning(rig[name].npc.card.persona(user="Player").strip())[0]
         )
         assert (ledger.n_renumbered > 0) == (n_pos == 300)
 
@@ -961,7 +961,7 @@ def test_a_turn_that_cannot_be_closed_is_answered_once(
     rig.spawn("mara")
     rig.spawn("bob")
     rig.talk("mara", "Before.")
-    broken = Broken(monkeypatch, Npc, "finish")
+    broken = Broken(monkeypatch, Dialogue, "finish")
     target = rig.say("mara")
     ends(rig, target)
     rig.until(target)
@@ -981,14 +981,14 @@ def test_close_answers_all_whatever_breaks(
         rig.spawn(name)
         rig.say(name)
     rig.steps(8)
-    Broken(monkeypatch, Npc, "finish")
+    Broken(monkeypatch, Dialogue, "finish")
     rig.close()
     assert rig.fake.closed
 
 
 @pytest.mark.parametrize(
     ("where", "name"),
-    [(Npc, "say"), (Npc, "speak"), (FakeLlama, "sampler"), (FakeLlama, "sample")],
+    [(Dialogue, "say"), (Dialogue, "speak"), (FakeLlama, "sampler"), (FakeLlama, "sample")],
 )
 def test_a_bug_costs_one_line(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, where: Any, name: str

@@ -98,12 +98,12 @@ class Compiler:
         return f"{self.kind} {self.version}".strip()
 
 
-Probe = Callable[[], Found | None]
+ABTrial = Callable[[], Found | None]
 
 
 def choose(
-    clang: Probe,
-    gcc: Probe,
+    clang: ABTrial,
+    gcc: ABTrial,
     *,
     system: str,
     machine: str = "x86_64",
@@ -183,7 +183,7 @@ def _insist(name: str, found: Found | None) -> Found:
     return found
 
 
-def _use_what_is_here(clang: Found | None, gcc: Probe, amx: bool) -> Compiler:
+def _use_what_is_here(clang: Found | None, gcc: ABTrial, amx: bool) -> Compiler:
     if clang and clang.openmp:
         return _use_clang(clang, "zig is not to be had, and a clang of 16 or newer is as good")
     if found := gcc():

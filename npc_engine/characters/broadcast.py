@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 
 from npc_engine.protocol.codec import Event
 
-__all__ = ["Telling"]
+__all__ = ["Broadcast"]
 
 Tell = Callable[[str, bytes, Event], None]
 
 
-class Telling:
+class Broadcast:
     """The events that not everybody has heard of. `tell` tells one character."""
 
     def __init__(self, tell: Tell) -> None:

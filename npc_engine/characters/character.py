@@ -9,13 +9,13 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
-from npc_engine.characters.generation import MAX_SILENT_TOKENS, Speaking
+from npc_engine.characters.generation import MAX_SILENT_TOKENS, Generation
 from npc_engine.characters.inbox import Heard, Inbox, Waiting, priority_of
 from npc_engine.characters.unread_events import Flood, Unread
 from npc_engine.config import N_RECENT, Sampling
 from npc_engine.dialogue import history as past
 from npc_engine.dialogue import overhearing, pins
-from npc_engine.dialogue.dialogue import USER, Npc
+from npc_engine.dialogue.dialogue import USER, Dialogue
 from npc_engine.dialogue.overheard import Cue, Ears, Overheard, Unheard, Unsaid
 from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
 from npc_engine.kvcache.ledger import Kind
@@ -34,7 +34,7 @@ from npc_engine.protocol.codec import (
 )
 from npc_engine.scheduling.batching import Claim, Priority
 
-__all__ = ["Character", "Mouth", "Send", "Why"]
+__all__ = ["Character", "Samples", "Send", "Why"]
 
 log = logging.getLogger("npc_engine")
 
@@ -42,7 +42,7 @@ Send = Callable[[bytes, Reply], None]
 Why = Literal["stop", "length", "cancelled", "slow_client"]
 
 
-class Mouth(Protocol):
+class Samples(Protocol):
     """What speaking needs of the backend."""
 
     def sampler(
@@ -68,8 +68,8 @@ class Character:
 
     def __init__(
         self,
-        npc: Npc,
-        mouth: Mouth,
+        npc: Dialogue,
+        mouth: Samples,
         send: Send,
         clock: Callable[[], float],
         max_tokens: int,
@@ -79,9 +79,9 @@ class Character:
     ) -> None:
         self.npc = npc
         self.claim = Claim(npc.name, npc.sequence, Priority.IDLE, 0)
-        self.speaking: Speaking | None = None
+        self.speaking: Generation | None = None
         self.ears: Ears | None = None
-        self._said: Speaking | None = None
+        self._said: Generation | None = None
         self._unread = Unread(npc, max_events, flood)
         self.inbox = Inbox(npc.name, self._unread)
         self._mouth = mouth
@@ -240,7 +240,7 @@ class Character:
         if self.on_line is not None:
             self.on_line(self)
         sampler = self._mouth.sampler(npc.sampling, self._seed(), self._recent(), npc.quotable)
-        speaking = Speaking(
+        speaking = Generation(
             request,
             waiting.client,
             own=(npc.card.char, npc.card.name),
@@ -250,8 +250,8 @@ class Character:
                 *npc.speakers,
                 *(self.ears.voices if self.ears else ()),
             ),
-            stop=(*npc.voice.pieces.stop, *npc.sampling.stop),
-            thoughts=npc.voice.thoughts,
+            stop=(*npc.chat_format.pieces.stop, *npc.sampling.stop),
+            thoughts=npc.chat_format.thoughts,
             sampler=sampler,
             received=waiting.received,
         )
@@ -314,12 +314,14 @@ class Character:
         token = self._next_token(speaking, row)
         speaking.note_token(self._clock())
         self.claim.speaking = True
-        voice = self.npc.voice
-        if token in voice.ends and not (token in voice.between and speaking.thinks_in_messages):
+        chat_format = self.npc.chat_format
+        if token in chat_format.ends and not (
+            token in chat_format.between and speaking.thinks_in_messages
+        ):
             self._finish("stop")
             return
         self.npc.speak(token)
-        for record in speaking.feed(voice.piece(token)):
+        for record in speaking.feed(chat_format.piece(token)):
             self._send(speaking.client, record)
         if speaking.thought_is_over:
             speaking.set_aside(self.npc.set_aside())
@@ -330,11 +332,11 @@ class Character:
         elif speaking.is_full:
             self._finish("length")
 
-    def _next_token(self, speaking: Speaking, row: int) -> int:
+    def _next_token(self, speaking: Generation, row: int) -> int:
         """The model's choice; where a thought leaves no room for a line, what ends it."""
         thought = speaking.too_long_a_thought()
         if thought:
-            speaking.to_say = self.npc.voice.closing(thought)
+            speaking.to_say = self.npc.chat_format.closing(thought)
         if speaking.to_say:
             return speaking.to_say.pop(0)
         return self._mouth.sample(row, speaking.sampler, speaking.may_end)
@@ -355,7 +357,7 @@ class Character:
         self._send_done(speaking, why, text)
         self._end_turn(speaking, text, speaking.n_bytes(text), interrupted=True)
 
-    def _end_turn(self, speaking: Speaking, text: str, n_bytes: int, interrupted: bool) -> None:
+    def _end_turn(self, speaking: Generation, text: str, n_bytes: int, interrupted: bool) -> None:
         """Close the turn behind a reply that has its answer: a failure here is only logged."""
         self.n_changes += 1
         told = speaking.told
@@ -369,7 +371,7 @@ class Character:
         if told is not None:
             told.end(speaking, text, interrupted)
 
-    def _quiet(self) -> Speaking:
+    def _quiet(self) -> Generation:
         speaking, self.speaking = self.speaking, None
         if speaking is None:
             raise RuntimeError(f"{self.npc.name} does not speak")
@@ -380,7 +382,7 @@ class Character:
         speaking.stats.n_evicted = self.npc.ledger.n_evicted - speaking.n_evicted_before
         return speaking
 
-    def _send_done(self, speaking: Speaking, why: Why, text: str) -> None:
+    def _send_done(self, speaking: Generation, why: Why, text: str) -> None:
         done = speaking.done(why, text, self._clock())
         done.turn = speaking.turn
         self._send(speaking.client, done)

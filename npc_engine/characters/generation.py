@@ -12,14 +12,14 @@ from npc_engine.text.detokenizer import Detokenizer
 from npc_engine.text.detokenizer import Record as Found
 from npc_engine.text.thoughts import MESSAGES, Thoughts
 
-__all__ = ["MAX_SILENT_TOKENS", "Speaking"]
+__all__ = ["MAX_SILENT_TOKENS", "Generation"]
 
 MAX_FOR_LINE = 64  # tokens of a reply that no thought may take: these, or a quarter of it
 MAX_SILENT_TOKENS = 16
 """A reply that is still empty after these may end empty; so many beyond its limit it may take."""
 
 
-class Speaking:
+class Generation:
     """One reply under way. Times are in seconds of the engine's clock."""
 
     def __init__(

@@ -17,12 +17,12 @@ from collections.abc import Collection, Iterable
 from npc_engine.characters.character import Character
 from npc_engine.characters.unread_events import NEVER
 
-__all__ = ["MOST_AT_ONCE", "Awake"]
+__all__ = ["MOST_AT_ONCE", "Runnable"]
 
 MOST_AT_ONCE = 32  # to perceive an event takes up to 0.1 ms
 
 
-class Awake:
+class Runnable:
     """The characters of a stage by what they have to do. `has_more`: there are fresh ones left."""
 
     def __init__(self) -> None:

@@ -10,14 +10,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from npc_engine.cards.card import Card
-from npc_engine.characters.broadcast import Telling
-from npc_engine.characters.character import Character, Mouth, Send, Why
-from npc_engine.characters.runnable import MOST_AT_ONCE, Awake
+from npc_engine.characters.broadcast import Broadcast
+from npc_engine.characters.character import Character, Samples, Send, Why
+from npc_engine.characters.runnable import MOST_AT_ONCE, Runnable
 from npc_engine.characters.save_limit import check_card
 from npc_engine.characters.unread_events import Flood
 from npc_engine.characters.window import info_of, window_of
 from npc_engine.config import DEFAULT_WINDOW, Sampling, Settings
-from npc_engine.dialogue.dialogue import USER, Npc
+from npc_engine.dialogue.dialogue import USER, Dialogue
 from npc_engine.dialogue.history import transcript
 from npc_engine.dialogue.overheard import Cue
 from npc_engine.errors import (
@@ -34,16 +34,16 @@ from npc_engine.kvcache.sequence import Cache
 from npc_engine.protocol import codec as m
 from npc_engine.scenes.scenes import Scenes
 from npc_engine.scheduling.batching import Claim
-from npc_engine.scheduling.prefix_cache import Beginnings
-from npc_engine.scheduling.slots import Moves, Seats
-from npc_engine.text.chat_format import Voice
+from npc_engine.scheduling.prefix_cache import PrefixCache
+from npc_engine.scheduling.slots import Moves, Slots
+from npc_engine.text.chat_format import ChatFormat
 
 __all__ = ["Room", "Stage"]
 
 ATTENTION_S = 60.0  # a hint that nobody has followed is none any more
 
 
-class Room(Cache, Mouth, Protocol):
+class Room(Cache, Samples, Protocol):
     """What characters need of the backend: room in the KV cache, and a sampler."""
 
     @property
@@ -70,14 +70,14 @@ class Stage:
     def __init__(
         self,
         room: Room,
-        voice: Voice,
+        chat_format: ChatFormat,
         settings: Settings,
         send: Send,
         clock: Callable[[], float],
         run: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self.room = room
-        self.voice = voice
+        self.chat_format = chat_format
         self.settings = settings
         self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
         self.characters: dict[str, Character] = {}
@@ -85,16 +85,16 @@ class Stage:
         self.paused: Collection[str] = ()
         self.n_added = 0
         self.standing: list[Claim] = []  # who waits for a slot to speak
-        self.beginnings = Beginnings(
-            voice.world_tokens, n_cells=room.n_cells, trims=not room.keeps_states
+        self.prefix_cache = PrefixCache(
+            chat_format.world_tokens, n_cells=room.n_cells, trims=not room.keeps_states
         )
         megabytes = settings.park_ram
         self.parking = Parking(auto_budget() if megabytes is None else megabytes << 20, run)
-        self._seats = Seats(room.n_slots, self.parking, clock)
+        self._slots = Slots(room.n_slots, self.parking, clock)
         self._flood = Flood()
-        self._awake = Awake()
+        self._awake = Runnable()
         self._settled_at: int | None = None  # the room to park when nobody could read on
-        self._telling = Telling(self._tell)
+        self._telling = Broadcast(self._tell)
         self._attended: dict[str, float] = {}  # when
         self._renumberings = Moves()
         self._clock = clock
@@ -122,7 +122,7 @@ class Stage:
             return False
         if self._is_attended():
             return False
-        for name in self._seats.sitting:
+        for name in self._slots.sitting:
             began = self._clock()
             if self.characters[name].npc.sequence.tidy():
                 self._renumberings.note(self._clock() - began)
@@ -152,14 +152,14 @@ class Stage:
             character.advance()
         holds = (c.wants and _holds_seat(c.claim) for c in awake)
         is_settled = not awake and self._settled_at == self.parking.ample_room
-        if not is_settled and (self._seats.has_free or not any(holds)):
+        if not is_settled and (self._slots.has_free or not any(holds)):
             awake += [c for n, c in self._awake.waiting.items() if n not in self.paused]
         wishes = [c.claim for c in awake if c.wants]
         wishes.sort(key=lambda claim: claim.number)
-        self.beginnings.collect(wishes)
-        sitting = self._seats.seat(wishes)
+        self.prefix_cache.collect(wishes)
+        sitting = self._slots.seat(wishes)
         self.standing = [c for c in wishes if c.urgent and c.sequence.slot is None]
-        self.beginnings.lend(sitting)
+        self.prefix_cache.lend(sitting)
         self._awake.settle(awake)
         self._settled_at = None if sitting or self.paused else self.parking.ample_room
         return sitting
@@ -181,7 +181,7 @@ class Stage:
         says += [c.speaking.request for c in busy if c.speaking]
         return any(s.priority == "player" and not isinstance(s, Cue) for s in says)
 
-    def add(self, npc: Npc) -> None:
+    def add(self, npc: Dialogue) -> None:
         """Put a character on the stage, in the place of one of the same name."""
         self.remove(npc.name)
         self.n_added += 1
@@ -197,14 +197,14 @@ class Stage:
         )
         self.characters[npc.name].claim.number = self.n_added
         self.admit(npc)
-        self.beginnings.join(npc.name, npc.sequence)
+        self.prefix_cache.join(npc.name, npc.sequence)
         self._note_change(self.characters[npc.name])
 
-    def admit(self, npc: Npc) -> None:
+    def admit(self, npc: Dialogue) -> None:
         """Take in the cells of a character that is to come on the stage: they count as parked."""
-        self._seats.admit(npc.sequence)
+        self._slots.admit(npc.sequence)
 
-    def give_up(self, npc: Npc) -> None:
+    def give_up(self, npc: Dialogue) -> None:
         """Let one go that was admitted, unless it is on the stage."""
         character = self.characters.get(npc.name)
         if character is None or character.npc is not npc:
@@ -224,8 +224,8 @@ class Stage:
             self._telling.forget(name)
             character.drop(None, "cancelled")
             self.scenes.forget(name)
-            self.beginnings.leave(name)
-            self._seats.leave(character.npc.sequence)
+            self.prefix_cache.leave(name)
+            self._slots.leave(character.npc.sequence)
 
     def check_room(self, names: Iterable[str]) -> None:
         """Raise Busy when these characters would be too many."""
@@ -242,7 +242,7 @@ class Stage:
             raise NpcExists(f"The character {name!r} is there already.", "Despawn it first.")
         self.check_room([name])
 
-    def create(self, request: m.Spawn) -> tuple[Npc, str]:
+    def create(self, request: m.Spawn) -> tuple[Dialogue, str]:
         """Return a new character, not yet on the stage, and its greeting.
 
         Raises NpcExists, CardError, TooLarge, Busy, BadMessage.
@@ -256,10 +256,10 @@ class Stage:
             )
         card = Card.from_map(request.card)
         check_card(card)
-        npc = Npc.create(
+        npc = Dialogue.create(
             request.npc,
             card,
-            self.voice,
+            self.chat_format,
             self.room,
             sampling=_sampling(request.sampling),
             window=window,
@@ -388,7 +388,7 @@ class Stage:
         all_ = self.characters.values()
         sequences = [c.npc.sequence for c in all_]
         copies = [s.copy for s in sequences if s.copy is not None]
-        parks, call_ins, flood = self._seats.parks, self._seats.call_ins, self._flood
+        parks, call_ins, flood = self._slots.parks, self._slots.call_ins, self._flood
         return {
             "n_npcs": len(self.characters),
             "n_resident": sum(c.npc.sequence.slot is not None for c in all_),
@@ -413,9 +413,9 @@ class Stage:
             "n_renumberings": self._renumberings.n,
             "renumber_ms": self._renumberings.mean_ms,
             "renumber_ms_last": self._renumberings.last_ms,
-            "n_beginnings": self.beginnings.n_kept,
-            "shared_bytes": self.beginnings.n_bytes,
-            "n_shared_restored": self.beginnings.n_restored,
+            "n_beginnings": self.prefix_cache.n_kept,
+            "shared_bytes": self.prefix_cache.n_bytes,
+            "n_shared_restored": self.prefix_cache.n_restored,
         }
 
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from npc_engine.dialogue.dialogue import Npc
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.kvcache.ledger import oldest
 from npc_engine.protocol.codec import Event, Say
 
@@ -49,7 +49,7 @@ class Unread:
     `next_end`: when the next event of the open turn is over.
     """
 
-    def __init__(self, npc: Npc, most: int, flood: Flood) -> None:
+    def __init__(self, npc: Dialogue, most: int, flood: Flood) -> None:
         self._npc = npc
         self._most = most
         self._flood = flood

@@ -5,7 +5,7 @@ that is `window_picture`.
 """
 
 from npc_engine.characters.character import Character
-from npc_engine.dialogue.dialogue import Npc
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.kvcache.ledger import Kind, Segment
 from npc_engine.protocol.codec import Event, NpcInfo, Say, State, WindowReply, WindowSegment
 from npc_engine.text.chat_format import Vocabulary
@@ -54,11 +54,11 @@ def window_of(character: Character, request_id: str | None = None) -> WindowRepl
         renumber_at=ledger.renumber_at,
         n_evicted=ledger.n_evicted,
         n_renumbered=ledger.n_renumbered,
-        segments=[_segment(s, npc.voice.vocabulary) for s in ledger.segments],
+        segments=[_segment(s, npc.chat_format.vocabulary) for s in ledger.segments],
     )
 
 
-def _state(npc: Npc) -> State:
+def _state(npc: Dialogue) -> State:
     copy = npc.sequence.copy
     if npc.sequence.slot is not None:
         return "resident"

@@ -19,11 +19,11 @@ from npc_engine.dialogue.hearing import USER, Hearing
 from npc_engine.dialogue.open_turn import MESSAGE_SHARE, SPARE
 from npc_engine.errors import TooLarge
 from npc_engine.kvcache.ledger import Kind, Ledger, Segment
-from npc_engine.kvcache.recurrent_drift import Drift
+from npc_engine.kvcache.recurrent_drift import RecurrentDrift
 from npc_engine.kvcache.sequence import Cache, Sequence
-from npc_engine.text.chat_format import Voice, clean, most_characters
+from npc_engine.text.chat_format import ChatFormat, clean, most_characters
 
-__all__ = ["CUT_OFF", "USER", "Npc", "check_persona", "most_pinned"]
+__all__ = ["CUT_OFF", "USER", "Dialogue", "check_persona", "most_pinned"]
 
 MIN_WORDS = 24  # of them at least for words, beside a turn's markup
 MIN_FREE = 64  # tokens that a persona must leave for talking
@@ -31,7 +31,7 @@ CUT_OFF = "\u2014"  # a reply that was interrupted ends with a dash, so the char
 
 
 @dataclass
-class Npc(Hearing):
+class Dialogue(Hearing):
     """A character and its sequence.
 
     `n_rewinds`: how often it went back in the talk. `extra`, `extra_header`: what a newer version
@@ -40,11 +40,11 @@ class Npc(Hearing):
 
     name: str
     card: Card
-    voice: Voice
+    chat_format: ChatFormat
     sequence: Sequence
     sampling: Sampling
     turn: int = 1
-    drift: Drift | None = None
+    drift: RecurrentDrift | None = None
     n_rewinds: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
     extra_header: dict[str, Any] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Npc(Hearing):
 
     def __post_init__(self) -> None:
         if self.sequence.keeps_states:
-            self.drift = Drift(self.sequence)
+            self.drift = RecurrentDrift(self.sequence)
 
     @property
     def wants_to_look(self) -> bool:
@@ -62,7 +62,7 @@ class Npc(Hearing):
     @property
     def knows_world(self) -> bool:
         """Whether its persona begins with this engine's world: a save may bring another one."""
-        world = self.voice.world_tokens
+        world = self.chat_format.world_tokens
         return self.ledger.tokens()[: len(world)] == world
 
     @classmethod
@@ -70,13 +70,13 @@ class Npc(Hearing):
         cls,
         name: str,
         card: Card,
-        voice: Voice,
+        chat_format: ChatFormat,
         cache: Cache,
         *,
         sampling: Sampling,
         window: int,
         n_pos: int,
-    ) -> "Npc":
+    ) -> "Dialogue":
         """Return a new character, its persona pinned and not yet read.
 
         `window`: tokens it may hold; `n_pos`: positions the model can do. Raises TooLarge when
@@ -84,16 +84,16 @@ class Npc(Hearing):
         """
         persona = card.persona(user=USER).strip()
         room = most_characters(window)
-        tokens, joined = voice.beginning(persona[:room])
+        tokens, joined = chat_format.beginning(persona[:room])
         is_cut = len(persona) > room
         n_tokens = max(len(tokens), window) if is_cut else len(tokens)
-        check_persona(name, n_tokens, window, voice, "over " if is_cut else "")
-        n_world = len(voice.world_tokens)
+        check_persona(name, n_tokens, window, chat_format, "over " if is_cut else "")
+        n_world = len(chat_format.world_tokens)
         ledger = Ledger(window, n_pos, joined=joined)
         if n_world:
-            ledger.append(Segment(Kind.PERSONA, tokens[:n_world], voice.world, pinned=True))
+            ledger.append(Segment(Kind.PERSONA, tokens[:n_world], chat_format.world, pinned=True))
         ledger.append(Segment(Kind.PERSONA, tokens[n_world:], persona, pinned=True))
-        return cls(name, card, voice, Sequence(ledger, cache), sampling)
+        return cls(name, card, chat_format, Sequence(ledger, cache), sampling)
 
     def stop_reading_again(self) -> None:
         """Somebody speaks to it: go on from the cache as it was before this pause."""
@@ -107,7 +107,7 @@ class Npc(Hearing):
         As a turn, since a model repeats what it is told that it said, and goes on from what it
         said itself.
         """
-        words, _ = self.voice.fit(clean(greeting), self._share(MESSAGE_SHARE))
+        words, _ = self.chat_format.fit(clean(greeting), self._share(MESSAGE_SHARE))
         if not words:
             return
         self.insert(self.as_event(f"{USER} comes up to {self.card.char}."), words)
@@ -122,10 +122,10 @@ class Npc(Hearing):
         since = self._open_turn()  # after making room: events may have left it
         self.sequence.drop(since)
         self._open(0)
-        self._add(Kind.EVENT, self.voice.words(event), event)
-        self._add(Kind.CLOSE, list(self.voice.close))
-        self._add(Kind.REPLY, self.voice.lead + self.voice.words(reply), reply)
-        self._add(Kind.END, list(self.voice.end))
+        self._add(Kind.EVENT, self.chat_format.words(event), event)
+        self._add(Kind.CLOSE, list(self.chat_format.close))
+        self._add(Kind.REPLY, self.chat_format.lead + self.chat_format.words(reply), reply)
+        self._add(Kind.END, list(self.chat_format.end))
         if pinned:
             self.ledger.pin(self._open_turn(), True)
         self.turn += 1
@@ -141,8 +141,10 @@ class Npc(Hearing):
 
     def n_turn(self, event: str, reply: str) -> int:
         """Return how many tokens `insert` adds."""
-        words = self.voice.words(event) + self.voice.lead + self.voice.words(reply)
-        return len(words) + self.voice.n_markup
+        words = (
+            self.chat_format.words(event) + self.chat_format.lead + self.chat_format.words(reply)
+        )
+        return len(words) + self.chat_format.n_markup
 
     def settled(self) -> list[Segment]:
         """All segments but a line being spoken and the words it answers, or half-typed words.
@@ -175,13 +177,13 @@ class Npc(Hearing):
         if kind in (Kind.OPEN, Kind.EVENT, Kind.SAID):
             self._begin_line()
         if kind is Kind.CLOSE:
-            self._add(kind, list(self.voice.close))
+            self._add(kind, list(self.chat_format.close))
         elif kind is Kind.END:
-            self._add(kind, list(self.voice.end))
+            self._add(kind, list(self.chat_format.end))
         elif kind is not Kind.OPEN:
-            text, _ = self.voice.fit(text, self._share(MESSAGE_SHARE))
-            lead = self.voice.lead if kind is Kind.REPLY else []
-            words = self.voice.words(text + CUT_OFF if cut_off else text)
+            text, _ = self.chat_format.fit(text, self._share(MESSAGE_SHARE))
+            lead = self.chat_format.lead if kind is Kind.REPLY else []
+            words = self.chat_format.words(text + CUT_OFF if cut_off else text)
             self._add(kind, lead + words, text, importance).cut_off = cut_off
         if pinned:
             tail = reversed(self.ledger.segments)
@@ -198,7 +200,7 @@ class Npc(Hearing):
     def reply_limit(self, wanted: int) -> int:
         """Return how many tokens a reply may have so that the turn fits beside the persona."""
         turn = sum(len(s.tokens) for s in self._open_turn() if s.kind is not Kind.EVENT)
-        room = self.ledger.window - self.ledger.n_pinned - turn - len(self.voice.end) - SPARE
+        room = self.ledger.window - self.ledger.n_pinned - turn - len(self.chat_format.end) - SPARE
         return max(1, min(wanted, room))
 
     def speak(self, token: int) -> None:
@@ -219,7 +221,7 @@ class Npc(Hearing):
             return 0
         thought.kind = Kind.NOTE
         self._add(Kind.REPLY, [])
-        return sum(len(self.voice.piece(token)) for token in thought.tokens)
+        return sum(len(self.chat_format.piece(token)) for token in thought.tokens)
 
     def finish(self, text: str, n_bytes: int, interrupted: bool, utterance: int = 0) -> None:
         """End the reply: keep its first `n_bytes` bytes, close the turn, forget its notes.
@@ -227,11 +229,11 @@ class Npc(Hearing):
         `utterance`: as what others heard it, 0 when nobody did.
         """
         self.sequence.drop([s for s in self._open_turn() if s.kind is Kind.NOTE])
-        self.sequence.make_room(len(self.voice.end) + SPARE, self.turn)
+        self.sequence.make_room(len(self.chat_format.end) + SPARE, self.turn)
         self._cut_reply(n_bytes, interrupted)
         self.reply.text, self.reply.utterance = text, utterance
         self.sequence.keep_state()
-        self._add(Kind.END, list(self.voice.end))
+        self._add(Kind.END, list(self.chat_format.end))
         self.turn += 1
 
     def cut_back(self, turn: int, text: str, n_bytes: int) -> bool:
@@ -340,23 +342,25 @@ class Npc(Hearing):
 
     def _cut_reply(self, n_bytes: int, interrupted: bool) -> None:
         reply = self.reply
-        n_keep, rest = self.voice.beginning_of(reply.tokens, n_bytes)
+        n_keep, rest = self.chat_format.beginning_of(reply.tokens, n_bytes)
         self.sequence.cut(reply, n_keep)
         reply.cut_off = interrupted
         rest += CUT_OFF if interrupted else ""
-        for token in self.voice.words(rest) if rest else []:
+        for token in self.chat_format.words(rest) if rest else []:
             self.ledger.append_token(token)
 
 
-def check_persona(name: str, n_tokens: int, window: int, voice: Voice, over: str = "") -> None:
+def check_persona(
+    name: str, n_tokens: int, window: int, chat_format: ChatFormat, over: str = ""
+) -> None:
     """Raise TooLarge when a persona of `n_tokens`, with the world, leaves no room to talk.
 
     `over`: "over " where there are more of them, and nobody has counted.
     """
-    most = most_pinned(window, voice)
+    most = most_pinned(window, chat_format)
     if n_tokens <= most:
         return
-    n_world = len(voice.world_tokens)
+    n_world = len(chat_format.world_tokens)
     of_these, what = (
         (f", {n_world} of them for the world", "card or world") if n_world else ("", "card")
     )
@@ -367,6 +371,6 @@ def check_persona(name: str, n_tokens: int, window: int, voice: Voice, over: str
     )
 
 
-def most_pinned(window: int, voice: Voice) -> int:
+def most_pinned(window: int, chat_format: ChatFormat) -> int:
     """Return how many tokens a persona may take of a window, so that there is room to talk."""
-    return window - max(MIN_FREE, window // 4, voice.n_markup + MIN_WORDS)
+    return window - max(MIN_FREE, window // 4, chat_format.n_markup + MIN_WORDS)

@@ -22,7 +22,7 @@ BEFORE = -1  # the utterance of all that was overheard in an earlier life
 
 
 class Hearing(OpenTurn):
-    """What of a character hears. `Npc` is one, and has the fields."""
+    """What of a character hears. `Dialogue` is one, and has the fields."""
 
     card: Card
 
@@ -31,7 +31,7 @@ class Hearing(OpenTurn):
 
         One of the same words takes its place; returns whether there was one.
         """
-        text, _ = self.voice.fit(clean(text), self._share(EVENT_SHARE))
+        text, _ = self.chat_format.fit(clean(text), self._share(EVENT_SHARE))
         if not text:
             return False
         line = self.as_event(text)
@@ -76,14 +76,14 @@ class Hearing(OpenTurn):
 
     def add_heard(self, line: str, utterance: int, speaker: str = "") -> None:
         """Add somebody's words to the open turn; they may grow."""
-        line, _ = self.voice.fit(line, self._share(MESSAGE_SHARE))
+        line, _ = self.chat_format.fit(line, self._share(MESSAGE_SHARE))
         if line:
             heard = self._add_event(line, is_talk=True)
             heard.utterance, heard.speaker = utterance, speaker or SOMEBODY
 
     def grow(self, segment: Segment, line: str) -> bool:
         """Make the words at the tail longer; False when there was no room for them any more."""
-        line, _ = self.voice.fit(line, self._share(MESSAGE_SHARE))
+        line, _ = self.chat_format.fit(line, self._share(MESSAGE_SHARE))
         return self._change(segment, line)
 
     def hear(self, speaker: str, text: str) -> None:
@@ -122,7 +122,7 @@ class Hearing(OpenTurn):
             speaker, text, answers = USER, own_turn(self.card.char), 0
         words, truncated = self._fit(heard) if heard else self._said(speaker, text)
         aside, notes_cut = self._notes(notes)
-        close, extra = list(self.voice.close), list(self.voice.extra)
+        close, extra = list(self.chat_format.close), list(self.chat_format.extra)
         if among_others:
             (extra or close).extend(self._own_label())
         tail = len(aside) + len(close) + len(extra)
@@ -141,7 +141,7 @@ class Hearing(OpenTurn):
 
     def _own_label(self) -> list[int]:
         """What a reply among others begins with: else a small model writes somebody else's."""
-        label = self.voice.words(label_of(self.card.char).rstrip())
+        label = self.chat_format.words(label_of(self.card.char).rstrip())
         return label if len(label) <= MAX_LABEL else []
 
     def _take_up(self, speaker: str, utterance: int) -> str:
@@ -166,7 +166,7 @@ class Hearing(OpenTurn):
         return self._fit(words)
 
     def _fit(self, words: str) -> tuple[str, bool]:
-        words, cut = self.voice.fit(words, self._share(MESSAGE_SHARE))
+        words, cut = self.chat_format.fit(words, self._share(MESSAGE_SHARE))
         return words or SILENCE, cut
 
     def _notes(self, notes: Seq[str]) -> tuple[list[int], bool]:
@@ -174,10 +174,10 @@ class Hearing(OpenTurn):
         text = "\n".join(filter(None, map(clean, notes)))
         if not text:
             return [], False
-        text, cut = self.voice.fit(text, self._share(NOTES_SHARE))
+        text, cut = self.chat_format.fit(text, self._share(NOTES_SHARE))
         if not text:
             return [], cut
-        return self.voice.words(f"\n({text})"), cut
+        return self.chat_format.words(f"\n({text})"), cut
 
 
 def own_turn(char: str) -> str:

@@ -11,7 +11,7 @@ and no cache.
 
 from collections.abc import Sequence
 
-from npc_engine.dialogue.dialogue import USER, Npc
+from npc_engine.dialogue.dialogue import USER, Dialogue
 from npc_engine.errors import BadMessage, TooLarge, UnknownTarget
 from npc_engine.kvcache.ledger import Kind, Segment
 from npc_engine.protocol.codec import (
@@ -27,7 +27,7 @@ from npc_engine.protocol.codec import (
 __all__ = ["rewind", "transcript"]
 
 
-def rewind(npc: Npc, request: Rewind) -> Rewound:
+def rewind(npc: Dialogue, request: Rewind) -> Rewound:
     """Forget the last turns. Raises BadMessage, UnknownTarget."""
     if (request.turns is None) == (request.to_turn is None):
         raise BadMessage(
@@ -44,7 +44,7 @@ def rewind(npc: Npc, request: Rewind) -> Rewound:
     return Rewound(id=request.id, npc=npc.name, turn=first - 1, n_forgotten=n_forgotten)
 
 
-def _behind(npc: Npc, turn: int) -> int:
+def _behind(npc: Dialogue, turn: int) -> int:
     if turn >= npc.turn:
         raise UnknownTarget(
             f"Turn {turn} of {npc.name!r} is not over.",
@@ -53,7 +53,7 @@ def _behind(npc: Npc, turn: int) -> int:
     return turn + 1
 
 
-def _first_of_last(npc: Npc, n: int) -> int:
+def _first_of_last(npc: Dialogue, n: int) -> int:
     """Return the number of the first of the last `n` turns in which something was said to it.
 
     A fact that was pinned is a turn by itself and does not count, nor does a greeting; one that has
@@ -73,13 +73,13 @@ def _first_of_last(npc: Npc, n: int) -> int:
     return first
 
 
-def _spoken(npc: Npc) -> set[int]:
+def _spoken(npc: Dialogue) -> set[int]:
     """The turns that are over, are in its window, and in which something was said to it."""
     segments = npc.ledger.segments
     return {s.turn for s in segments if s.kind is Kind.SAID and s.turn < npc.turn}
 
 
-def transcript(npc: Npc, request: Transcript, max_bytes: int) -> TranscriptReply:
+def transcript(npc: Dialogue, request: Transcript, max_bytes: int) -> TranscriptReply:
     """Return what is in its window as text; half-typed words and a line under way are not in it.
 
     Raises TooLarge for more than `max_bytes` on the wire.

@@ -20,7 +20,7 @@ from collections.abc import Sequence as Seq
 
 from npc_engine.kvcache.ledger import Kind, Ledger, Segment
 from npc_engine.kvcache.sequence import Sequence
-from npc_engine.text.chat_format import Voice
+from npc_engine.text.chat_format import ChatFormat
 
 __all__ = ["EVENT_SHARE", "MESSAGE_SHARE", "NOTES_SHARE", "SPARE", "OpenTurn"]
 
@@ -31,9 +31,9 @@ SPARE = 8  # tokens kept free for what an interruption adds to a reply
 
 
 class OpenTurn:
-    """What of a character is its open turn. `Npc` is one, and has the fields."""
+    """What of a character is its open turn. `Dialogue` is one, and has the fields."""
 
-    voice: Voice
+    chat_format: ChatFormat
     sequence: Sequence
     turn: int
     _draft: Segment | None
@@ -44,7 +44,7 @@ class OpenTurn:
         return self.sequence.ledger
 
     def _share(self, part: float) -> int:
-        free = self.ledger.window - self.ledger.n_pinned - self.voice.n_markup - SPARE
+        free = self.ledger.window - self.ledger.n_pinned - self.chat_format.n_markup - SPARE
         return max(0, int(free * part))
 
     def _open(self, n_more: int, n_events: int = 0) -> None:
@@ -54,7 +54,7 @@ class OpenTurn:
 
     @property
     def _n_to_open(self) -> int:
-        return (len(self.voice.open) if self._wants_opener else 0) + len(self._line_end())
+        return (len(self.chat_format.open) if self._wants_opener else 0) + len(self._line_end())
 
     @property
     def _wants_opener(self) -> bool:
@@ -64,13 +64,13 @@ class OpenTurn:
         """Begin a line of the user turn, which is opened if need be."""
         self._end_line()
         if self._wants_opener:
-            self._add(Kind.OPEN, list(self.voice.open))
+            self._add(Kind.OPEN, list(self.chat_format.open))
 
     def _line_end(self) -> list[int]:
         """What ends the line of somebody's words, which may have grown up to now."""
         tail = self.ledger.segments[-1]
         is_event = tail.kind is Kind.EVENT and tail.turn == self.turn
-        return self.voice.words("\n") if is_event and not tail.text.endswith("\n") else []
+        return self.chat_format.words("\n") if is_event and not tail.text.endswith("\n") else []
 
     def _end_line(self) -> None:
         end = self._line_end()
@@ -113,7 +113,7 @@ class OpenTurn:
     ) -> Segment:
         draft = self._take_draft()
         line += "\n" if draft and not line.endswith("\n") else ""
-        tokens = self.voice.words(line)
+        tokens = self.chat_format.words(line)
         self._open(len(tokens), 0 if is_talk else len(tokens))
         event = self._add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
         if draft is not None:
@@ -142,7 +142,7 @@ class OpenTurn:
 
     def _read_ahead(self, words: str) -> None:
         """Make half-typed words the tail, as many of them as there is room for."""
-        tokens = self.voice.words(words)
+        tokens = self.chat_format.words(words)
         if self._draft is None:
             if self.ledger.n_tokens + self._n_to_open >= self.ledger.window:
                 return
@@ -158,7 +158,7 @@ class OpenTurn:
 
     def _set_said(self, words: str, n_more: int = 0) -> Segment:
         """Make the player's words the tail, keeping the tokens that are there already."""
-        tokens = self.voice.words(words)
+        tokens = self.chat_format.words(words)
         draft = self._draft
         if draft is None:
             self._open(len(tokens) + n_more)
@@ -172,7 +172,7 @@ class OpenTurn:
 
         Makes room for `n_more` tokens behind them.
         """
-        tokens = self.voice.words(words)
+        tokens = self.chat_format.words(words)
         self.sequence.cut(tail, _n_common(tail.tokens, tokens))
         self.sequence.make_room(len(tokens) - len(tail.tokens) + n_more, self.turn)
         if self.ledger.segments[-1] is not tail:

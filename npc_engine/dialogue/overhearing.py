@@ -10,7 +10,7 @@ nothing is read twice. It knows no scene and no inbox.
 
 from collections.abc import Container, Iterable
 
-from npc_engine.dialogue.dialogue import CUT_OFF, Npc
+from npc_engine.dialogue.dialogue import CUT_OFF, Dialogue
 from npc_engine.dialogue.hearing import label_of
 from npc_engine.dialogue.overheard import Overheard, Unheard, Unsaid
 from npc_engine.text.chat_format import clean
@@ -18,7 +18,7 @@ from npc_engine.text.chat_format import clean
 __all__ = ["on_its_way", "overhear", "unhear", "unsay"]
 
 
-def overhear(npc: Npc, utterance: int, speaker: str, more: str) -> None:
+def overhear(npc: Dialogue, utterance: int, speaker: str, more: str) -> None:
     """Hear more of what somebody says. `more` begins with its own space, if there is one."""
     words = clean(more)
     if not words:
@@ -34,7 +34,7 @@ def overhear(npc: Npc, utterance: int, speaker: str, more: str) -> None:
     npc.add_heard(line, utterance, speaker)
 
 
-def unhear(npc: Npc, utterance: int, speaker: str, text: str) -> bool:
+def unhear(npc: Dialogue, utterance: int, speaker: str, text: str) -> bool:
     """Cut a line back to `text` after it was heard; not once it was answered.
 
     Returns whether it has heard of it at all.
@@ -51,7 +51,7 @@ def unhear(npc: Npc, utterance: int, speaker: str, text: str) -> bool:
     return is_known
 
 
-def unsay(npc: Npc, unsaid: Unsaid) -> bool:
+def unsay(npc: Dialogue, unsaid: Unsaid) -> bool:
     """Live on as if what nobody heard had not been said; whether a turn of its own is gone."""
     has_gone = npc.take_back(unsaid.gone)
     if unsaid.cut is not None:

@@ -4,7 +4,7 @@ Owns their form and their budget. A fact is a whole small turn, so that the chat
 whatever leaves around it; it is named by that turn's number, as any turn is. It knows no inbox.
 """
 
-from npc_engine.dialogue.dialogue import Npc, most_pinned
+from npc_engine.dialogue.dialogue import Dialogue, most_pinned
 from npc_engine.errors import BadMessage, TooLarge, UnknownTarget
 from npc_engine.kvcache.ledger import Kind, Segment
 from npc_engine.protocol.codec import Pin, Pinned, Unpin
@@ -16,7 +16,7 @@ PIN_SHARE = 0.25  # of the window beside the persona
 TAKEN = "*takes it to heart*"  # how a fact is answered: a gesture, so it is never spoken
 
 
-def pin(npc: Npc, request: Pin) -> Pinned:
+def pin(npc: Dialogue, request: Pin) -> Pinned:
     """Pin a turn, or a fact as a new turn. Raises BadMessage, TooLarge, UnknownTarget."""
     if (request.turn is None) == (request.text is None):
         raise BadMessage(
@@ -35,7 +35,7 @@ def pin(npc: Npc, request: Pin) -> Pinned:
     )
 
 
-def unpin(npc: Npc, request: Unpin) -> None:
+def unpin(npc: Dialogue, request: Unpin) -> None:
     """Let a pinned turn age like any other. Raises UnknownTarget."""
     pinned = [s for s in _pins(npc) if s.turn == request.turn]
     if not pinned:
@@ -47,14 +47,16 @@ def unpin(npc: Npc, request: Unpin) -> None:
     npc.ledger.pin(pinned, False)
 
 
-def budget(npc: Npc) -> int:
+def budget(npc: Dialogue) -> int:
     """Return how many tokens all pins of a character may take, beside its persona."""
     n_persona = npc.ledger.n_pinned - _n_tokens(_pins(npc))
     free = npc.ledger.window - n_persona
-    return max(0, min(int(free * PIN_SHARE), most_pinned(npc.ledger.window, npc.voice) - n_persona))
+    return max(
+        0, min(int(free * PIN_SHARE), most_pinned(npc.ledger.window, npc.chat_format) - n_persona)
+    )
 
 
-def release(npc: Npc) -> list[int]:
+def release(npc: Dialogue) -> list[int]:
     """Unpin the oldest turns until the pins fit the budget: the window may be smaller than it was.
 
     Returns their numbers.
@@ -73,7 +75,7 @@ def release(npc: Npc) -> list[int]:
     return released
 
 
-def _pin_fact(npc: Npc, text: str | None) -> int:
+def _pin_fact(npc: Dialogue, text: str | None) -> int:
     fact = clean(text or "").replace("\n", " ")
     if not fact:
         raise BadMessage("The text of a pin is empty.", "Say in words what is not to be forgotten.")
@@ -88,7 +90,7 @@ def _pin_fact(npc: Npc, text: str | None) -> int:
     return npc.insert(event, TAKEN, pinned=True)
 
 
-def _pin_turn(npc: Npc, turn: int) -> int:
+def _pin_turn(npc: Dialogue, turn: int) -> int:
     found = [s for s in npc.ledger.segments if s.turn == turn and s.kind is not Kind.PERSONA]
     if not found or turn >= npc.turn:
         past = {s.turn for s in npc.ledger.segments if s.kind is not Kind.PERSONA} - {npc.turn}
@@ -101,7 +103,7 @@ def _pin_turn(npc: Npc, turn: int) -> int:
     return turn
 
 
-def _check(npc: Npc, n_more: int, over: str = "") -> None:
+def _check(npc: Dialogue, n_more: int, over: str = "") -> None:
     pins, most = _pins(npc), budget(npc)
     if _n_tokens(pins) + n_more > most:
         fits = n_more <= most
@@ -119,7 +121,7 @@ def _shorter(turns: set[int]) -> str:
     return f"Unpin {'turn' if len(turns) == 1 else 'one of the turns'} {_listed(turns)}"
 
 
-def _pins(npc: Npc) -> list[Segment]:
+def _pins(npc: Dialogue) -> list[Segment]:
     return [s for s in npc.ledger.segments if s.pinned and s.kind is not Kind.PERSONA]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from npc_engine.dialogue.dialogue import most_pinned
 from npc_engine.errors import ConfigError
-from npc_engine.text.chat_format import Voice, clean
+from npc_engine.text.chat_format import ChatFormat, clean
 
 __all__ = ["check_world", "read_world"]
 
@@ -48,9 +48,9 @@ def _unusable(file: str, why: str, advice: str) -> ConfigError:
     return ConfigError(f"The world file {file!r} cannot be used: {why}.", advice)
 
 
-def check_world(voice: Voice, window: int) -> None:
+def check_world(chat_format: ChatFormat, window: int) -> None:
     """Raise ConfigError when the world leaves no room for a character to be and to talk."""
-    n_world, most = len(voice.world_tokens), most_pinned(window, voice)
+    n_world, most = len(chat_format.world_tokens), most_pinned(window, chat_format)
     if n_world and n_world >= most:
         raise ConfigError(
             f"The world takes {n_world} tokens; a window of {window} has {max(most, 0)} for the "

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from npc_engine.kvcache.payload import Payload
-from npc_engine.storage.scratch_folder import Scratch
+from npc_engine.storage.scratch_folder import ScratchFolder
 
 __all__ = ["Parking", "auto_budget"]
 
@@ -52,7 +52,7 @@ class Parking:
         self._most_waiting = MOST_WAITING
         self._run = run or _do
         self._under = under
-        self._scratch: Scratch | None = None
+        self._scratch: ScratchFolder | None = None
         self._in_memory: dict[int, Payload] = {}  # by id, in the order in which they were parked
         self._writing: list[Payload] = []
         self._n_bytes = 0  # of those in memory
@@ -131,7 +131,7 @@ class Parking:
             return
         try:
             if self._scratch is None:
-                self._scratch = Scratch(self._under)
+                self._scratch = ScratchFolder(self._under)
             if not self._scratch.has_room(copy.size):
                 raise OSError(f"the disk of {self._scratch.folder} is nearly full")
             copy.write(self._scratch.new_file())

@@ -10,13 +10,13 @@ from typing import Any
 
 from npc_engine.kvcache.sequence import Sequence
 
-__all__ = ["Drift", "divergence"]
+__all__ = ["RecurrentDrift", "divergence"]
 
 MUCH, LITTLE = 0.1, 0.02  # nats: above, look twice as often; below, half as often
 MOST_WINDOWS = 32  # evicted between two looks, when nothing ever drifts
 
 
-class Drift:
+class RecurrentDrift:
     """Looks at a sequence in its pauses. `nats`: what was measured last, None before that.
 
     `interval`: tokens evicted between two looks; the next is due when `next_look` were in all.

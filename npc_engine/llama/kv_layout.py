@@ -28,7 +28,7 @@ import psutil
 
 from npc_engine.cpu import BUSY, Watch, others_are_busy
 from npc_engine.errors import BackendError, ConfigError, ModelError
-from npc_engine.llama.layout_trial import Track, room_for
+from npc_engine.llama.layout_trial import LayoutTrial, room_for
 from npc_engine.llama.measurements import cpu_name, keep, recall
 from npc_engine.llama.model import Layout, Model, build_id
 
@@ -181,7 +181,7 @@ def _rows(model: Model, candidates: Sequence[Layout], n_threads: int, fresh: boo
 
 def _measure(model: Model, candidates: Sequence[Layout], n_threads: int) -> _Kept:
     watch, free = Watch(), psutil.virtual_memory().available
-    results = _race(candidates, lambda layout: Track(model, layout, n_threads))
+    results = _race(candidates, lambda layout: LayoutTrial(model, layout, n_threads))
     by_name = {str(layout): result for layout, result in results.items()}
     needs = (room_for(model, layout) for layout in candidates if layout not in results)
     wants = max((need for need in needs if need > free), default=0)

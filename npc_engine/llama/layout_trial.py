@@ -11,7 +11,7 @@ from npc_engine.errors import BackendError
 from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.model import Layout, Model
 
-__all__ = ["N_HISTORY", "Track", "room_for"]
+__all__ = ["N_HISTORY", "LayoutTrial", "room_for"]
 
 N_READ = 7
 N_DOUBLED = 7
@@ -26,7 +26,7 @@ def room_for(model: Model, layout: Layout) -> int:
     return model.kv_bytes_per_token(layout) * N_CELLS + RESERVE_BYTES
 
 
-class Track:
+class LayoutTrial:
     """One layout's llama_context behind 896 cells of history.
 
     Reading 900 tokens would take a minute on a large model. So 7 are read, and their cells doubled

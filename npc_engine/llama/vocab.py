@@ -14,7 +14,7 @@ import llama_cpp.llama_cpp as C  # noqa: N812
 
 from npc_engine.errors import BackendError
 from npc_engine.llama.text_runs import MAX_RUN, stretches
-from npc_engine.text.special_tokens import Marks, is_mark
+from npc_engine.text.special_tokens import SpecialTokens, is_mark
 
 __all__ = ["N_PIECES", "LlamaVocab"]
 
@@ -48,7 +48,7 @@ class LlamaVocab:
         }
         """Tokens that are markup, and their texts."""
         # llama.cpp finds these in plain text, too.
-        self._marks = Marks(text for t, text in self.special.items() if t in loose)
+        self._marks = SpecialTokens(text for t, text in self.special.items() if t in loose)
 
     def tokenize(self, text: str, markup: bool = False) -> list[int]:
         """Return the tokens of a text. Only in `markup` are special tokens recognised.

@@ -173,7 +173,7 @@ class Copying:
             "snapshot": secrets.token_hex(16),  # which one it is: a journal goes on from it
             "fingerprint": about["fingerprint"],
             "vocab": about["vocab"],
-            "markup": self._stage.voice.markup,
+            "markup": self._stage.chat_format.markup,
             "layout": about["layout"],
             "llama": about["llama"],
             "loras": [],  # no engine has any yet

@@ -23,8 +23,8 @@ from npc_engine.saving.copying import Copying, Job, Unsavable
 from npc_engine.saving.journal.journaling import Journaling
 from npc_engine.saving.restore.amend import Wanted
 from npc_engine.saving.restore.arrivals import Arrival, Arrivals
-from npc_engine.saving.restore.held_requests import Held
-from npc_engine.saving.restore.reader import Reading
+from npc_engine.saving.restore.held_requests import HeldRequests
+from npc_engine.saving.restore.reader import SlotReader
 from npc_engine.saving.restore.restoring import Restored, Restoring
 from npc_engine.saving.serialization import freeze
 from npc_engine.storage.journal.files import Journals
@@ -69,7 +69,7 @@ class Saving:
         keep: int = 1,
         keeps_kv: Callable[[int], bool] = lambda _n_cells: True,
         autosave: float = 0,
-        held: Held | None = None,
+        held: HeldRequests | None = None,
     ) -> None:
         self._root = root
         self._keep = keep
@@ -85,7 +85,7 @@ class Saving:
         self._restoring = Restoring(
             about, stage, clock, self._journaling.last_of, self._journaling.replaced
         )
-        self._arrivals = Arrivals(stage, held or Held(send, clock), self)
+        self._arrivals = Arrivals(stage, held or HeldRequests(send, clock), self)
         self._autosave = Autosave(autosave, stage, self._journaling, self._save_all, clock)
         self._copying = Copying(
             stage, about, clock, self._freeze, self._key, keeps_kv, self._write, self._fail
@@ -235,11 +235,11 @@ class Saving:
         """Whether the disk has all that the journals of a slot were to get."""
         return not self._journaling.is_under_way(slot)
 
-    def read(self, arrival: Arrival) -> Reading:
+    def read(self, arrival: Arrival) -> SlotReader:
         """Begin to read the characters of a slot."""
         # Of a whole slot, whom it held when they were stopped: others may be saved into it since.
         npcs = sorted(arrival.names) or None if arrival.npcs is None else arrival.npcs
-        return Reading(self._files.store, self._reader.run, arrival.slot, npcs, arrival.may_lack)
+        return SlotReader(self._files.store, self._reader.run, arrival.slot, npcs, arrival.may_lack)
 
     def _key(self) -> bytes:
         return self._files.key

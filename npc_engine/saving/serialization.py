@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from npc_engine.dialogue.dialogue import Npc, most_pinned
+from npc_engine.dialogue.dialogue import Dialogue, most_pinned
 from npc_engine.dialogue.hearing import BEFORE
 from npc_engine.dialogue.overheard import Undoing
 from npc_engine.dialogue.pins import release
@@ -36,7 +36,7 @@ from npc_engine.saving.records import (
 from npc_engine.saving.settled import without
 from npc_engine.saving.unknown_keys import keep_unknown, unknown
 from npc_engine.storage.msgpack_bounds import text_cost
-from npc_engine.text.chat_format import Voice, clean
+from npc_engine.text.chat_format import ChatFormat, clean
 
 __all__ = ["freeze", "n_cells_of", "retell", "thaw"]
 
@@ -53,7 +53,7 @@ MOST_COST = 1 << 22  # bytes
 
 
 def freeze(
-    npc: Npc,
+    npc: Dialogue,
     events: Seq[tuple[str, float, float | None]],
     heard: Seq[str] = (),
     undoing: Seq[Undoing] = (),
@@ -139,7 +139,7 @@ def _saved(s: Segment, now: float, is_open: bool) -> SavedSegment:
 def thaw(
     name: str,
     state: dict[str, Any],
-    voice: Voice,
+    chat_format: ChatFormat,
     cache: Cache,
     *,
     wanted: int | None = None,
@@ -149,7 +149,7 @@ def thaw(
     most_events: int,
     payload: bytes | None,
     now: float,
-) -> Npc:
+) -> Dialogue:
     """Return the character of a saved state whose tokens are of this model's vocabulary.
 
     `wanted`: its window where that is not to be the saved one; `window`: the engine's, which bounds
@@ -172,7 +172,7 @@ def thaw(
     sequence = Sequence(ledger, cache)
     if payload is not None and _claim_cells(ledger, saved.segments):
         sequence.adopt(payload, [hole(positions) for positions in saved.holes])
-    npc = Npc(name, card_of(saved), voice, sequence, sampling_of(saved), saved.turn)
+    npc = Dialogue(name, card_of(saved), chat_format, sequence, sampling_of(saved), saved.turn)
     if npc.drift is not None and saved.look_interval:
         npc.drift.interval, npc.drift.next_look = saved.look_interval, saved.next_look
     _keep_unknown(npc, state, npc.ledger.segments)
@@ -184,7 +184,7 @@ def thaw(
 def retell(
     name: str,
     state: dict[str, Any],
-    voice: Voice,
+    chat_format: ChatFormat,
     cache: Cache,
     *,
     wanted: int | None = None,
@@ -192,16 +192,16 @@ def retell(
     n_pos: int,
     most_events: int,
     now: float,
-) -> Npc:
+) -> Dialogue:
     """Return the character of a saved state for a model that writes otherwise, from the texts.
 
     Raises SnapshotError, and TooLarge when the persona does not fit the window any more.
     """
     saved = parse(state)
-    npc = Npc.create(
+    npc = Dialogue.create(
         name,
         card_of(saved),
-        voice,
+        chat_format,
         cache,
         sampling=sampling_of(saved),
         window=min(wanted or saved.window, window),
@@ -216,13 +216,13 @@ def retell(
     return npc
 
 
-def _keep_unknown(npc: Npc, state: dict[str, Any], segments: Seq[Segment | None]) -> None:
+def _keep_unknown(npc: Dialogue, state: dict[str, Any], segments: Seq[Segment | None]) -> None:
     keys, of_segments = SavedNpc.__struct_fields__, SavedSegment.__struct_fields__
     of_each = [unknown(record, of_segments) for record in state["segments"]]
     keep_unknown(npc, unknown(state, keys), zip(segments, of_each, strict=True))
 
 
-def _relive(npc: Npc, records: list[SavedSegment], now: float) -> list[Segment | None]:
+def _relive(npc: Dialogue, records: list[SavedSegment], now: float) -> list[Segment | None]:
     """Tell a life anew. What it is too long for leaves seldom, so that a long one takes no longer.
 
     A turn that is too long by itself is left out. Returns what became of each record.
@@ -252,13 +252,13 @@ def _relive(npc: Npc, records: list[SavedSegment], now: float) -> list[Segment |
     return told
 
 
-def _fit_pins(npc: Npc) -> None:
+def _fit_pins(npc: Dialogue) -> None:
     """Check what is pinned against a window that may be smaller than it was."""
     released = release(npc)
     if released:
         log.warning("%r has a smaller window: its turns %s are pinned no more.", npc.name, released)
     n_pinned, window = npc.ledger.n_pinned, npc.ledger.window
-    most = most_pinned(window, npc.voice)
+    most = most_pinned(window, npc.chat_format)
     if n_pinned > most:
         raise SnapshotError(
             f"The saved {npc.name!r} has {n_pinned} pinned tokens; a window of {window} takes "
@@ -271,7 +271,7 @@ def _end(left: Left, now: float) -> float | None:
     return None if left is None else now + left
 
 
-def _hear_again(npc: Npc, saved: SavedNpc, most_events: int, now: float) -> None:
+def _hear_again(npc: Dialogue, saved: SavedNpc, most_events: int, now: float) -> None:
     # Only where it must: what is restored has to go on as it would have.
     if npc.ledger.n_tokens > npc.ledger.window or npc.ledger.needs_renumbering(0):
         npc.sequence.make_room(0, npc.turn)

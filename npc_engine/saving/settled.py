@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from npc_engine.dialogue import overhearing
-from npc_engine.dialogue.dialogue import Npc
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.overheard import Undoing, Unsaid
 from npc_engine.kvcache.ledger import Kind, Ledger
 
@@ -17,7 +17,7 @@ __all__ = ["without"]
 NO_END = 1 << 62  # positions: nothing is read here, so they do not run out
 
 
-def without(npc: Npc, undoing: Iterable[Undoing]) -> Npc:
+def without(npc: Dialogue, undoing: Iterable[Undoing]) -> Dialogue:
     """Return a copy without the line that it speaks, and without what is to be taken back.
 
     It has no slot. `sequence.holes` are cells of the true one that it has no more.
@@ -30,7 +30,9 @@ def without(npc: Npc, undoing: Iterable[Undoing]) -> Npc:
         ledger.append(copy)
         copy.n_cached = segment.n_cached
         ledger.n_cells += copy.n_cached
-    undone = Npc(npc.name, npc.card, npc.voice, npc.sequence.beside(ledger), npc.sampling, npc.turn)
+    undone = Dialogue(
+        npc.name, npc.card, npc.chat_format, npc.sequence.beside(ledger), npc.sampling, npc.turn
+    )
     for one in undoing:
         if isinstance(one, Unsaid):
             overhearing.unsay(undone, one)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from typing import Any
 
-from npc_engine.dialogue.dialogue import Npc
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.kvcache.ledger import Segment
 
 __all__ = ["HEADER_KEYS", "keep_header", "keep_unknown", "unknown"]
@@ -33,14 +33,14 @@ def unknown(record: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]
     return {key: value for key, value in record.items() if key not in known}
 
 
-def keep_header(npc: Npc, header: Mapping[str, Any]) -> None:
+def keep_header(npc: Dialogue, header: Mapping[str, Any]) -> None:
     """Keep what of the header of a character's file is not known here."""
     extra = unknown(header, HEADER_KEYS)
     npc.extra_header = extra if _is_small(npc.name, extra, MAX_HEADER_COST) else {}
 
 
 def keep_unknown(
-    npc: Npc, extra: dict[str, Any], segments: Iterable[tuple[Segment | None, dict[str, Any]]]
+    npc: Dialogue, extra: dict[str, Any], segments: Iterable[tuple[Segment | None, dict[str, Any]]]
 ) -> None:
     """Keep what of a state, and of each segment, is not known here; nothing when it is too much."""
     extras = [(segment, more) for segment, more in segments if segment is not None and more]

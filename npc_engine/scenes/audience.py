@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
-from npc_engine.dialogue.dialogue import CUT_OFF, Npc
+from npc_engine.dialogue.dialogue import CUT_OFF, Dialogue
 from npc_engine.dialogue.overheard import Cue, Ears, Overheard, Said, Told, Unheard, Unsaid
 from npc_engine.protocol.codec import Event, Say
 from npc_engine.text.chat_format import clean
@@ -33,7 +33,7 @@ Heard = Say | Event | Overheard | Unheard | Unsaid
 class Member(Protocol):
     """What is needed of a character."""
 
-    npc: Npc
+    npc: Dialogue
     ears: Ears | None
 
     @property
@@ -70,7 +70,7 @@ class Utterance:
         return self.speaker.npc.name
 
     @property
-    def voice(self) -> str:
+    def chat_format(self) -> str:
         """What who says it is called."""
         return self.speaker.npc.card.char
 
@@ -82,7 +82,7 @@ class Utterance:
         self.n_told = len(text)
         for hearer in self.hearers:
             if self.audience.is_here(hearer):
-                self.audience.give(hearer, Overheard(self.number, self.voice, more))
+                self.audience.give(hearer, Overheard(self.number, self.chat_format, more))
 
     def end(self, said: Said, text: str, interrupted: bool) -> None:
         """It has ended (`hearsay.Told`)."""
@@ -97,7 +97,7 @@ class Utterance:
         """Cut it for all who have heard it, wherever they are now (rule 4)."""
         self.text, self.is_cut = text, True
         for hearer in self.hearers:
-            self.audience.give(hearer, Unheard(self.number, self.voice, text))
+            self.audience.give(hearer, Unheard(self.number, self.chat_format, text))
 
     def cut_to(self, n_characters: int) -> tuple[int, str, int] | None:
         """Cut it to what was heard of its lines; what is left of it, None when that is all."""

@@ -110,7 +110,7 @@ class Scene:
         last = self.audience.last
         text, speaker, answers = own_turn(self.members[name].npc.card.char), USER, 0
         if last is not None and self.members[name] in last.hearers:
-            text, speaker, answers = last.text, last.voice, last.number
+            text, speaker, answers = last.text, last.chat_format, last.number
         self._n_before = self.audience.n_spoken
         self._cue = Cue(
             id=f"turn {self.n_turns}",

@@ -12,7 +12,7 @@ game that gets busy, weighs on both alike; the median over pairs is not moved by
 
 import statistics
 
-__all__ = ["MARGIN", "Probe", "alike"]
+__all__ = ["MARGIN", "ABTrial", "alike"]
 
 MARGIN = 1.1  # how much faster the other way must be to win
 N_PAIRS = 5
@@ -22,7 +22,7 @@ HOPELESS = 1.6  # one pair is enough; a hiccup seldom makes as much of one
 N_VOID = 6  # pairs that may be spoilt by steps of another size before it is given up
 
 
-class Probe:
+class ABTrial:
     """A trial in blocks of `n_block` steps. It begins with the other way."""
 
     def __init__(self, n_block: int) -> None:

@@ -9,7 +9,7 @@ Before a token's time is known, a chunk is small, and the next at most four time
 known of another count of threads is taken for the worst that it can mean for this one.
 """
 
-__all__ = ["FIRST_CHUNK", "IDLE_STRETCH", "MIN_CHUNK", "Chunks"]
+__all__ = ["FIRST_CHUNK", "IDLE_STRETCH", "MIN_CHUNK", "ChunkSize"]
 
 MIN_CHUNK = 4
 """Fewest tokens of prefill in a step, also where its rows take all of its time: a decode reads the
@@ -24,7 +24,7 @@ WEIGHT = 64  # a chunk of so many tokens counts for half of what a token usually
 RISE, FALL = 0.6, 0.2  # shares of a new measurement: a machine that slows down is believed sooner
 
 
-class Chunks:
+class ChunkSize:
     """Sizes chunks to `step_ms` milliseconds and at most `n_batch` tokens."""
 
     def __init__(self, step_ms: float, n_batch: int) -> None:

@@ -7,7 +7,7 @@ took, and how busy other programs keep the machine.
 
 from typing import Any, NamedTuple
 
-from npc_engine.scheduling.chunk_size import MIN_CHUNK, Chunks
+from npc_engine.scheduling.chunk_size import MIN_CHUNK, ChunkSize
 from npc_engine.scheduling.threads import READING, Threads
 
 __all__ = ["Governor", "Step"]
@@ -34,7 +34,7 @@ class Governor:
 
     def __init__(self, step_ms: float, n_batch: int, threads: Threads | None = None) -> None:
         self._threads = threads or Threads(1)
-        self._chunks = Chunks(step_ms, n_batch)
+        self._chunks = ChunkSize(step_ms, n_batch)
         self._load = 0.0
         self._n_rows = 1
         self.prefill_tps = 0.0

@@ -30,9 +30,9 @@ from functools import partial
 
 from npc_engine.kvcache.sequence import Sequence
 from npc_engine.scheduling.batching import Claim, may_read
-from npc_engine.scheduling.prefix_index import Prefixes, Tokens, n_common, n_shorter
+from npc_engine.scheduling.prefix_index import PrefixIndex, Tokens, n_common, n_shorter
 
-__all__ = ["MIN_TOKENS", "MOST_KEPT", "Beginnings"]
+__all__ = ["MIN_TOKENS", "MOST_KEPT", "PrefixCache"]
 
 log = logging.getLogger("npc_engine")
 
@@ -66,7 +66,7 @@ class _User:
         return self.tokens[:n], n == self.n_cells, self.sequence.cells
 
 
-class Beginnings:
+class PrefixCache:
     """The beginnings of those on the stage.
 
     `world`: tokens with which most of them begin. `n_cells`: tokens that one slot holds. `trims`:
@@ -81,7 +81,7 @@ class Beginnings:
         self._works = True
         self._kept: dict[Tokens, bytes] = {}
         self._users: dict[str, _User] = {}
-        self._personas = Prefixes()
+        self._personas = PrefixIndex()
         self._stops: dict[str, list[int]] = {}  # of each user, until somebody comes or goes
         self._wanted: dict[Tokens, bool] = {}  # until that, or until something is kept
         self._readers: list[tuple[_User, int]] = []

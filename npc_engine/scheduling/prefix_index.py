@@ -8,14 +8,14 @@ one run. It knows no cells and no slots.
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 
-__all__ = ["Prefixes", "Tokens", "n_common", "n_shorter"]
+__all__ = ["PrefixIndex", "Tokens", "n_common", "n_shorter"]
 
 Tokens = tuple[int, ...]
 
 END_OF_TOKENS = 1 << 31  # sorts behind every token
 
 
-class Prefixes:
+class PrefixIndex:
     """Names and their tokens; two names may have the same."""
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ from npc_engine.kvcache.sequence import Sequence
 from npc_engine.scheduling import batching as scheduler
 from npc_engine.scheduling.batching import Claim
 
-__all__ = ["Moves", "Seats"]
+__all__ = ["Moves", "Slots"]
 
 PATIENCE = 2 * scheduler.PATIENCE
 
@@ -61,7 +61,7 @@ class Moves:
         self.total_ms += self.last_ms
 
 
-class Seats:
+class Slots:
     """`n_slots` slots and who sits in them. `clock` gives seconds."""
 
     def __init__(

@@ -3,14 +3,14 @@
 Owns running means, and the bound that follows. It knows no threads and no clock.
 """
 
-__all__ = ["N_KNOWN", "SLOW", "Usual"]
+__all__ = ["N_KNOWN", "SLOW", "StepTimes"]
 
 SLOW = 1.5  # times the usual: a slow step
 SMOOTHING = 0.1
 N_KNOWN = 4  # steps before anything is usual
 
 
-class Usual:
+class StepTimes:
     """Means of time, tokens and cells over about the last ten steps."""
 
     def __init__(self) -> None:

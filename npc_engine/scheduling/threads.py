@@ -26,8 +26,8 @@ Rules
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-from npc_engine.scheduling.ab_trial import Probe
-from npc_engine.scheduling.step_times import Usual
+from npc_engine.scheduling.ab_trial import ABTrial
+from npc_engine.scheduling.step_times import StepTimes
 
 __all__ = ["READING", "Threads"]
 
@@ -62,9 +62,9 @@ class _Kind:
     n_since: int = 0  # steps since the last probe, or change
     n_steps: int = 0
     debt: float = 0.0  # seconds that probes have lost and that are not worked off yet
-    probe: Probe | None = None
+    probe: ABTrial | None = None
     other: int = 0  # what the probe tries
-    usual: Usual = field(default_factory=Usual)
+    usual: StepTimes = field(default_factory=StepTimes)
     n_slow: int = 0
     n_changed: int = 0  # in a row: steps that took longer, or below 0: less time
 
@@ -80,7 +80,7 @@ class _Kind:
     def settle(self) -> None:
         """Begin anew: nothing is known of what steps take now."""
         self.probe = None
-        self.usual = Usual()
+        self.usual = StepTimes()
         self.n_since = self.n_slow = self.n_changed = 0
 
 
@@ -237,7 +237,7 @@ class Threads:
     def _begin_probe(self, kind: _Kind) -> None:
         kind.to_try = [p for p in kind.to_try if p != kind.at] or self._round(kind.at, upward=True)
         kind.other = kind.to_try.pop(0)
-        kind.probe = Probe(kind.n_block)
+        kind.probe = ABTrial(kind.n_block)
 
     def _end_probe(self, kind: _Kind, won: bool) -> None:
         """Rules 2 and 3. Going back where it came from is no reason to look again soon."""

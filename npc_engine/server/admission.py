@@ -16,9 +16,9 @@ from npc_engine.protocol.codec import (
     unpack,
     unpack_hello,
 )
-from npc_engine.server.connection import Peer
+from npc_engine.server.connection import Connection
 
-__all__ = ["Gate"]
+__all__ = ["Admission"]
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _HELLO_BYTES = 8192
 MAX_LOGGED = 64  # characters of a client's name in the log
 
 
-class Gate:
+class Admission:
     """Lets requests in. `token`, if not empty, must be shown by a client's first message."""
 
     def __init__(self, token: str, max_message_bytes: int) -> None:
@@ -50,7 +50,7 @@ class Gate:
     def admit(
         self,
         frames: list[bytes],
-        peer: Peer,
+        peer: Connection,
         *,
         chose_its_id: bool = False,
         n_skipped: int = 0,
@@ -83,11 +83,11 @@ class Gate:
         peer.authorized = bool(self._token)
         return request
 
-    def knows(self, peer: Peer) -> bool:
+    def knows(self, peer: Connection) -> bool:
         """Return whether a client may ask for anything: it has shown the token, if there is one."""
         return peer.authorized or not self._token
 
-    def find_id(self, frames: list[bytes], peer: Peer) -> str | None:
+    def find_id(self, frames: list[bytes], peer: Connection) -> str | None:
         """Return the id of a message that was not admitted, if it has a usable one."""
         frame = frames[-1] if frames else b""
         most = self.seek_id_bytes if self.knows(peer) else self.hello_bytes

@@ -19,8 +19,8 @@ import zmq
 from npc_engine.config import Settings
 from npc_engine.errors import Internal, RequestError
 from npc_engine.protocol.codec import Cancel, Ping, Reply, Request, error_reply
-from npc_engine.server.admission import Gate
-from npc_engine.server.connection import Peer
+from npc_engine.server.admission import Admission
+from npc_engine.server.connection import Connection
 from npc_engine.server.endpoint import bind_endpoint, release_endpoint
 from npc_engine.server.stream_socket import BEAT_S, Connections, Gone
 from npc_engine.server.zmtp import Message
@@ -78,10 +78,10 @@ class Bridge:
         self._engine = engine
         self._settings = settings
         self._token = token
-        self._gate = Gate(token, settings.max_message_bytes)
+        self._gate = Admission(token, settings.max_message_bytes)
         # By identity, in the order of their last requests. Those that have nothing open and
         # nothing waiting are remembered only if they are authorized.
-        self._peers: dict[bytes, Peer] = {}
+        self._peers: dict[bytes, Connection] = {}
         # Those whose replies did not all fit; the dict is an ordered set.
         self._full: dict[bytes, None] = {}
         self._retry_ms = _RETRY_MS
@@ -236,7 +236,9 @@ class Bridge:
             self._connections.trust(client)
         return request
 
-    def _refuse(self, client: bytes, peer: Peer, error: RequestError, message: Message) -> None:
+    def _refuse(
+        self, client: bytes, peer: Connection, error: RequestError, message: Message
+    ) -> None:
         if not peer.is_full:
             peer.refuse(error, self._gate.find_id(message.frames, peer))
         if not self._gate.knows(peer) and self._connections.refused(client) >= _MAX_REFUSALS:
@@ -249,18 +251,18 @@ class Bridge:
             self._forget(client)
             self._drop(client, "cancelled")
 
-    def _peer(self, client: bytes) -> Peer:
+    def _peer(self, client: bytes) -> Connection:
         known = self._peers.pop(client, None)
         if known is None and len(self._peers) >= _MAX_PEERS:
             idle = next((c for c, p in self._peers.items() if p.is_idle), None)
             if idle is not None:
                 del self._peers[idle]
                 self._connections.hang_up(idle)
-        peer = known or Peer(self._settings.max_open_requests, self._settings.max_outbox)
+        peer = known or Connection(self._settings.max_open_requests, self._settings.max_outbox)
         self._peers[client] = peer
         return peer
 
-    def _flush(self, client: bytes, peer: Peer) -> int:
+    def _flush(self, client: bytes, peer: Connection) -> int:
         """Send what waits for one client; return how many records went."""
         try:
             n_sent = peer.flush(lambda frame: self._connections.send(client, frame))

@@ -21,7 +21,7 @@ from enum import Enum
 from npc_engine.errors import BadMessage, Busy, NpcError
 from npc_engine.protocol.codec import Reply, error_reply, pack
 
-__all__ = ["Peer"]
+__all__ = ["Connection"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class _Request(Enum):
     ANSWERED = "answered"  # its terminal reply waits to be sent
 
 
-class Peer:
+class Connection:
     """The requests and waiting replies of one client. Limits are numbers of records."""
 
     __slots__ = (

@@ -22,7 +22,7 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Scratch", "remove_leftovers"]
+__all__ = ["ScratchFolder", "remove_leftovers"]
 
 log = logging.getLogger("npc_engine")
 
@@ -44,7 +44,7 @@ def root() -> Path:
     return Path(tempfile.gettempdir())
 
 
-class Scratch:
+class ScratchFolder:
     """The folder of this engine, made at once. Raises OSError where there is no room for it."""
 
     def __init__(self, under: Path | None = None) -> None:

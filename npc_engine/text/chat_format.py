@@ -16,7 +16,7 @@ from npc_engine.text.special_tokens import DEBRIS, is_mark
 from npc_engine.text.thoughts import BETWEEN, START, TURN_ENDS, thoughts_of
 from npc_engine.text.visible import is_visible
 
-__all__ = ["Vocabulary", "Voice", "clean", "most_characters", "shorten"]
+__all__ = ["ChatFormat", "Vocabulary", "clean", "most_characters", "shorten"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufeff\ud800-\udfff]")
 _SENTENCE = re.compile(rf"(?<=[{TERMINALS}])\s+|\n+")
@@ -66,7 +66,7 @@ class Chatty(Vocabulary, Protocol):
         """Return a token as the vocabulary writes it, "" for none."""
 
 
-class Voice:
+class ChatFormat:
     """A vocabulary and the pieces of a chat template, ready as tokens.
 
     `world`: what every character knows. It stands before each persona, in the same tokens.
@@ -105,7 +105,7 @@ class Voice:
         return hashlib.sha256(repr(around).encode()).hexdigest()
 
     @classmethod
-    def of(cls, model: Chatty, world: str = "") -> "Voice":
+    def of(cls, model: Chatty, world: str = "") -> "ChatFormat":
         """Return how a model writes a chat, by its own template as far as it can be used."""
         pieces = probe(
             model.chat_template,

@@ -10,7 +10,7 @@ words of that kind stay whole.
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["DEBRIS", "Marks", "is_mark"]
+__all__ = ["DEBRIS", "SpecialTokens", "is_mark"]
 
 # What models write out as text when they miss their end-of-turn token.
 DEBRIS = (
@@ -35,7 +35,7 @@ def is_mark(text: str, template: str = "") -> bool:
     return len(text.strip()) > 1 and bool(re.search(r"[^\w\s]", text)) and text in template
 
 
-class Marks:
+class SpecialTokens:
     """Texts that must not be found in other texts."""
 
     def __init__(self, marks: Iterable[str]) -> None:

@@ -20,7 +20,11 @@ Sent = list[tuple[bytes, m.Reply]]
 def make_stage(sent: Sent, fake: FakeLlama | None = None, **settings: object) -> Stage:
     fake = fake or FakeLlama()
     return Stage(
-        fake, fake.voice(), Settings.parse(settings), lambda *reply: sent.append(reply), lambda: 0.0
+        fake,
+        fake.chat_format(),
+        Settings.parse(settings),
+        lambda *reply: sent.append(reply),
+        lambda: 0.0,
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from npc_engine.cards.card import Card
 from npc_engine.config import Sampling
-from npc_engine.dialogue.dialogue import Npc
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.overhearing import overhear
 from npc_engine.errors import TooLarge
 from npc_engine.kvcache.ledger import Kind
@@ -40,24 +40,26 @@ def make(
     n_pos: int = 100_000,
     template: str | None = None,
     slot: int | None = 0,
-) -> Npc:
+) -> Dialogue:
     fake = fake or FakeLlama(n_cells=window, n_pos=n_pos)
     card = Card(name="Mara", system_prompt=persona)
-    voice = fake.voice(template)
-    npc = Npc.create("mara", card, voice, fake, sampling=Sampling(), window=window, n_pos=n_pos)
+    chat_format = fake.chat_format(template)
+    npc = Dialogue.create(
+        "mara", card, chat_format, fake, sampling=Sampling(), window=window, n_pos=n_pos
+    )
     if slot is not None:
         npc.sequence.seat(slot)
         read(npc)
     return npc
 
 
-def fake_of(npc: Npc) -> FakeLlama:
+def fake_of(npc: Dialogue) -> FakeLlama:
     fake = npc.sequence._cache
     assert isinstance(fake, FakeLlama)
     return fake
 
 
-def read(npc: Npc) -> None:
+def read(npc: Dialogue) -> None:
     """Decode all that is pending, as the engine does. The fake enforces cells and positions."""
     fake, ledger = fake_of(npc), npc.ledger
     while tokens := ledger.pending(fake.n_batch):
@@ -70,20 +72,22 @@ def as_text(tokens: Iterable[int]) -> str:
     return b"".join(MARKUP.get(t) or bytes([t]) for t in tokens).decode("utf-8", "backslashreplace")
 
 
-def told(npc: Npc) -> str:
+def told(npc: Dialogue) -> str:
     """What the model has before its eyes."""
     read(npc)
     assert npc.sequence.slot is not None
     return as_text(fake_of(npc).held(npc.sequence.slot))
 
 
-def speak(npc: Npc, text: str | bytes) -> None:
+def speak(npc: Dialogue, text: str | bytes) -> None:
     for byte in text.encode() if isinstance(text, str) else text:
         npc.speak(byte)
         read(npc)
 
 
-def answer(npc: Npc, text: str = "Aye.", kept: int | None = None, interrupted: bool = False) -> str:
+def answer(
+    npc: Dialogue, text: str = "Aye.", kept: int | None = None, interrupted: bool = False
+) -> str:
     """Say it whole, keep what is to be kept, and return what the model saw of the turn."""
     read(npc)
     speak(npc, text)
@@ -106,7 +110,7 @@ def test_a_turn() -> None:
     n_prompt, n_cached, truncated = npc.say("Player", "Who are you?")
     turn = "<|im_start|>user\nWho are you?<|im_end|>\n<|im_start|>assistant\n"
     assert told(npc) == BEGINNING + turn
-    assert (n_prompt, truncated) == (len("Who are you?") + len(npc.voice.close), False)
+    assert (n_prompt, truncated) == (len("Who are you?") + len(npc.chat_format.close), False)
     assert n_cached == npc.ledger.n_pinned
     assert answer(npc) == BEGINNING + turn + "Aye.<|im_end|>\n"
     assert npc.turn == 2
@@ -182,7 +186,7 @@ def test_an_opened_and_emptied_first_turn_is_opened_right_again() -> None:
 
 def test_what_only_the_reply_being_spoken_has_leaves_after_it() -> None:
     npc = make(template=THINKING)
-    assert npc.voice.extra
+    assert npc.chat_format.extra
     npc.say("Player", "Hi.", ["She is tired.", "It is late."])
     assert told(npc).endswith(
         "user\nHi.\n(She is tired.\nIt is late.)<|im_end|>\n"
@@ -207,8 +211,8 @@ def test_words_that_were_heard_are_not_read_again() -> None:
     assert before == BEGINNING + "<|im_start|>user\nWho are"
     n_prompt, n_cached, _ = npc.say("Player", "Who are you?")
     assert n_cached == len(fake_of(npc).held(0)), "all of it is still there"
-    assert npc.sequence.n_pending == len(" you?") + len(npc.voice.close)
-    assert n_prompt == len("Who are you?") + len(npc.voice.close)
+    assert npc.sequence.n_pending == len(" you?") + len(npc.chat_format.close)
+    assert n_prompt == len("Who are you?") + len(npc.chat_format.close)
     assert told(npc).endswith("user\nWho are you?<|im_end|>\n<|im_start|>assistant\n")
 
 
@@ -220,8 +224,8 @@ def test_words_that_differ_cost_only_the_difference() -> None:
     assert npc.sequence.n_pending == 1
     assert told(npc).endswith("user\nWho art")
     _, n_cached, _ = npc.say("Player", "Hey")
-    assert npc.sequence.n_pending == len("Hey") + len(npc.voice.close)
-    assert n_cached == npc.ledger.n_pinned + len(npc.voice.open)
+    assert npc.sequence.n_pending == len("Hey") + len(npc.chat_format.close)
+    assert n_cached == npc.ledger.n_pinned + len(npc.chat_format.open)
     assert told(npc).endswith("user\nHey<|im_end|>\n<|im_start|>assistant\n")
     assert n_read > n_cached
 
@@ -635,11 +639,11 @@ def test_positions_are_won_back_behind_a_line_not_amid_one(can_shift: bool) -> N
 # -- what half-typed words may cost ------------------------------------------------------------
 
 
-def turns_of(npc: Npc) -> set[int]:
+def turns_of(npc: Dialogue) -> set[int]:
     return {s.turn for s in npc.ledger.segments} - {0, npc.turn}
 
 
-def talk_until_full(npc: Npc) -> None:
+def talk_until_full(npc: Dialogue) -> None:
     while not npc.ledger.n_evicted:
         npc.say("Player", "Where is the cellar key?")
         read(npc)
@@ -688,7 +692,7 @@ def test_typed_words_take_no_room_of_an_event_that_just_has_it() -> None:
         npc.say("Player", "So?")
         read(npc)
         npc.finish("", 0, interrupted=False)
-    n_free = npc.ledger.window - npc.ledger.n_tokens - len(npc.voice.open)
+    n_free = npc.ledger.window - npc.ledger.n_tokens - len(npc.chat_format.open)
     npc.hear("Player", LONG)
     npc.perceive("x" * (n_free - len(npc.as_event("x")) + 1))
     assert npc.ledger.n_tokens == npc.ledger.window

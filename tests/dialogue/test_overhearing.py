@@ -8,24 +8,24 @@ from hypothesis import strategies as st
 
 from npc_engine.cards.card import Card
 from npc_engine.config import Sampling
-from npc_engine.dialogue.dialogue import CUT_OFF, Npc
+from npc_engine.dialogue.dialogue import CUT_OFF, Dialogue
 from npc_engine.dialogue.overheard import Overheard, Unheard, Unsaid
 from npc_engine.dialogue.overhearing import on_its_way, overhear, unhear
 from npc_engine.kvcache.ledger import Kind
 from tests.support.fake_llama import FakeLlama
 
-MakeNpc = Callable[..., Npc]
+MakeNpc = Callable[..., Dialogue]
 
 
-def make_npc(window: int = 400) -> Npc:
+def make_npc(window: int = 400) -> Dialogue:
     fake = FakeLlama(n_cells=window)
-    return Npc.create(
-        "wren", Card(name="Wren", system_prompt="Wren."), fake.voice(), fake,
+    return Dialogue.create(
+        "wren", Card(name="Wren", system_prompt="Wren."), fake.chat_format(), fake,
         sampling=Sampling(), window=window, n_pos=fake.n_pos,
     )  # fmt: skip
 
 
-def behind_persona(npc: Npc) -> list[tuple[Kind, str]]:
+def behind_persona(npc: Dialogue) -> list[tuple[Kind, str]]:
     kinds = (Kind.PERSONA, Kind.OPEN, Kind.CLOSE, Kind.END, Kind.REPLY)
     found = [s for s in npc.ledger.segments if s.kind not in kinds]
     for segment in found:
@@ -52,7 +52,7 @@ def test_the_line_that_is_answered_becomes_what_was_said() -> None:
     n_before = len(npc.ledger.tokens())
     npc.say("Bram", "something else", answers=2)
     assert behind_persona(npc) == [(Kind.EVENT, "Mara: One.\n"), (Kind.SAID, "Bram: Two.")]
-    assert len(npc.ledger.tokens()) == n_before + len(npc.voice.close)
+    assert len(npc.ledger.tokens()) == n_before + len(npc.chat_format.close)
 
 
 def test_where_it_broke_off_behind_something_else_is_no_line() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npc_engine.dialogue.dialogue import Npc
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.pins import TAKEN, budget
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.protocol import codec as m
@@ -44,7 +44,7 @@ def forget_the_past(rig: Rig, n: int = 30) -> None:
         rig.talk("mara", f"Day {i} is like the day before it.", max_tokens=20)
 
 
-def kinds(npc: Npc) -> str:
+def kinds(npc: Dialogue) -> str:
     return "".join(LETTER[s.kind] for s in npc.ledger.segments)
 
 
@@ -220,7 +220,7 @@ def test_another_model_pins_what_was_pinned() -> None:
     npc = retell(
         "mara",
         frozen_with_pins(),
-        fake.voice(),
+        fake.chat_format(),
         fake,
         window=900,
         n_pos=10_000,
@@ -235,7 +235,7 @@ def test_another_model_pins_what_was_pinned() -> None:
 def test_a_smaller_window_lets_go_of_the_oldest_pins() -> None:
     fake = FakeLlama()
     state = frozen_with_pins()
-    npc = thaw("mara", state, fake.voice(), fake, window=330, n_pos=10_000, n_vocab=259,
+    npc = thaw("mara", state, fake.chat_format(), fake, window=330, n_pos=10_000, n_vocab=259,
                most_events=64, payload=None, now=0.0)  # fmt: skip
     texts = [s.text for s in npc.ledger.segments if s.pinned and s.kind is Kind.EVENT]
     assert texts == ["*Tom is afraid of dogs.*\n"]
@@ -253,7 +253,7 @@ def test_a_chat_with_pins_is_well_formed(joined: bool, moves: list[str]) -> None
     )
     rig = Rig(Path("never-written"), window=300)
     if joined:
-        rig.engine.stage.voice = rig.fake.voice(template)
+        rig.engine.stage.chat_format = rig.fake.chat_format(template)
     rig.spawn("mara")
     npc = rig["mara"].npc
     assert npc.ledger.joined is joined

@@ -69,17 +69,17 @@ def test_a_macro_is_not_filled_in_and_that_is_said(
 
 def test_a_world_leaves_room_for_a_persona() -> None:
     fake = FakeLlama(world="The sea is deep. " * 20)
-    voice = fake.voice()
-    n_world = len(voice.world_tokens)
-    window = next(w for w in range(2000) if most_pinned(w, voice) > n_world)
-    check_world(voice, window)
+    chat_format = fake.chat_format()
+    n_world = len(chat_format.world_tokens)
+    window = next(w for w in range(2000) if most_pinned(w, chat_format) > n_world)
+    check_world(chat_format, window)
     with pytest.raises(ConfigError) as caught:
-        check_world(voice, window - 1)
+        check_world(chat_format, window - 1)
     assert f"The world takes {n_world} tokens; a window of {window - 1}" in caught.value.message
     assert "--window" in caught.value.help
     with pytest.raises(ConfigError, match="has 0 for"):
-        check_world(voice, 1)
-    check_world(FakeLlama().voice(), 1)
+        check_world(chat_format, 1)
+    check_world(FakeLlama().chat_format(), 1)
 
 
 def test_a_world_that_cannot_be_used_shows_before_the_model_is_read(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_world_that_cannot_be_used_shows_before_the_model_is_read(tmp_path: Pa
 
 def test_a_persona_that_has_no_room_beside_the_world_says_so(tmp_path: Path) -> None:
     rig = Rig(tmp_path, fake=TimedLlama(world="The sea is deep. " * 12))
-    n_world = len(rig.engine.stage.voice.world_tokens)
+    n_world = len(rig.engine.stage.chat_format.world_tokens)
     card = {"name": "Mara", "system_prompt": "Mara. " * 30}
     error = rig.ask(m.Spawn(id="s", npc="mara", card=card))
     assert isinstance(error, m.Error)
@@ -104,7 +104,7 @@ def test_an_engine_with_a_world(smollm2: Path, tmp_path: Path) -> None:
     plain = {"kv_type": "f16", "flash_attn": "off", "threads": 1, "window": 256, "slots": 2}
     world = written(tmp_path, b"The sea took the old town. Nobody sails at night. " * 4)
     with load_engine(Settings.parse({**plain, "model": str(smollm2), "world": world})) as engine:
-        n_world = len(engine.stage.voice.world_tokens)
+        n_world = len(engine.stage.chat_format.world_tokens)
         assert engine.spawn("mara", {"name": "Mara"}).n_shared == n_world > 40
         first = engine.window("mara").segments[0]
         assert (first.kind, first.n_tokens, first.pinned) == ("persona", n_world, True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from npc_engine.kvcache.ledger import Kind, Ledger, Segment
-from npc_engine.kvcache.recurrent_drift import LITTLE, MUCH, Drift, divergence
+from npc_engine.kvcache.recurrent_drift import LITTLE, MUCH, RecurrentDrift, divergence
 from npc_engine.kvcache.sequence import Sequence
 from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.model import Layout, Model
@@ -53,7 +53,7 @@ def cache() -> FakeLlama:
     return FakeLlama(keeps_states=True, can_shift=False)
 
 
-def evict_a_window(drift: Drift, sequence: Sequence) -> None:
+def evict_a_window(drift: RecurrentDrift, sequence: Sequence) -> None:
     sequence.ledger.n_evicted = drift.next_look
 
 
@@ -62,7 +62,7 @@ def evict_a_window(drift: Drift, sequence: Sequence) -> None:
 )
 def test_it_looks_as_often_as_it_drifts(cache: FakeLlama, after: Any, factor: float) -> None:
     sequence = sequence_of(cache)
-    drift = Drift(sequence)
+    drift = RecurrentDrift(sequence)
     assert not drift.wants_to_look
     evict_a_window(drift, sequence)
     assert drift.wants_to_look
@@ -83,7 +83,7 @@ def test_it_looks_as_often_as_it_drifts(cache: FakeLlama, after: Any, factor: fl
 def test_who_is_spoken_to_goes_back_at_once(cache: FakeLlama) -> None:
     sequence = sequence_of(cache)
     before = dict(cache.slots[0])
-    drift = Drift(sequence)
+    drift = RecurrentDrift(sequence)
     evict_a_window(drift, sequence)
     drift.look(SAME)
     read(sequence, cache, 15)
@@ -98,7 +98,7 @@ def test_who_is_spoken_to_goes_back_at_once(cache: FakeLlama) -> None:
 def test_what_came_meanwhile_is_not_lost(cache: FakeLlama) -> None:
     """An eviction, a cut, a new event: then back."""
     sequence = sequence_of(cache)
-    drift = Drift(sequence)
+    drift = RecurrentDrift(sequence)
     evict_a_window(drift, sequence)
     drift.look(SAME)
     read(sequence, cache, 5)
@@ -113,7 +113,7 @@ def test_what_came_meanwhile_is_not_lost(cache: FakeLlama) -> None:
 def test_what_came_meanwhile_has_positions_also_after_going_back(cache: FakeLlama) -> None:
     sequence = sequence_of(cache)
     sequence.ledger.n_pos = cache.n_pos = 75
-    drift = Drift(sequence)
+    drift = RecurrentDrift(sequence)
     evict_a_window(drift, sequence)
     drift.look(SAME)
     read(sequence, cache, 5)
@@ -129,7 +129,7 @@ def test_what_came_meanwhile_has_positions_also_after_going_back(cache: FakeLlam
 
 def test_words_that_changed_meanwhile_are_read_again(cache: FakeLlama) -> None:
     sequence = sequence_of(cache)
-    drift = Drift(sequence)
+    drift = RecurrentDrift(sequence)
     evict_a_window(drift, sequence)
     drift.look(SAME)
     sequence.cut(sequence.ledger.segments[1], 5)
@@ -142,7 +142,7 @@ def test_words_that_changed_meanwhile_are_read_again(cache: FakeLlama) -> None:
 
 def test_parking_gives_up_too(cache: FakeLlama) -> None:
     sequence = sequence_of(cache)
-    drift = Drift(sequence)
+    drift = RecurrentDrift(sequence)
     evict_a_window(drift, sequence)
     drift.look(SAME)
     sequence.park()
@@ -154,7 +154,7 @@ def test_parking_gives_up_too(cache: FakeLlama) -> None:
 
 def test_what_was_heard_meanwhile_is_no_drift(cache: FakeLlama) -> None:
     sequence = sequence_of(cache)
-    drift = Drift(sequence)
+    drift = RecurrentDrift(sequence)
     evict_a_window(drift, sequence)
     drift.look(SAME)
     sequence.append(Segment(Kind.EVENT, [7] * 5, turn=4))

@@ -119,7 +119,7 @@ class SequenceMachine(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from([Kind.SAID, Kind.EVENT, Kind.REPLY]), n=st.integers(0, 50))
     def append(self, kind: Kind, n: int) -> None:
-        """A segment as `Npc` adds it: room first, and never more than the window can hold."""
+        """A segment as `Dialogue` adds it: room first, and never more than the window can hold."""
         self.sequence.make_room(n, self.turn)
         ledger = self.sequence.ledger
         n = min(n, WINDOW - ledger.n_tokens)

@@ -14,7 +14,7 @@ from npc_engine.cpu import BUSY
 from npc_engine.errors import BackendError, ConfigError, ModelError
 from npc_engine.llama import kv_layout as calibrate
 from npc_engine.llama.kv_layout import CANDIDATES, Row, choose_layout, measured
-from npc_engine.llama.layout_trial import N_HISTORY, Track
+from npc_engine.llama.layout_trial import N_HISTORY, LayoutTrial
 from npc_engine.llama.measurements import recall
 from npc_engine.llama.model import Layout, Model
 
@@ -87,7 +87,7 @@ def fake_model(policy: str = "full") -> Model:
 def race(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fakes:
     monkeypatch.setenv("NPC_ENGINE_CACHE_DIR", str(tmp_path))
     fakes = Fakes({PLAIN: 10.0, FLASH: 20.0, MIXED: 9.0, BF16: 12.0, SMALL: 11.0})
-    monkeypatch.setattr(calibrate, "Track", lambda _model, layout, _n_threads: fakes(layout))
+    monkeypatch.setattr(calibrate, "LayoutTrial", lambda _model, layout, _n_threads: fakes(layout))
     busy = lambda: fakes.busy is None or fakes.busy > BUSY  # noqa: E731
     monkeypatch.setattr(calibrate, "others_are_busy", busy)
     monkeypatch.setattr(calibrate, "room_for", lambda _model, _layout: 1)
@@ -321,7 +321,7 @@ def test_the_real_model_is_measured_once(
     model = Model(smollm2)
     layout = choose_layout(model, "auto", "auto", 1)
     assert layout in CANDIDATES
-    monkeypatch.setattr(calibrate, "Track", None)  # it would fail if it ran again
+    monkeypatch.setattr(calibrate, "LayoutTrial", None)  # it would fail if it ran again
     assert choose_layout(model, "auto", "auto", 1) == layout
     rows = measured(model, 1)
     assert [row.layout for row in rows if row.chosen] == [layout]
@@ -347,7 +347,7 @@ def test_every_kind_of_memory(tiny_model: Path) -> None:
 @pytest.mark.model
 def test_a_track_has_its_history(tiny_llama: Path) -> None:
     model = Model(tiny_llama)
-    track = Track(model, PLAIN, 1)
+    track = LayoutTrial(model, PLAIN, 1)
     cells = len(track._llama.export(0)) / track.bytes_per_token
     assert N_HISTORY <= cells < N_HISTORY + 8
     assert track.step() > 0
@@ -360,5 +360,5 @@ def test_a_track_needs_room(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("npc_engine.llama.layout_trial.RESERVE_BYTES", 1 << 60)
     model = Model(tiny_llama)
     with pytest.raises(BackendError, match="No room"):
-        Track(model, PLAIN, 1)
+        LayoutTrial(model, PLAIN, 1)
     model.close()

@@ -73,7 +73,7 @@ class _Yielding(FakeLlama):
 def engine(root: Path, keep: int = 1, seconds: float = 0) -> Engine:
     fake = _Yielding(n_slots=2, n_cells=WINDOW)
     values = {"saves": str(root), "window": WINDOW, "keep": keep}
-    made = Engine(fake, fake.voice(), Settings.parse(values))
+    made = Engine(fake, fake.chat_format(), Settings.parse(values))
     made._saving._given_key = KEY
     made._saving._autosave._seconds = seconds  # more often than a setting may say
     return made

@@ -583,7 +583,7 @@ def test_a_save_leaves_out_an_unfinished_turn_and_does_not_disturb_it(make_rig: 
     assert "Unfinished" not in "".join(fresh.heard(name) for name in "abcd")
     assert "A late bell." in fresh.heard("a")
     rest = {name: fresh.tokens(name)[len(before[name]) :] for name in "abcd"}
-    opened = fresh.fake.voice().open
+    opened = fresh.fake.chat_format().open
     assert rest == {"a": [*b"*A late bell.*\n"], "b": opened, "c": [], "d": []}
     assert all(fresh.tokens(name)[: len(before[name])] == before[name] for name in "abcd")
     assert {name: fresh[name].npc.turn for name in "abcd"} == turns
@@ -603,7 +603,7 @@ def test_half_typed_words_are_not_saved(make_rig: MakeRig) -> None:
     rig.save("s")
     fresh = make_rig()
     assert sources(fresh.load("s"))["b"] == "payload"
-    assert fresh.tokens("b") == before + fresh.fake.voice().open
+    assert fresh.tokens("b") == before + fresh.fake.chat_format().open
     fresh.rest()
     fresh.talk("b")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from npc_engine.dialogue.dialogue import Npc
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.errors import SnapshotError, TooLarge
 from npc_engine.kvcache.payload import Payload
 from npc_engine.saving.serialization import freeze, retell, thaw
@@ -40,7 +40,7 @@ def saved() -> tuple[dict[str, Any], bytes]:
 
 
 def frozen(
-    npc: Npc, events: list[tuple[str, float, float | None]] | None = None
+    npc: Dialogue, events: list[tuple[str, float, float | None]] | None = None
 ) -> tuple[dict[str, Any], Payload | None]:
     return freeze(npc, events or [], now=NOW), npc.sequence.payload()
 
@@ -53,18 +53,18 @@ def bytes_of(payload: Payload | None) -> bytes:
 
 def thawed(
     state: dict[str, Any], fake: FakeLlama, payload: bytes | None = None, most_events: int = 64
-) -> Npc:
+) -> Dialogue:
     return thaw(
-        NAME, state, fake.voice(), fake, window=WINDOW, n_pos=fake.n_pos, n_vocab=259,
+        NAME, state, fake.chat_format(), fake, window=WINDOW, n_pos=fake.n_pos, n_vocab=259,
         most_events=most_events, payload=payload, now=NOW,
     )  # fmt: skip
 
 
-def retold(state: dict[str, Any], fake: FakeLlama, most_events: int = 64) -> Npc:
+def retold(state: dict[str, Any], fake: FakeLlama, most_events: int = 64) -> Dialogue:
     return retell(
         NAME,
         state,
-        fake.voice(),
+        fake.chat_format(),
         fake,
         window=WINDOW,
         n_pos=fake.n_pos,
@@ -73,7 +73,7 @@ def retold(state: dict[str, Any], fake: FakeLlama, most_events: int = 64) -> Npc
     )
 
 
-def live(npc: Npc, tmp_path: Path) -> None:
+def live(npc: Dialogue, tmp_path: Path) -> None:
     """Put it on a stage and talk with it: nothing may break."""
     fake = TimedLlama(n_slots=1, n_cells=WINDOW)
     npc.sequence._cache = fake

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npc_engine.scheduling.ab_trial import N_EARLY, N_PAIRS, N_VOID, Probe, alike
+from npc_engine.scheduling.ab_trial import N_EARLY, N_PAIRS, N_VOID, ABTrial, alike
 
 
 def verdict(
     other: float, current: float, n_block: int = 2, noise: float = 0.0, seed: int = 0
 ) -> tuple[bool, int]:
     """The verdict on steps of so many seconds, and after how many of them."""
-    probe = Probe(n_block)
+    probe = ABTrial(n_block)
     rng = random.Random(seed)
     for n in range(1, 1000):
         seconds = other if probe.tries_other else current
@@ -39,7 +39,7 @@ def test_verdicts(other: float, n_pairs: int, won: bool) -> None:
 
 
 def test_it_goes_the_other_way_first_and_in_turns() -> None:
-    probe = Probe(2)
+    probe = ABTrial(2)
     ways = []
     for _ in range(8):
         ways.append(probe.tries_other)
@@ -53,7 +53,7 @@ def test_noise_seldom_wins() -> None:
 
 
 def test_a_machine_that_slows_down_meanwhile_weighs_on_both() -> None:
-    probe = Probe(1)
+    probe = ABTrial(1)
     won = None
     for i in range(100):
         won = probe.note(1, (0.8 if probe.tries_other else 1.0) * 1.01**i)
@@ -63,7 +63,7 @@ def test_a_machine_that_slows_down_meanwhile_weighs_on_both() -> None:
 
 
 def test_steps_of_another_size_spoil_a_pair() -> None:
-    probe = Probe(2)
+    probe = ABTrial(2)
     probe.note(1, 1.0)
     assert probe.note(2, 9.0) is None
     assert probe.tries_other
@@ -74,20 +74,20 @@ def test_steps_of_another_size_spoil_a_pair() -> None:
 
 
 def test_one_that_is_always_spoilt_ends() -> None:
-    probe = Probe(2)
+    probe = ABTrial(2)
     found = [probe.note(1 + i % 2, 1.0) for i in range(4 * N_VOID)]
     assert False in found and True not in found
 
 
 def test_reading_is_compared_per_token() -> None:
-    probe = Probe(1)
+    probe = ABTrial(1)
     probe.note(100, 1.0)
     probe.note(80, 1.0)
     assert probe.ratio == pytest.approx(0.8)
 
 
 def test_an_interrupted_pair_begins_again() -> None:
-    probe = Probe(1)
+    probe = ABTrial(1)
     probe.note(1, 9.0)
     probe.interrupt()
     assert probe.tries_other
@@ -107,5 +107,5 @@ def test_alike(a: int, b: int, same: bool) -> None:
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 600), st.just(0.0) | st.floats(1e-9, 1e9)), min_size=400))
 def test_it_ends_whatever_it_hears(steps: list[tuple[int, float]]) -> None:
-    probe = Probe(2)
+    probe = ABTrial(2)
     assert any(probe.note(n, seconds) is not None for n, seconds in steps)

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npc_engine.scheduling.chunk_size import FIRST_CHUNK, IDLE_STRETCH, MIN_CHUNK, Chunks
+from npc_engine.scheduling.chunk_size import FIRST_CHUNK, IDLE_STRETCH, MIN_CHUNK, ChunkSize
 from tests.support.machines import Machine
 
 STEP_S = 0.05
 
 
 def read(
-    chunks: Chunks, machine: Machine, n_rows: int, n_threads: int, n_steps: int
+    chunks: ChunkSize, machine: Machine, n_rows: int, n_threads: int, n_steps: int
 ) -> list[float]:
     """Steps with rows and as much prefill as they may have; returns their exact seconds."""
     out = []
@@ -24,7 +24,9 @@ def read(
     return out
 
 
-def speak(chunks: Chunks, machine: Machine, n_rows: int, n_threads: int, n_steps: int = 5) -> None:
+def speak(
+    chunks: ChunkSize, machine: Machine, n_rows: int, n_threads: int, n_steps: int = 5
+) -> None:
     for _ in range(n_steps):
         chunks.note(0, n_rows, machine.step(n_threads, n_rows), n_threads)
 
@@ -35,20 +37,20 @@ def fewest(machine: Machine, n_rows: int, n_threads: int) -> float:
 
 
 def test_before_anything_is_measured_the_chunk_is_small() -> None:
-    assert Chunks(50, 512).chunk(False) == FIRST_CHUNK
-    assert Chunks(50, 512).chunk(True) == MIN_CHUNK
-    assert Chunks(50, 8).chunk(False) == 8
+    assert ChunkSize(50, 512).chunk(False) == FIRST_CHUNK
+    assert ChunkSize(50, 512).chunk(True) == MIN_CHUNK
+    assert ChunkSize(50, 8).chunk(False) == 8
 
 
 def test_a_chunk_takes_the_time_of_a_step() -> None:
-    chunks = Chunks(50, 512)
+    chunks = ChunkSize(50, 512)
     chunks.note(100, 0, 0.1)
     assert chunks.chunk(True) == 50
     assert chunks.chunk(False) == 50 * IDLE_STRETCH
 
 
 def test_rows_take_their_time_first() -> None:
-    chunks = Chunks(50, 512)
+    chunks = ChunkSize(50, 512)
     chunks.note(100, 0, 0.1)
     for _ in range(9):
         chunks.note(0, 8, 0.03)
@@ -59,7 +61,7 @@ def test_rows_take_their_time_first() -> None:
 
 
 def test_rows_on_fewer_threads_take_longer_at_worst_by_as_much() -> None:
-    chunks = Chunks(50, 512)
+    chunks = ChunkSize(50, 512)
     for n_threads in (1, 2):
         chunks.note(100, 0, 0.1, n_threads)
     chunks.note(0, 2, 0.020, 2)
@@ -75,7 +77,7 @@ def test_rows_on_fewer_threads_take_longer_at_worst_by_as_much() -> None:
 def test_steps_keep_to_their_time(token_ms: float, n_rows: int, n_threads: int) -> None:
     """From the first on, which knows nothing."""
     machine = Machine(token_s=token_ms / 1000, weights_s=0.005 + token_ms / 500, hiccups=0)
-    chunks = Chunks(1000 * STEP_S, 512)
+    chunks = ChunkSize(1000 * STEP_S, 512)
     if n_rows:
         speak(chunks, machine, n_rows, n_threads)
     seconds = read(chunks, machine, n_rows, n_threads, 60)
@@ -86,8 +88,8 @@ def test_steps_keep_to_their_time(token_ms: float, n_rows: int, n_threads: int) 
 
 def test_a_slow_machine_with_nothing_known_begins_with_a_short_step() -> None:
     machine = Machine(token_s=0.033, weights_s=0.05)  # 1.5 billion weights on one old core
-    assert machine.exact(1, Chunks(50, 512).chunk(True) + 1) < 0.25
-    chunks = Chunks(50, 512)
+    assert machine.exact(1, ChunkSize(50, 512).chunk(True) + 1) < 0.25
+    chunks = ChunkSize(50, 512)
     n = chunks.chunk(False)
     chunks.note(n, 0, machine.exact(1, n))
     assert machine.exact(1, chunks.chunk(True)) < 0.2
@@ -96,7 +98,7 @@ def test_a_slow_machine_with_nothing_known_begins_with_a_short_step() -> None:
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (8, 1), (7, 3)])
 def test_another_count_of_threads_makes_no_step_too_long(before: int, after: int) -> None:
     machine = Machine(8, hiccups=0, noise=0.02)
-    chunks = Chunks(1000 * STEP_S, 512)
+    chunks = ChunkSize(1000 * STEP_S, 512)
     speak(chunks, machine, 4, before)
     read(chunks, machine, 4, before, 30)
     seconds = read(chunks, machine, 4, after, 30)
@@ -107,7 +109,7 @@ def test_another_count_of_threads_makes_no_step_too_long(before: int, after: int
 
 def test_a_game_that_gets_busy_makes_a_few_steps_long_and_no_more() -> None:
     machine = Machine(2, hiccups=0)
-    chunks = Chunks(1000 * STEP_S, 512)
+    chunks = ChunkSize(1000 * STEP_S, 512)
     speak(chunks, machine, 2, 2)
     read(chunks, machine, 2, 2, 30)
     machine.load = 2
@@ -118,7 +120,7 @@ def test_a_game_that_gets_busy_makes_a_few_steps_long_and_no_more() -> None:
 
 def test_fewer_rows_are_soon_known() -> None:
     machine = Machine(2, hiccups=0, noise=0)
-    chunks = Chunks(1000 * STEP_S, 512)
+    chunks = ChunkSize(1000 * STEP_S, 512)
     speak(chunks, machine, 8, 1)
     beside_8 = chunks.chunk(True, 8, 1)
     speak(chunks, machine, 1, 1, 1)
@@ -127,7 +129,7 @@ def test_fewer_rows_are_soon_known() -> None:
 
 
 def test_it_follows_a_machine_that_slows_down_faster_than_one_that_speeds_up() -> None:
-    chunks = Chunks(50, 512)
+    chunks = ChunkSize(50, 512)
     chunks.note(100, 0, 0.1)
     chunks.note(100, 0, 0.2)
     assert chunks.chunk(True) < 32
@@ -137,7 +139,7 @@ def test_it_follows_a_machine_that_slows_down_faster_than_one_that_speeds_up() -
 
 
 def test_a_clock_that_stands_still_is_harmless() -> None:
-    chunks = Chunks(50, 512)
+    chunks = ChunkSize(50, 512)
     found = []
     for _ in range(6):
         found.append(chunks.chunk(True))
@@ -147,7 +149,7 @@ def test_a_clock_that_stands_still_is_harmless() -> None:
 
 def test_when_nobody_speaks_it_grows_quickly() -> None:
     machine = Machine(token_s=0.0001, weights_s=0.005)
-    chunks = Chunks(50, 512)
+    chunks = ChunkSize(50, 512)
     found = []
     for _ in range(5):
         found.append(chunks.chunk(False))
@@ -174,7 +176,7 @@ def test_a_chunk_is_never_nothing_and_never_over_the_batch(
     speaks: bool,
     n_rows: int,
 ) -> None:
-    chunks = Chunks(step_ms, n_batch)
+    chunks = ChunkSize(step_ms, n_batch)
     for n_prefill, n_decoded, seconds, n_threads in steps:
         if n_prefill + n_decoded:
             chunks.note(n_prefill, n_decoded, seconds, n_threads)
@@ -182,13 +184,13 @@ def test_a_chunk_is_never_nothing_and_never_over_the_batch(
 
 
 def test_heavy_rows_have_every_sixth_step_while_a_line_is_read() -> None:
-    chunks = Chunks(50, 512)
+    chunks = ChunkSize(50, 512)
     chunks.note(0, 8, 0.040)
     assert [chunks.rows_wait(8) for _ in range(12)] == [*[True] * 5, False] * 2
 
 
 def test_light_rows_wait_for_nobody() -> None:
-    chunks = Chunks(50, 512)
+    chunks = ChunkSize(50, 512)
     assert not chunks.rows_wait(8), "what is not known yet"
     chunks.note(0, 2, 0.010)
     assert not any(chunks.rows_wait(2) for _ in range(8))
@@ -199,13 +201,13 @@ def test_light_rows_wait_for_nobody() -> None:
 
 
 def test_what_reading_takes_is_unknown_before_anything_is_read() -> None:
-    chunks = Chunks(50, 512)
+    chunks = ChunkSize(50, 512)
     chunks.note(0, 4, 0.04)
     assert chunks.reading_s(100) is None
 
 
 def test_what_reading_takes_is_mostly_what_large_chunks_took() -> None:
-    chunks = Chunks(50, 512)
+    chunks = ChunkSize(50, 512)
     chunks.note(512, 0, 0.512)
     for _ in range(3):
         chunks.note(4, 0, 0.02)  # 5 ms a token: so few cost more each
@@ -215,7 +217,7 @@ def test_what_reading_takes_is_mostly_what_large_chunks_took() -> None:
 
 
 def test_rows_beside_do_not_count_as_reading() -> None:
-    chunks = Chunks(50, 512)
+    chunks = ChunkSize(50, 512)
     for _ in range(5):
         chunks.note(0, 8, 0.03)
     chunks.note(100, 8, 0.13)

@@ -20,7 +20,7 @@ from npc_engine.kvcache.sequence import Sequence
 from npc_engine.llama.model import Layout, Model
 from npc_engine.protocol import codec as m
 from npc_engine.scheduling.batching import Claim, Priority
-from npc_engine.scheduling.prefix_cache import MIN_TOKENS, MOST_KEPT, Beginnings
+from npc_engine.scheduling.prefix_cache import MIN_TOKENS, MOST_KEPT, PrefixCache
 from tests.support.fake_llama import FakeLlama
 from tests.support.real import GREEDY, INNKEEPER, SMITH, Twin, make_engine, worst_kl
 from tests.support.rig import Rig, TimedLlama, scripted
@@ -82,7 +82,7 @@ def n_read(rig: Rig, n: int, since: int = 0) -> int:
 
 
 def n_world(rig: Rig) -> int:
-    return len(rig.engine.stage.voice.world_tokens)
+    return len(rig.engine.stage.chat_format.world_tokens)
 
 
 def stats(rig: Rig) -> dict[str, Any]:
@@ -90,8 +90,8 @@ def stats(rig: Rig) -> dict[str, Any]:
     return found
 
 
-def beginnings(rig: Rig) -> Beginnings:
-    return rig.engine.stage.beginnings
+def prefix_cache(rig: Rig) -> PrefixCache:
+    return rig.engine.stage.prefix_cache
 
 
 # -- with a world ------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_a_world_is_read_once_by_twenty_one_after_another(make_rig: MakeRig, kin
     assert n_read(rig, n_world(rig)) == n_world(rig)
     found = stats(rig)
     assert found["n_beginnings"] == 1
-    assert found["shared_bytes"] == beginnings(rig).n_bytes > 0
+    assert found["shared_bytes"] == prefix_cache(rig).n_bytes > 0
     assert found["n_shared_restored"] == 19 * n_world(rig)
 
 
@@ -150,7 +150,7 @@ def test_who_is_spoken_to_goes_on_where_an_idle_reader_is(
     rig.talk("bram")
     rig.talk("mara")
     assert n_read(rig, n_world(rig)) == n_world(rig)
-    assert beginnings(rig).n_kept == 1, "the half has gone"
+    assert prefix_cache(rig).n_kept == 1, "the half has gone"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -211,7 +211,7 @@ def test_the_world_is_the_same_whatever_stands_in_it(make_rig: MakeRig) -> None:
     spawn(rig, "mara", "bram")
     rig.rest()
     assert "{{char}} and {{user}} know <|im_end|> of old." in rig.heard("bram")
-    assert rig.tokens("bram")[: n_world(rig)] == rig.engine.stage.voice.world_tokens
+    assert rig.tokens("bram")[: n_world(rig)] == rig.engine.stage.chat_format.world_tokens
     assert n_read(rig, n_world(rig)) == n_world(rig)
 
 
@@ -281,9 +281,9 @@ def test_a_group_within_a_world(make_rig: MakeRig, kind: str) -> None:
         rig.talk(f"guild{i}")
     assert n_read(rig, n_world(rig)) == n_world(rig)
     n_guild = n_alike(rig, "guild0", "guild1")
-    slots = [k for k in beginnings(rig)._kept if len(k) >= n_guild]
+    slots = [k for k in prefix_cache(rig)._kept if len(k) >= n_guild]
     assert len(slots) == 1
-    assert sorted(map(len, beginnings(rig)._kept))[0] == n_world(rig)
+    assert sorted(map(len, prefix_cache(rig)._kept))[0] == n_world(rig)
 
 
 def test_a_whole_slot_is_not_copied_out_for_a_few_tokens(
@@ -315,7 +315,7 @@ def test_who_waits_is_given_all_at_once(make_rig: MakeRig) -> None:
         rig.step()
         seen |= {min(rig[name].npc.ledger.n_cells, n_world(rig)) for name in ("bram", "wren")}
     assert seen == {0, n_world(rig)}
-    assert beginnings(rig).n_restored == 2 * n_world(rig)
+    assert prefix_cache(rig).n_restored == 2 * n_world(rig)
 
 
 def test_too_little_in_common_is_not_kept(make_rig: MakeRig) -> None:
@@ -325,7 +325,7 @@ def test_too_little_in_common_is_not_kept(make_rig: MakeRig) -> None:
     assert 0 < n_alike(rig, "mara", "bram") < MIN_TOKENS
     assert rig.spawn("wren", card=card("wren")).n_shared == 0
     rig.rest()
-    assert beginnings(rig).n_kept == beginnings(rig).n_restored == 0
+    assert prefix_cache(rig).n_kept == prefix_cache(rig).n_restored == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -335,9 +335,9 @@ def test_the_most_useful_few_stay(make_rig: MakeRig, kind: str) -> None:
         for i in range(3 if group == "a" else 2):
             spawn(rig, f"{group}{i}", lore=(group * (40 + ord(group) % 7 * 9)))
             rig.rest()
-    kept = beginnings(rig)._kept
+    kept = prefix_cache(rig)._kept
     assert len(kept) == MOST_KEPT
-    saved = {t[15]: beginnings(rig)._n_saved([t]) for t in kept}
+    saved = {t[15]: prefix_cache(rig)._n_saved([t]) for t in kept}
     assert ord("a") in saved
     assert min(saved.values()) > 2 * 60, "the shortest two of six are not kept"
 
@@ -452,7 +452,7 @@ personas = st.lists(prefixes.map(lambda parts: [t for p in parts for t in p]), m
 def test_what_is_shared_is_the_longest_common_prefix(
     all_: list[list[int]], kept: list[list[int]], n_gone: int
 ) -> None:
-    shared = Beginnings([1] * 40, n_cells=200)
+    shared = PrefixCache([1] * 40, n_cells=200)
     cache = FakeLlama()
     for i, tokens in enumerate(all_):
         shared.join(f"{i}", user_of(cache, tokens))
@@ -481,7 +481,7 @@ def naive_common(a: list[int], b: list[int]) -> int:
 
 def test_who_waits_may_read_nothing_and_the_reader_no_further() -> None:
     cache = FakeLlama(n_slots=2)
-    shared = Beginnings(range(50), n_cells=1000)
+    shared = PrefixCache(range(50), n_cells=1000)
     claims = []
     for i in range(2):
         sequence = user_of(cache, [*range(50), *[i] * 20])
@@ -662,7 +662,7 @@ def talk_with_all(
     with engine:
         n_lore = len(model.tokenize(world or lore))
         n_read = count(backend, n_lore)
-        engine.stage.beginnings._works = shares
+        engine.stage.prefix_cache._works = shares
         for name, card_ in CAST.items():
             card_ = {**card_, "system_prompt": lore + "{{original}}"}
             shared = engine.spawn(name, card_, sampling=GREEDY).n_shared
@@ -706,9 +706,9 @@ def test_a_half_read_beginning_is_taken_over_exactly(
             model, tmp_path, n_slots=n_slots, n_batch=40, window=640, world=WORLD
         )
         with engine:
-            n_lore = len(engine.stage.voice.world_tokens)
+            n_lore = len(engine.stage.chat_format.world_tokens)
             n_read = count(backend, n_lore)
-            engine.stage.beginnings._works = shares
+            engine.stage.prefix_cache._works = shares
             for name in ("mara", "bram"):
                 request = m.Spawn(id=name, npc=name, card=CAST[name], sampling=GREEDY)
                 engine.handle(request, b"game")
@@ -751,7 +751,7 @@ def test_six_hundred_tokens_of_lore_are_read_once_by_twenty(smollm2: Path, tmp_p
     world = WORLD * 6
     engine, backend = make_engine(model, tmp_path, n_slots=4, window=1024, world=world)
     with engine:
-        n_lore = len(engine.stage.voice.world_tokens)
+        n_lore = len(engine.stage.chat_format.world_tokens)
         assert n_lore >= 600
         n_read = count(backend, n_lore)
         for i in range(20):

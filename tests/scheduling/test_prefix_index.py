@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npc_engine.scheduling.prefix_index import Prefixes, Tokens, n_common, n_shorter
+from npc_engine.scheduling.prefix_index import PrefixIndex, Tokens, n_common, n_shorter
 
 tokens = st.lists(st.integers(0, 2), max_size=8).map(tuple)
 
@@ -28,7 +28,7 @@ def test_the_longest_that_it_begins_with(a: Tokens, others: list[Tokens]) -> Non
 
 @given(st.lists(tokens), st.integers(0, 5), tokens)
 def test_all_of_them_in_any_order(all_: list[Tokens], n_gone: int, asked: Tokens) -> None:
-    prefixes = Prefixes()
+    prefixes = PrefixIndex()
     for i, own in enumerate(all_):
         prefixes.add(f"{i}", own)
     for i, own in enumerate(all_[:n_gone]):

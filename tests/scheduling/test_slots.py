@@ -10,7 +10,7 @@ from npc_engine.kvcache.ledger import Kind, Ledger, Segment
 from npc_engine.kvcache.parking import Parking
 from npc_engine.kvcache.sequence import Sequence
 from npc_engine.scheduling.batching import PATIENCE, Claim, Priority, schedule
-from npc_engine.scheduling.slots import Seats
+from npc_engine.scheduling.slots import Slots
 from tests.support.fake_llama import FakeLlama
 
 PLAYER, NEAR, AMBIENT, IDLE = Priority
@@ -37,19 +37,19 @@ def test_the_most_urgent_are_seated_first() -> None:
     idle, ambient, near, player = (
         claim(cache, p, order) for order, p in enumerate([IDLE, AMBIENT, NEAR, PLAYER])
     )
-    assert Seats(2).seat([idle, ambient, near, player]) == [player, near]
+    assert Slots(2).seat([idle, ambient, near, player]) == [player, near]
     assert (ambient.sequence.slot, idle.sequence.slot) == (None, None)
 
 
 def test_the_least_recently_used_is_parked() -> None:
     cache = FakeLlama(n_slots=2)
-    seats = Seats(2)
+    slots = Slots(2)
     a, b, c = (claim(cache, NEAR, order) for order in range(3))
-    seats.seat([a, b])
+    slots.seat([a, b])
     read(cache, a)
     read(cache, b)
-    seats.seat([a])  # so b was used longer ago
-    assert seats.seat([c]) == [c]
+    slots.seat([a])  # so b was used longer ago
+    assert slots.seat([c]) == [c]
     assert (a.sequence.slot is None, b.sequence.slot) == (False, None)
     assert b.sequence.parked is not None
     assert a.sequence.parked is None
@@ -57,44 +57,44 @@ def test_the_least_recently_used_is_parked() -> None:
 
 def test_idle_reading_sends_nobody_out() -> None:
     cache = FakeLlama(n_slots=1)
-    seats = Seats(1)
+    slots = Slots(1)
     resident, idle = claim(cache, NEAR), claim(cache, IDLE)
-    seats.seat([resident])
-    assert seats.seat([idle]) == []
+    slots.seat([resident])
+    assert slots.seat([idle]) == []
     assert resident.sequence.slot == 0
-    seats.leave(resident.sequence)
-    assert seats.seat([idle]) == [idle]
+    slots.leave(resident.sequence)
+    assert slots.seat([idle]) == [idle]
 
 
 def test_idle_reading_gives_way_to_whoever_is_needed() -> None:
     cache = FakeLlama(n_slots=1)
-    seats = Seats(1)
+    slots = Slots(1)
     idle, ambient = claim(cache, IDLE), claim(cache, AMBIENT)
-    seats.seat([idle])
-    assert seats.seat([idle, ambient]) == [ambient]
+    slots.seat([idle])
+    assert slots.seat([idle, ambient]) == [ambient]
 
 
 def test_who_is_needed_is_not_parked_for_its_equals() -> None:
     cache = FakeLlama(n_slots=1)
-    seats = Seats(1)
+    slots = Slots(1)
     first, second = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
-    assert seats.seat([first]) == [first]
-    assert seats.seat([second, first]) == [first]
+    assert slots.seat([first]) == [first]
+    assert slots.seat([second, first]) == [first]
     assert second.n_skipped == 1
 
 
 def test_a_player_takes_the_slot_of_ambient_speech_at_once() -> None:
     cache = FakeLlama(n_slots=2)
-    seats = Seats(2)
+    slots = Slots(2)
     speech = [claim(cache, AMBIENT, order) for order in range(2)]
-    for c in seats.seat(speech):
+    for c in slots.seat(speech):
         read(cache, c)
         c.speaking = True
         c.sequence.ledger.append_token(66)
     player = claim(cache, PLAYER, 9)
-    assert seats.seat([*speech, player]) == [player, speech[0]]
+    assert slots.seat([*speech, player]) == [player, speech[0]]
     read(cache, player)
-    assert seats.seat(speech) == speech, "it goes on where it was"
+    assert slots.seat(speech) == speech, "it goes on where it was"
     assert cache.held(speech[1].sequence.slot or 0) == [65] * 5
     assert speech[1].is_row
 
@@ -102,17 +102,17 @@ def test_a_player_takes_the_slot_of_ambient_speech_at_once() -> None:
 def test_nobody_loses_a_slot_amid_a_line_to_an_equal() -> None:
     """However long the other waits: they would swap at every step."""
     cache = FakeLlama(n_slots=1)
-    seats = Seats(1)
+    slots = Slots(1)
     speaker, waiting = claim(cache, AMBIENT, 1), claim(cache, AMBIENT, 0)
-    seats.seat([speaker])
+    slots.seat([speaker])
     read(cache, speaker)
     speaker.speaking = True
     for _ in range(10 * PATIENCE):
         speaker.sequence.ledger.append_token(66)
-        assert seats.seat([speaker, waiting]) == [speaker]
+        assert slots.seat([speaker, waiting]) == [speaker]
         read(cache, speaker)
     speaker.speaking = False
-    assert seats.seat([waiting]) == [waiting]
+    assert slots.seat([waiting]) == [waiting]
 
 
 def called(claim: Claim, arrival: int) -> Claim:
@@ -122,43 +122,43 @@ def called(claim: Claim, arrival: int) -> Claim:
 
 def test_who_is_called_takes_the_place_of_the_least_recently_used() -> None:
     cache = FakeLlama(n_slots=2)
-    seats = Seats(2)
+    slots = Slots(2)
     a, b = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
-    for c in seats.seat([a, b]):
+    for c in slots.seat([a, b]):
         read(cache, c)
         c.priority = IDLE
     c = called(claim(cache, IDLE), 3)
-    assert seats.seat([c]) == [c]
+    assert slots.seat([c]) == [c]
     assert (a.sequence.slot, b.sequence.slot, c.called) == (None, 1, False)
     called(b, 4)
-    assert seats.seat([b]) == [b], "it sits already: that counts as use"
-    assert seats.seat([called(a, 5)]) == [a]
+    assert slots.seat([b]) == [b], "it sits already: that counts as use"
+    assert slots.seat([called(a, 5)]) == [a]
     assert (b.sequence.slot, c.sequence.slot) == (1, None)
     assert cache.held(a.sequence.slot or 0) == [65] * 5
 
 
 def test_who_is_called_sends_out_nobody_who_is_needed() -> None:
     cache = FakeLlama(n_slots=1)
-    seats = Seats(1)
+    slots = Slots(1)
     speaker, waiting = claim(cache, AMBIENT, 1), called(claim(cache, IDLE), 2)
-    assert seats.seat([speaker, waiting]) == [speaker]
+    assert slots.seat([speaker, waiting]) == [speaker]
     assert (waiting.called, waiting.n_skipped) == (True, 0)
     read(cache, speaker)
     speaker.priority = IDLE  # it has finished
-    assert seats.seat([waiting]) == [waiting]
+    assert slots.seat([waiting]) == [waiting]
 
 
 def test_two_who_are_called_do_not_swap_places() -> None:
     cache = FakeLlama(n_slots=1)
-    seats = Seats(1)
+    slots = Slots(1)
     early, late = called(claim(cache, IDLE), 1), called(claim(cache, IDLE), 2)
     for _ in range(5):
-        assert seats.seat([early, late]) == [late]
+        assert slots.seat([early, late]) == [late]
     spoken_since = claim(cache, NEAR, 3)
-    assert seats.seat([early, spoken_since]) == [spoken_since]
+    assert slots.seat([early, spoken_since]) == [spoken_since]
     read(cache, spoken_since)
     spoken_since.priority = IDLE
-    assert seats.seat([early]) == [], "somebody was spoken to since"
+    assert slots.seat([early]) == [], "somebody was spoken to since"
 
 
 # -- personas beyond the slots (rule 5) --------------------------------------------------------
@@ -169,11 +169,11 @@ def unread(cache: FakeLlama, n: int = 1) -> list[Claim]:
     return [claim(cache, IDLE, kind=Kind.PERSONA) for _ in range(n)]
 
 
-def rest(cache: FakeLlama, seats: Seats, claims: list[Claim], limit: int = 200) -> list[Claim]:
+def rest(cache: FakeLlama, slots: Slots, claims: list[Claim], limit: int = 200) -> list[Claim]:
     """Step until nobody sits who wants to read; return who was read, in that order."""
     order: list[Claim] = []
     for _ in range(limit):
-        sitting = seats.seat([c for c in claims if c.sequence.n_pending or c.called])
+        sitting = slots.seat([c for c in claims if c.sequence.n_pending or c.called])
         if not any(c.sequence.n_pending for c in sitting):
             return order
         order += [c for c in sitting if c not in order]
@@ -190,129 +190,129 @@ def sits(claims: list[Claim]) -> str:
 
 def test_every_persona_is_read_once_and_who_came_first_stays() -> None:
     cache = FakeLlama(n_slots=3)
-    seats = Seats(3)
+    slots = Slots(3)
     claims = unread(cache, 8)
-    assert rest(cache, seats, claims) == claims
+    assert rest(cache, slots, claims) == claims
     assert sits(claims) == "RRppppp" + "R"
     assert not any(c.sequence.n_pending for c in claims)
-    assert (seats.parks.n, seats.call_ins.n) == (5, 0)
-    assert rest(cache, seats, claims) == []
-    assert (seats.parks.n, seats.call_ins.n) == (5, 0), "and then it rests"
+    assert (slots.parks.n, slots.call_ins.n) == (5, 0)
+    assert rest(cache, slots, claims) == []
+    assert (slots.parks.n, slots.call_ins.n) == (5, 0), "and then it rests"
 
 
 def test_reading_ahead_is_no_use_of_a_slot() -> None:
     """Whoever was spoken to is the last to go out for a player, whatever was read since."""
     cache = FakeLlama(n_slots=3)
-    seats = Seats(3)
+    slots = Slots(3)
     first, second, *claims = [claim(cache, NEAR, i) for i in (1, 2)] + unread(cache, 5)
     for c in (first, second):
-        seats.seat([c])
+        slots.seat([c])
         read(cache, c)
         c.priority = IDLE
-    rest(cache, seats, claims)
+    rest(cache, slots, claims)
     assert sits([first, second, *claims]) == "RR" + "ppppR"
     claims[0].priority, claims[0].order = PLAYER, 3
     claims[0].sequence.ledger.append_token(66)
-    assert seats.seat([claims[0]]) == [claims[0]]
+    assert slots.seat([claims[0]]) == [claims[0]]
     assert sits([first, second, *claims]) == "RR" + "Rpppp", "the newly read one went out"
     read(cache, claims[0])
     claims[0].priority = IDLE
-    rest(cache, seats, unread(cache))
+    rest(cache, slots, unread(cache))
     assert sits([first, second, claims[0]]) == "pRR", "used least recently"
 
 
 def test_the_order_of_use_outlives_parking() -> None:
     cache = FakeLlama(n_slots=2)
-    seats = Seats(2)
+    slots = Slots(2)
     spoken, other = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
     never = unread(cache)[0]
     for c in (spoken, other):
-        seats.seat([c])
+        slots.seat([c])
         read(cache, c)
         c.priority = IDLE
-    rest(cache, seats, [never])
+    rest(cache, slots, [never])
     assert sits([spoken, other, never]) == "pRR"
-    seats.leave(other.sequence)
+    slots.leave(other.sequence)
     spoken.sequence.ledger.append_token(66)  # an event, which is read in the free slot
-    assert rest(cache, seats, [spoken]) == [spoken]
+    assert rest(cache, slots, [spoken]) == [spoken]
     player = claim(cache, PLAYER, 3)
-    seats.seat([player])
+    slots.seat([player])
     assert sits([spoken, never]) == "Rp"
 
 
 def test_one_at_a_time_and_only_when_all_that_sit_are_read() -> None:
     cache = FakeLlama(n_slots=2)
-    seats = Seats(2)
+    slots = Slots(2)
     claims = unread(cache, 6)
-    assert seats.seat(claims) == claims[:2]
+    assert slots.seat(claims) == claims[:2]
     for c in claims[:2]:
         read(cache, c, 3)
-        assert seats.seat(claims) == claims[:2], "they have something left to read"
+        assert slots.seat(claims) == claims[:2], "they have something left to read"
     for c in claims[:2]:
         read(cache, c)
-    assert seats.seat(claims[2:]) == [claims[2]], "a step does one move"
-    assert seats.seat(claims[2:]) == [claims[2]]
+    assert slots.seat(claims[2:]) == [claims[2]], "a step does one move"
+    assert slots.seat(claims[2:]) == [claims[2]]
 
 
 def test_nobody_reads_ahead_while_somebody_is_needed() -> None:
     cache = FakeLlama(n_slots=2)
-    seats = Seats(2)
+    slots = Slots(2)
     resident, speaker = unread(cache)[0], claim(cache, AMBIENT, 1)
-    rest(cache, seats, [resident])
+    rest(cache, slots, [resident])
     idle = unread(cache)[0]
     for _ in range(3):
-        assert seats.seat([speaker, idle]) == [speaker]
+        assert slots.seat([speaker, idle]) == [speaker]
         read(cache, speaker)
         speaker.sequence.ledger.append_token(66)
     assert sits([resident, speaker, idle]) == "RR-"
     read(cache, speaker)
-    assert seats.seat([idle]) == [idle]
+    assert slots.seat([idle]) == [idle]
 
 
 def test_who_was_called_last_keeps_its_slot_until_it_is_spoken_to() -> None:
     cache = FakeLlama(n_slots=1)
-    seats = Seats(1)
+    slots = Slots(1)
     attended, idle = called(unread(cache)[0], 1), unread(cache)[0]
-    assert rest(cache, seats, [attended, idle]) == [attended]
+    assert rest(cache, slots, [attended, idle]) == [attended]
     assert sits([attended, idle]) == "R-"
     attended.expected, attended.order = 0, 2  # spoken to, and it has answered
-    assert rest(cache, seats, [idle]) == [idle]
+    assert rest(cache, slots, [idle]) == [idle]
 
 
 def test_one_who_was_called_before_that_does_not() -> None:
     cache = FakeLlama(n_slots=2)
-    seats = Seats(2)
+    slots = Slots(2)
     early, late = called(unread(cache)[0], 1), called(unread(cache)[0], 2)
     claims = [early, late, *unread(cache, 3)]
-    assert rest(cache, seats, claims) == [late, early, *claims[2:]]
+    assert rest(cache, slots, claims) == [late, early, *claims[2:]]
     assert sits(claims) == "pR" + "ppR"
 
 
 def test_what_was_half_read_when_somebody_spoke_is_read_on() -> None:
     cache = FakeLlama(n_slots=1)
-    seats = Seats(1)
+    slots = Slots(1)
     half = unread(cache)[0]
-    seats.seat([half])
+    slots.seat([half])
     read(cache, half, 3)
     player = claim(cache, PLAYER, 1)
-    seats.seat([half, player])
+    slots.seat([half, player])
     read(cache, player)
     player.priority = IDLE
     assert sits([half, player]) == "pR"
-    assert rest(cache, seats, [half]) == [half]
+    assert rest(cache, slots, [half]) == [half]
     assert half.sequence.ledger.n_cells == 5
 
 
 def test_an_event_for_who_is_parked_waits_until_it_is_called() -> None:
     cache = FakeLlama(n_slots=2)
-    seats = Seats(2)
+    slots = Slots(2)
     claims = unread(cache, 4)
-    rest(cache, seats, claims)
+    rest(cache, slots, claims)
     for c in claims:
         c.sequence.append(Segment(Kind.SAID, [66] * 4))
-    assert rest(cache, seats, claims) == [claims[0], claims[3]]
+    assert rest(cache, slots, claims) == [claims[0], claims[3]]
     assert sits(claims) == "RppR"
-    assert rest(cache, seats, [called(claims[1], 1), *claims[2:]]) == [claims[1]]
+    assert rest(cache, slots, [called(claims[1], 1), *claims[2:]]) == [claims[1]]
 
 
 def test_reading_ahead_leaves_half_of_the_budget() -> None:
@@ -321,13 +321,13 @@ def test_reading_ahead_leaves_half_of_the_budget() -> None:
     one = len(cache.export(0)) + len("[0, 65], " * 5) - 2
     for budget, n_parked in ((0, 0), (2 * one - 1, 0), (2 * one, 1), (7 * one, 3)):
         parking = Parking(budget)
-        seats = Seats(2, parking)
-        rest(cache, seats, claims)
+        slots = Slots(2, parking)
+        rest(cache, slots, claims)
         assert sits(claims).count("p") == n_parked
         assert sum(c.sequence.n_parked_bytes for c in claims) == n_parked * one
-        assert rest(cache, seats, claims) == [], "and stops there"
+        assert rest(cache, slots, claims) == [], "and stops there"
         for c in claims:
-            seats.leave(c.sequence)
+            slots.leave(c.sequence)
         parking.close()
 
 
@@ -338,51 +338,51 @@ def test_what_cannot_be_copied_out_stays() -> None:
 
     cache = Stubborn(n_slots=2)
     claims = unread(cache, 4)
-    rest(cache, Seats(2), claims)
+    rest(cache, Slots(2), claims)
     assert sits(claims) == "RR--"
 
 
 def test_moves_are_timed() -> None:
     cache = FakeLlama(n_slots=1)
     now = itertools.count()
-    seats = Seats(1, clock=lambda: next(now) / 1000)
+    slots = Slots(1, clock=lambda: next(now) / 1000)
     a, b = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
-    seats.seat([a])
-    assert (seats.parks.n, seats.call_ins.n) == (0, 0), "there was nothing to call in"
+    slots.seat([a])
+    assert (slots.parks.n, slots.call_ins.n) == (0, 0), "there was nothing to call in"
     read(cache, a)
-    seats.seat([b])
+    slots.seat([b])
     read(cache, b)
-    seats.seat([a])
-    assert (seats.parks.n, seats.call_ins.n) == (2, 1)
-    for moves in (seats.parks, seats.call_ins):
+    slots.seat([a])
+    assert (slots.parks.n, slots.call_ins.n) == (2, 1)
+    for moves in (slots.parks, slots.call_ins):
         assert 0.99 < moves.mean_ms < 1.01 and 0.99 < moves.last_ms < 1.01
 
 
 def test_whoever_leaves_while_parked_gives_up_its_room() -> None:
     cache = FakeLlama(n_slots=1)
     parking = Parking(0)
-    seats = Seats(1, parking)
+    slots = Slots(1, parking)
     a, b = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
-    seats.seat([a])
+    slots.seat([a])
     read(cache, a)
-    seats.seat([b])
+    slots.seat([b])
     copy = a.sequence.copy
     assert copy is not None and copy.n_disk_bytes
-    seats.leave(a.sequence)
+    slots.leave(a.sequence)
     assert copy.is_released and a.sequence.copy is None
     parking.close()
 
 
 def test_leaving_frees_the_slot_and_its_cells() -> None:
     cache = FakeLlama(n_slots=1)
-    seats = Seats(1)
+    slots = Slots(1)
     a, b = claim(cache, NEAR, 0), claim(cache, NEAR, 1)
-    seats.seat([a])
+    slots.seat([a])
     read(cache, a)
-    seats.leave(a.sequence)
+    slots.leave(a.sequence)
     assert (a.sequence.slot, cache.held(0), a.sequence.n_pending) == (None, [], 5)
-    assert seats.seat([b]) == [b]
-    seats.leave(a.sequence)  # twice is once
+    assert slots.seat([b]) == [b]
+    slots.leave(a.sequence)  # twice is once
     assert b.sequence.slot == 0
 
 
@@ -398,7 +398,7 @@ class SeatsMachine(RuleBasedStateMachine):
     @initialize(n_slots=st.integers(1, 4))
     def begin(self, n_slots: int) -> None:
         self.cache = FakeLlama(n_slots=n_slots, n_cells=10_000, n_batch=10_000)
-        self.seats = Seats(n_slots)
+        self.slots = Slots(n_slots)
         self.claims: list[Claim] = []
         self.orders = itertools.count()
 
@@ -413,7 +413,7 @@ class SeatsMachine(RuleBasedStateMachine):
     def go(self, data: st.DataObject) -> None:
         gone = data.draw(st.sampled_from(self.claims))
         self.claims.remove(gone)
-        self.seats.leave(gone.sequence)
+        self.slots.leave(gone.sequence)
         assert gone.sequence.slot is None
 
     @precondition(lambda self: self.claims)
@@ -427,7 +427,7 @@ class SeatsMachine(RuleBasedStateMachine):
     def step(self) -> None:
         wishes = [c for c in self.claims if c.sequence.n_pending]
         before = {id(c): c.sequence.slot for c in wishes}
-        sitting = self.seats.seat(wishes)
+        sitting = self.slots.seat(wishes)
         assert {id(c) for c in sitting} == {id(c) for c in wishes if c.sequence.slot is not None}
         standing = [c for c in wishes if c.sequence.slot is None]
         for c in standing:
@@ -445,16 +445,16 @@ class SeatsMachine(RuleBasedStateMachine):
         wishes = [c for c in self.claims if c.sequence.n_pending]
         for c in wishes:
             c.priority = IDLE
-        rest(self.cache, self.seats, self.claims)
+        rest(self.cache, self.slots, self.claims)
         assert not any(c.sequence.ledger.n_cells < 5 for c in self.claims)
-        n_moves = self.seats.parks.n + self.seats.call_ins.n
-        assert rest(self.cache, self.seats, self.claims) == []
-        assert self.seats.parks.n + self.seats.call_ins.n == n_moves
+        n_moves = self.slots.parks.n + self.slots.call_ins.n
+        assert rest(self.cache, self.slots, self.claims) == []
+        assert self.slots.parks.n + self.slots.call_ins.n == n_moves
 
     @invariant()
     def slots_are_lent_once_and_none_is_lost(self) -> None:
         lent = [c.sequence.slot for c in self.claims if c.sequence.slot is not None]
-        assert sorted([*lent, *self.seats._free]) == list(range(self.cache.n_slots))
+        assert sorted([*lent, *self.slots._free]) == list(range(self.cache.n_slots))
 
     @invariant()
     def every_slot_holds_its_sequence(self) -> None:
@@ -474,12 +474,12 @@ TestSeats.settings = settings(max_examples=60, stateful_step_count=30, deadline=
 def test_nobody_waits_for_a_slot_for_ever(n_slots: int, poor: Priority, rich: Priority) -> None:
     """As many others as there are slots never stop asking; the one they leave out still speaks."""
     cache = FakeLlama(n_slots=n_slots, n_cells=10_000, n_batch=64)
-    seats = Seats(n_slots)
+    slots = Slots(n_slots)
     orders = itertools.count()
     others = [claim(cache, rich, next(orders)) for _ in range(n_slots)]
     victim = claim(cache, poor, next(orders), n=3)
     for _ in range(3 * (3 * PATIENCE)):
-        for run in schedule(seats.seat([*others, victim]), 64, 1 << 10):
+        for run in schedule(slots.seat([*others, victim]), 64, 1 << 10):
             read(cache, run.claim, run.n_tokens)
         for c in others:
             if not c.sequence.n_pending:
@@ -493,11 +493,11 @@ def test_nobody_waits_for_a_slot_for_ever(n_slots: int, poor: Priority, rich: Pr
 def test_equals_do_not_swap_places_while_they_read() -> None:
     """Those who stand age; who was seated for its line stays until that is said."""
     cache = FakeLlama(n_slots=1, n_cells=10_000, n_batch=64)
-    seats = Seats(1)
+    slots = Slots(1)
     first, second = claim(cache, NEAR, 0, n=6 * PATIENCE), claim(cache, NEAR, 1, n=6 * PATIENCE)
     while first.sequence.n_pending:
-        assert seats.seat([first, second]) == [first]
+        assert slots.seat([first, second]) == [first]
         read(cache, first, 2)
-    assert seats.seat([first, second]) == [first]  # it speaks: `urgent` until its line has ended
+    assert slots.seat([first, second]) == [first]  # it speaks: `urgent` until its line has ended
     first.priority = Priority.IDLE
-    assert seats.seat([second]) == [second]
+    assert slots.seat([second]) == [second]

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npc_engine.scheduling.step_times import N_KNOWN, SLOW, Usual
+from npc_engine.scheduling.step_times import N_KNOWN, SLOW, StepTimes
 
 sizes = st.tuples(st.integers(1, 600), st.integers(0, 1_000_000))
 
 
 def test_nothing_is_usual_at_first() -> None:
-    usual = Usual()
+    usual = StepTimes()
     for _ in range(N_KNOWN):
         assert usual.expected(1, 0) == 0.0
         usual.note(1, 0, 0.02)
@@ -26,7 +26,7 @@ def test_more_work_is_never_slow(
     before: list[tuple[int, int]], step: tuple[int, int], cost: tuple[float, float, float]
 ) -> None:
     """A step takes a + b * tokens + c * cells, whatever these are."""
-    usual = Usual()
+    usual = StepTimes()
     for n_tokens, n_cells in before:
         seconds = cost[0] + cost[1] * n_tokens + cost[2] * n_cells
         if usual.expected(n_tokens, n_cells):
@@ -37,7 +37,7 @@ def test_more_work_is_never_slow(
 
 
 def test_cells_that_were_never_attended_to_make_no_bound() -> None:
-    usual = Usual()
+    usual = StepTimes()
     for _ in range(8):
         usual.note(30, 0, 0.02)
     assert usual.expected(30, 0) > 0
@@ -45,7 +45,7 @@ def test_cells_that_were_never_attended_to_make_no_bound() -> None:
 
 
 def test_a_hiccup_does_not_make_hiccups_usual() -> None:
-    usual = Usual()
+    usual = StepTimes()
     for _ in range(20):
         usual.note(1, 10, 0.02)
     usual.note(1, 10, 20.0)
@@ -53,14 +53,14 @@ def test_a_hiccup_does_not_make_hiccups_usual() -> None:
 
 
 def test_what_lasts_becomes_usual() -> None:
-    usual = Usual()
+    usual = StepTimes()
     for seconds in [0.02] * 20 + [0.04] * 60:
         usual.note(1, 10, seconds)
     assert usual.expected(1, 10) == pytest.approx(0.04, rel=0.05)
 
 
 def test_typical() -> None:
-    usual = Usual()
+    usual = StepTimes()
     for _ in range(8):
         usual.note(10, 1000, 0.02)
     assert usual.is_typical(10, 1050) and usual.is_typical(11, 1000)

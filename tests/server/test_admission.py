@@ -16,8 +16,8 @@ from npc_engine.errors import (
     Unauthorized,
 )
 from npc_engine.protocol.codec import PROTOCOL_VERSION, Hello, Ping, Request, pack
-from npc_engine.server.admission import Gate
-from npc_engine.server.connection import Peer
+from npc_engine.server.admission import Admission
+from npc_engine.server.connection import Connection
 
 PING = pack(Ping(id="1"))
 
@@ -27,38 +27,38 @@ def hello(token: str | None = None, protocol: int = PROTOCOL_VERSION) -> bytes:
 
 
 @pytest.fixture
-def peer() -> Peer:
-    return Peer(4, 4)
+def peer() -> Connection:
+    return Connection(4, 4)
 
 
 @pytest.mark.parametrize("chose", [True, False])
-def test_a_chosen_routing_id_counts_where_a_token_does(peer: Peer, chose: bool) -> None:
-    assert Gate("", 1024).admit([PING], peer, chose_its_id=chose)
+def test_a_chosen_routing_id_counts_where_a_token_does(peer: Connection, chose: bool) -> None:
+    assert Admission("", 1024).admit([PING], peer, chose_its_id=chose)
     if chose:
         with pytest.raises(Unauthorized):
-            Gate("secret", 1024).admit([hello("secret")], peer, chose_its_id=True)
+            Admission("secret", 1024).admit([hello("secret")], peer, chose_its_id=True)
         assert not peer.authorized
 
 
-def test_the_log_names_the_client(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_names_the_client(peer: Connection, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     for token, name in (("wrong", "intruder"), ("secret", "my\ngame" + "x" * 200)):
         frame = pack(Hello(id="h", protocol=PROTOCOL_VERSION, token=token, client=name))
         with contextlib.suppress(Unauthorized):
-            Gate("secret", 1024).admit([frame], peer)
+            Admission("secret", 1024).admit([frame], peer)
     (row,) = caplog.messages
     assert "'my\\ngamex" in row
     assert len(row) < 100
 
 
-def test_no_token_wanted(peer: Peer) -> None:
-    assert isinstance(Gate("", 1024).admit([PING], peer), Ping)
+def test_no_token_wanted(peer: Connection) -> None:
+    assert isinstance(Admission("", 1024).admit([PING], peer), Ping)
     assert not peer.authorized  # nothing to remember
 
 
 @pytest.mark.parametrize("token", ["secret", "schlüssel-鍵", "x" * 5000])
-def test_the_right_token_opens(peer: Peer, token: str) -> None:
-    gate = Gate(token, 1 << 20)
+def test_the_right_token_opens(peer: Connection, token: str) -> None:
+    gate = Admission(token, 1 << 20)
     assert isinstance(gate.admit([hello(token)], peer), Hello)
     assert peer.authorized
     assert isinstance(gate.admit([PING], peer), Ping)
@@ -78,9 +78,9 @@ def test_the_right_token_opens(peer: Peer, token: str) -> None:
         b"x" * 9999,
     ],
 )
-def test_anything_else_does_not(peer: Peer, frame: bytes) -> None:
+def test_anything_else_does_not(peer: Connection, frame: bytes) -> None:
     with pytest.raises(Unauthorized) as e:
-        Gate("secret", 1024).admit([frame], peer)
+        Admission("secret", 1024).admit([frame], peer)
     shows_one = frame in (hello("Secret"), hello("secre"), hello("secret "))
     assert ("token is wrong" in e.value.message) == shows_one
     assert ("has shown none" in e.value.message) == (not shows_one)
@@ -89,12 +89,16 @@ def test_anything_else_does_not(peer: Peer, frame: bytes) -> None:
     assert not peer.authorized
 
 
-def test_a_token_of_bytes_that_are_no_utf8_fits_nothing_and_breaks_nothing(peer: Peer) -> None:
+def test_a_token_of_bytes_that_are_no_utf8_fits_nothing_and_breaks_nothing(
+    peer: Connection,
+) -> None:
     with pytest.raises(Unauthorized):
-        Gate(b"\xff\xfe".decode("utf-8", "surrogateescape"), 1024).admit([hello("x")], peer)
+        Admission(b"\xff\xfe".decode("utf-8", "surrogateescape"), 1024).admit([hello("x")], peer)
 
 
-def test_tokens_are_compared_in_constant_time(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_are_compared_in_constant_time(
+    peer: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compared = []
 
     def compare(a: bytes, b: bytes) -> bool:
@@ -102,38 +106,38 @@ def test_tokens_are_compared_in_constant_time(peer: Peer, monkeypatch: pytest.Mo
         return a == b
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    Gate("secret", 1024).admit([hello("secret")], peer)
+    Admission("secret", 1024).admit([hello("secret")], peer)
     assert compared == [(b"secret", b"secret")]
 
 
-def test_another_protocol_version(peer: Peer) -> None:
+def test_another_protocol_version(peer: Connection) -> None:
     with pytest.raises(ProtocolVersion, match=f"version 7, .* version {PROTOCOL_VERSION}"):
-        Gate("secret", 1024).admit([hello("secret", protocol=7)], peer)
+        Admission("secret", 1024).admit([hello("secret", protocol=7)], peer)
     assert not peer.authorized
 
 
 @pytest.mark.parametrize("frames", [[], [b"", PING], [PING, PING], [PING, b""]])
-def test_one_frame_is_one_message(peer: Peer, frames: list[bytes]) -> None:
+def test_one_frame_is_one_message(peer: Connection, frames: list[bytes]) -> None:
     with pytest.raises(BadMessage, match="frames"):
-        Gate("", 1024).admit(frames, peer)
+        Admission("", 1024).admit(frames, peer)
 
 
-def test_ids_are_sought_up_to_four_times_the_limit(peer: Peer) -> None:
-    gate = Gate("", 1024)
+def test_ids_are_sought_up_to_four_times_the_limit(peer: Connection) -> None:
+    gate = Admission("", 1024)
     for n, found in ((1500, "big"), (5000, None)):
         frame = msgspec.msgpack.encode({"type": "ping", "id": "big", "pad": "x" * n})
         with pytest.raises(TooLarge):
             gate.admit([frame], peer)
-        assert gate.find_id([frame], Peer(4, 4)) == found
-    assert gate.find_id([b"", PING], Peer(4, 4)) == "1"
-    assert gate.find_id([], Peer(4, 4)) is None
+        assert gate.find_id([frame], Connection(4, 4)) == found
+    assert gate.find_id([b"", PING], Connection(4, 4)) == "1"
+    assert gate.find_id([], Connection(4, 4)) is None
 
 
 @given(st.lists(st.binary(max_size=64), max_size=3), st.sampled_from(["", "secret"]))
 def test_any_frames(frames: list[bytes], token: str) -> None:
-    gate = Gate(token, 32)
-    gate.find_id(frames, Peer(4, 4))
+    gate = Admission(token, 32)
+    gate.find_id(frames, Connection(4, 4))
     try:
-        assert isinstance(gate.admit(frames, Peer(4, 4)), Request)
+        assert isinstance(gate.admit(frames, Connection(4, 4)), Request)
     except RequestError as e:
         assert not token or isinstance(e, Unauthorized | ProtocolVersion)

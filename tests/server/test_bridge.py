@@ -60,7 +60,7 @@ DEEP = 8192
 
 def real_engine(**settings: Any) -> Engine:
     llama = FakeLlama()
-    return Engine(llama, llama.voice(), Settings(**settings))
+    return Engine(llama, llama.chat_format(), Settings(**settings))
 
 
 @pytest.fixture
@@ -545,7 +545,7 @@ def test_a_talk_with_the_real_engine(tmp_path: Path) -> None:
 def test_a_client_of_the_real_engine_killed_in_mid_stream(tmp_path: Path) -> None:
     llama = FakeLlama(mind=lambda tokens: ord("la. "[len(tokens) % 4]))
     settings = Settings(saves=str(tmp_path), max_tokens=1 << 16)
-    with Served(engine=Engine(llama, llama.voice(), settings)) as served:
+    with Served(engine=Engine(llama, llama.chat_format(), settings)) as served:
         victim, other = served.client(), served.client()
         for client, npc in ((victim, "mara"), (other, "tom")):
             assert client.ask(Spawn(id="1", npc=npc, card={"name": npc}))["type"] == "spawned"
@@ -576,7 +576,7 @@ def test_a_scene_over_the_wire(tmp_path: Path) -> None:
 def test_a_client_killed_in_a_scene(tmp_path: Path) -> None:
     llama = FakeLlama(mind=lambda tokens: ord("la. "[len(tokens) % 4]))
     settings = Settings(saves=str(tmp_path), max_tokens=1 << 16)
-    engine = Engine(llama, llama.voice(), settings)
+    engine = Engine(llama, llama.chat_format(), settings)
     with Served(engine=engine) as served, Client(served.endpoint) as other:
         victim = served.client()
         for npc in ("mara", "bo"):

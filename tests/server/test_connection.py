@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from npc_engine.errors import BadMessage, Busy
 from npc_engine.protocol.codec import Line, Pong, Reply
-from npc_engine.server.connection import Peer
+from npc_engine.server.connection import Connection
 
 MAX_OPEN, MAX_WAITING = 3, 4
 
@@ -34,11 +34,11 @@ class Wire:
 
 
 @pytest.fixture
-def peer() -> Peer:
-    return Peer(MAX_OPEN, MAX_WAITING)
+def peer() -> Connection:
+    return Connection(MAX_OPEN, MAX_WAITING)
 
 
-def test_order_is_kept_over_a_full_wire(peer: Peer) -> None:
+def test_order_is_kept_over_a_full_wire(peer: Connection) -> None:
     peer.open("a")
     wire = Wire(room=1)
     for reply in (line("a", 0), line("a", 1), Pong(id="a")):
@@ -51,7 +51,7 @@ def test_order_is_kept_over_a_full_wire(peer: Peer) -> None:
     assert peer.is_idle
 
 
-def test_an_id_is_open_until_its_reply_has_left(peer: Peer) -> None:
+def test_an_id_is_open_until_its_reply_has_left(peer: Connection) -> None:
     peer.open("a")
     peer.put(Pong(id="a"))
     with pytest.raises(BadMessage, match="'a' is open already"):
@@ -60,14 +60,14 @@ def test_an_id_is_open_until_its_reply_has_left(peer: Peer) -> None:
     peer.open("a")
 
 
-def test_too_many_open(peer: Peer) -> None:
+def test_too_many_open(peer: Connection) -> None:
     for request_id in "abc":
         peer.open(request_id)
     with pytest.raises(Busy, match="3 requests"):
         peer.open("d")
 
 
-def test_what_is_urgent_fits_as_long_as_its_answer_does(peer: Peer) -> None:
+def test_what_is_urgent_fits_as_long_as_its_answer_does(peer: Connection) -> None:
     for request_id in "abc":
         peer.open(request_id)
     for i in range(MAX_WAITING):
@@ -84,7 +84,7 @@ def test_what_is_urgent_fits_as_long_as_its_answer_does(peer: Peer) -> None:
 
 
 def test_a_second_terminal_reply_is_dropped_and_logged(
-    peer: Peer, caplog: pytest.LogCaptureFixture
+    peer: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     wire = Wire(room=0)
     peer.open("a")
@@ -97,7 +97,7 @@ def test_a_second_terminal_reply_is_dropped_and_logged(
     assert len(caplog.records) == len(strays)
 
 
-def test_a_stream_that_does_not_fit_is_cut_once(peer: Peer) -> None:
+def test_a_stream_that_does_not_fit_is_cut_once(peer: Connection) -> None:
     peer.open("a")
     peer.open("b")
     assert [peer.put(line("a", i)) for i in range(MAX_WAITING + 3)].count(False) == 1
@@ -109,7 +109,7 @@ def test_a_stream_that_does_not_fit_is_cut_once(peer: Peer) -> None:
     assert [r["type"] for r in wire.sent] == ["line"] * MAX_WAITING + ["pong"] * 2
 
 
-def test_a_stream_opened_after_a_cut_is_cut_of_itself(peer: Peer) -> None:
+def test_a_stream_opened_after_a_cut_is_cut_of_itself(peer: Connection) -> None:
     peer.open("a")
     for i in range(MAX_WAITING + 1):
         peer.put(line("a", i))
@@ -120,7 +120,7 @@ def test_a_stream_opened_after_a_cut_is_cut_of_itself(peer: Peer) -> None:
     assert peer.put(line("c"))
 
 
-def test_an_error_never_carries_an_open_id(peer: Peer) -> None:
+def test_an_error_never_carries_an_open_id(peer: Connection) -> None:
     peer.open("a")
     peer.refuse(Busy("No."), "a")
     peer.refuse(Busy("No."), "b")
@@ -139,7 +139,7 @@ acts = st.lists(
 
 @given(acts, st.integers(0, 3))
 def test_one_terminal_reply_for_each_opening(script: list[tuple[str, str]], room: int) -> None:
-    peer, wire, opened = Peer(MAX_OPEN, MAX_WAITING), Wire(0), Counter[str]()
+    peer, wire, opened = Connection(MAX_OPEN, MAX_WAITING), Wire(0), Counter[str]()
     for act, request_id in script:
         if act in ("open", "urgent"):
             try:

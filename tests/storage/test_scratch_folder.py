@@ -13,7 +13,7 @@ import pytest
 
 from npc_engine.kvcache.payload import Payload
 from npc_engine.storage import scratch_folder as scratch
-from npc_engine.storage.scratch_folder import LOCK, PREFIX, Scratch, remove_leftovers
+from npc_engine.storage.scratch_folder import LOCK, PREFIX, ScratchFolder, remove_leftovers
 
 TIMEOUT_S = 30.0
 CHILD = """
@@ -42,7 +42,7 @@ def end(process: "subprocess.Popen[str]") -> None:
 
 
 def test_a_folder_is_private_and_goes_with_all_it_holds(tmp_path: Path) -> None:
-    mine, other = Scratch(tmp_path), Scratch(tmp_path)
+    mine, other = ScratchFolder(tmp_path), ScratchFolder(tmp_path)
     assert mine.folder != other.folder
     assert os.name == "nt" or stat.S_IMODE(mine.folder.stat().st_mode) == 0o700
     paths = [mine.new_file() for _ in range(3)]
@@ -57,7 +57,7 @@ def test_a_folder_is_private_and_goes_with_all_it_holds(tmp_path: Path) -> None:
 
 
 def test_what_is_left_by_a_crash_is_removed_and_what_runs_is_not(tmp_path: Path) -> None:
-    mine = Scratch(tmp_path)
+    mine = ScratchFolder(tmp_path)
     mine.new_file().write_bytes(b"kv")
     running, its = child(tmp_path, "wait")
     crashed, left = child(tmp_path, "wait")
@@ -85,7 +85,7 @@ def test_a_program_that_forgets_to_close_it_leaves_nothing(tmp_path: Path) -> No
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_takes_nothing_with_it(tmp_path: Path) -> None:
-    mine = Scratch(tmp_path)
+    mine = ScratchFolder(tmp_path)
     payload = Payload(b"kv")
     payload.write(mine.new_file())
     code = (
@@ -151,13 +151,13 @@ def test_one_that_was_just_made_may_be_taken_away_and_is_made_again(
         return folder
 
     monkeypatch.setattr("tempfile.mkdtemp", made)
-    mine = Scratch(tmp_path)
+    mine = ScratchFolder(tmp_path)
     assert n == 3
     assert (mine.folder / LOCK).is_file()
     mine.close()
     monkeypatch.setattr("tempfile.mkdtemp", lambda **keys: str(tmp_path / "never"))
     with pytest.raises(OSError, match="cannot be locked"):
-        Scratch(tmp_path)
+        ScratchFolder(tmp_path)
 
 
 def test_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +172,6 @@ def test_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_reserve_stays_free(tmp_path: Path) -> None:
-    mine = Scratch(tmp_path)
+    mine = ScratchFolder(tmp_path)
     assert not mine.has_room(1 << 60)
     mine.close()

@@ -14,7 +14,7 @@ import numpy as np
 
 from npc_engine.config import Sampling
 from npc_engine.errors import BackendError, NoRoom
-from npc_engine.text.chat_format import Voice
+from npc_engine.text.chat_format import ChatFormat
 from npc_engine.text.chat_template import probe
 
 BOS, START, END = 256, 257, 258
@@ -217,9 +217,9 @@ class FakeLlama:
             "n_threads": self.n_threads,
         }
 
-    def voice(self, template: str | None = None) -> Voice:
+    def chat_format(self, template: str | None = None) -> ChatFormat:
         """The ChatML voice, or that of a template."""
-        return Voice(self, probe(template, bos="", eos="<|im_end|>"), self.world)
+        return ChatFormat(self, probe(template, bos="", eos="<|im_end|>"), self.world)
 
     def close(self) -> None:
         self.closed = True

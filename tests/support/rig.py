@@ -16,7 +16,7 @@ from npc_engine.config import Settings
 from npc_engine.engine import Engine
 from npc_engine.protocol import codec as m
 from npc_engine.saving.saving import POLL_S
-from npc_engine.scheduling.prefix_cache import MIN_TOKENS, MOST_KEPT, Beginnings
+from npc_engine.scheduling.prefix_cache import MIN_TOKENS, MOST_KEPT, PrefixCache
 from npc_engine.scheduling.threads import Threads
 from tests.support.fake_llama import END, FakeLlama
 
@@ -71,7 +71,7 @@ class Rig:
         values = {"saves": str(folder), "window": window, **settings}
         self.engine = Engine(
             self.fake,
-            self.fake.voice(),
+            self.fake.chat_format(),
             Settings.parse(values),
             clock=lambda: self.now,
             threads=threads,
@@ -226,16 +226,16 @@ class Rig:
     def check(self) -> None:
         for name, character in self.engine.stage.characters.items():
             check_character(self.fake, character, name, self.may_lose)
-        check_beginnings(self.engine.stage.beginnings, self.engine.stage.characters)
+        check_beginnings(self.engine.stage.prefix_cache, self.engine.stage.characters)
 
 
-def check_beginnings(beginnings: Beginnings, characters: Mapping[str, Character]) -> None:
+def check_beginnings(prefix_cache: PrefixCache, characters: Mapping[str, Character]) -> None:
     """What is kept is what it says, is of use to somebody, and is little."""
-    kept = beginnings._kept
+    kept = prefix_cache._kept
     assert len(kept) <= MOST_KEPT
     personas = [c.npc.ledger.tokens()[: c.npc.ledger.n_persona] for c in characters.values()]
-    assert beginnings._users.keys() == characters.keys()
-    order = [tokens for tokens, _ in beginnings._personas._order]
+    assert prefix_cache._users.keys() == characters.keys()
+    order = [tokens for tokens, _ in prefix_cache._personas._order]
     assert order == sorted(map(tuple, personas))
     for tokens, payload in kept.items():
         held = dict(json.loads(payload)[1])

@@ -310,7 +310,7 @@ def test_taking_words_back_reads_one_turn_again(model: Model, tmp_path: Path) ->
         speech.cancel(heard=3)
         while engine.patience() == 0:
             engine.step()
-        n_turn = len(engine.stage.characters["a"].npc.voice.words("And the cellar?"))
+        n_turn = len(engine.stage.characters["a"].npc.chat_format.words("And the cellar?"))
         assert n_read < n_turn + 20 + 40, "the line, what was said of it, and what of that was kept"
         assert ledger.n_pending == 0
 

@@ -240,7 +240,7 @@ def test_a_half_typed_line_leaves_a_few_tokens_to_read(
             engine.spawn(name, {"name": name, "system_prompt": "Brief."}, sampling=GREEDY)
         engine.say("b", "Hm.", max_tokens=1).wait()
         engine.say("c", "Hm.", max_tokens=1).wait()
-        n_markup = engine.stage.voice.n_markup
+        n_markup = engine.stage.chat_format.n_markup
         cost = {}
         for name, ahead in (("a", line[: len(line) * n_ahead // 60]), ("b", "")):
             if ahead:

@@ -320,7 +320,7 @@ def test_nobody_knows_what_it_was_not_told(
     assert counts["TranscriptReply"] > 10
     assert counts["SceneDone"] > 5
     assert counts["Turn"] > 10
-    assert walk.rig.engine.stage.beginnings.n_restored > 500, "nothing was shared"
+    assert walk.rig.engine.stage.prefix_cache.n_restored > 500, "nothing was shared"
     assert (walk.n_reread > 0) == (kind == "recurrent")
 
 

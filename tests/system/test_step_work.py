@@ -13,7 +13,7 @@ from npc_engine.characters.character import Character
 from npc_engine.characters.stage import ATTENTION_S
 from npc_engine.protocol import codec as m
 from npc_engine.saving.saving import Saving
-from npc_engine.scheduling.slots import Seats
+from npc_engine.scheduling.slots import Slots
 from tests.support.fake_llama import END, babble
 from tests.support.rig import GAME, Rig, TimedLlama
 
@@ -62,7 +62,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(Character, "cancel")
     count(Character, "drop")
     count(Saving, "_freeze")
-    count(Seats, "seat")
+    count(Slots, "seat")
     return counts
 
 
@@ -101,9 +101,9 @@ def test_nobody_is_looked_at_again_who_cannot_read_on(
     rig.rest()
     assert rig.engine.stage._awake.waiting, "all but the residents want to read"
     assert most_of(rig, calls)["seat"] == 0
-    rig.ask(m.Despawn(id="d", npc=rig.engine.stage._seats.sitting[0]))  # a slot is free
+    rig.ask(m.Despawn(id="d", npc=rig.engine.stage._slots.sitting[0]))  # a slot is free
     rig.rest()
-    assert not rig.engine.stage._seats.has_free
+    assert not rig.engine.stage._slots.has_free
 
 
 def test_a_cancel_looks_at_those_who_have_a_say(make_rig: MakeRig, calls: Counter[str]) -> None:
@@ -187,11 +187,11 @@ def test_an_event_that_ends_late_is_noted_once_however_much_comes_behind_it(
 def test_who_waits_for_a_slot_gets_one_that_becomes_free(make_rig: MakeRig) -> None:
     rig = make_rig(12, fake=TimedLlama(n_slots=3), park_ram=0)
     assert sum(c.npc.sequence.slot is not None for c in rig.engine.stage.characters.values()) == 3
-    sitting = list(rig.engine.stage._seats.sitting)
+    sitting = list(rig.engine.stage._slots.sitting)
     for name in sitting:
         rig.ask(m.Despawn(id=f"d{name}", npc=name))
     rig.rest()
-    assert len(rig.engine.stage._seats.sitting) == 3
+    assert len(rig.engine.stage._slots.sitting) == 3
 
 
 def test_a_despawn_amid_a_save_copies_one(make_rig: MakeRig, calls: Counter[str]) -> None:

@@ -269,7 +269,7 @@ def local(tmp_path: Path) -> Iterator[Engine]:
 
     fake = SlowLlama(n_slots=4, mind=ENDLESS)
     settings = Settings(saves=str(tmp_path), window=400, ambient_share=0.25)
-    with Engine(fake, fake.voice(), settings) as engine:
+    with Engine(fake, fake.chat_format(), settings) as engine:
         engine.spawn("mara", CARD)
         yield engine
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from npc_engine.text.chat_format import Voice, clean, shorten
+from npc_engine.text.chat_format import ChatFormat, clean, shorten
 from npc_engine.text.chat_template import probe
 from tests.support.fake_llama import BOS, END, START, FakeLlama
 
@@ -147,28 +147,28 @@ def test_no_room_at_all_leaves_nothing() -> None:
 
 
 def test_markup_is_markup_and_words_are_words() -> None:
-    voice = FakeLlama().voice()
-    assert voice.open == [START, *b"user\n"]
-    assert voice.close == [END, ord("\n"), START, *b"assistant\n"]
-    assert voice.end == [END, ord("\n")]
-    assert voice.extra == []
-    assert voice.words("<|im_end|>") == list(b"<|im_end|>")
+    chat_format = FakeLlama().chat_format()
+    assert chat_format.open == [START, *b"user\n"]
+    assert chat_format.close == [END, ord("\n"), START, *b"assistant\n"]
+    assert chat_format.end == [END, ord("\n")]
+    assert chat_format.extra == []
+    assert chat_format.words("<|im_end|>") == list(b"<|im_end|>")
 
 
 def test_a_beginning_with_a_system_role() -> None:
-    tokens, is_open = FakeLlama().voice().beginning("Be <|im_end|> Mara.")
+    tokens, is_open = FakeLlama().chat_format().beginning("Be <|im_end|> Mara.")
     system = [START, *b"system\nBe <|im_end|> Mara.", END, ord("\n")]
     assert (tokens, is_open) == ([BOS, *system], False)
 
 
 def test_a_beginning_with_no_system_role_leaves_a_user_turn_open() -> None:
-    tokens, is_open = FakeLlama().voice(GEMMA).beginning("Be Mara.")
+    tokens, is_open = FakeLlama().chat_format(GEMMA).beginning("Be Mara.")
     assert (tokens, is_open) == ([BOS, START, *b"user\nBe Mara.\n\n"], True)
 
 
 def test_a_beginning_without_persona() -> None:
-    assert FakeLlama().voice().beginning("") == ([BOS], False)
-    assert FakeLlama(add_bos=False).voice().beginning("") == ([], False)
+    assert FakeLlama().chat_format().beginning("") == ([BOS], False)
+    assert FakeLlama(add_bos=False).chat_format().beginning("") == ([], False)
 
 
 WORLDS = ["The sea. ", "No", "\n", "<|im_end|>", "{{char}}.", "\u6d77\u3002"]
@@ -181,17 +181,17 @@ def test_a_world_comes_first_and_in_the_same_tokens(
     template: str | None, world: str, persona: str
 ) -> None:
     fake = FakeLlama(world=world)
-    voice = fake.voice(template)
-    n_world = len(voice.world_tokens)
-    tokens, is_open = voice.beginning(persona)
-    assert tokens[:n_world] == voice.world_tokens
+    chat_format = fake.chat_format(template)
+    n_world = len(chat_format.world_tokens)
+    tokens, is_open = chat_format.beginning(persona)
+    assert tokens[:n_world] == chat_format.world_tokens
     assert is_open == (template is not None)
-    whole, _ = FakeLlama().voice(template).beginning(f"{world}\n\n{persona}")
+    whole, _ = FakeLlama().chat_format(template).beginning(f"{world}\n\n{persona}")
     assert tokens == whole
 
 
 def test_without_a_world_there_are_no_tokens_of_it() -> None:
-    assert FakeLlama().voice().world_tokens == []
+    assert FakeLlama().chat_format().world_tokens == []
 
 
 def test_bos_comes_once_where_vocabulary_or_template_want_it() -> None:
@@ -202,17 +202,17 @@ def test_bos_comes_once_where_vocabulary_or_template_want_it() -> None:
         (True, -1, "", []),
     ]:
         fake = FakeLlama(add_bos=add_bos, bos=bos)
-        voice = Voice(fake, probe(template, bos=text, eos="<|im_end|>"))
-        assert voice.beginning("Hi.")[0] == [*expected, START, *b"user\nHi.\n\n"]
-    plain = Voice(FakeLlama(add_bos=False), probe(None))
+        chat_format = ChatFormat(fake, probe(template, bos=text, eos="<|im_end|>"))
+        assert chat_format.beginning("Hi.")[0] == [*expected, START, *b"user\nHi.\n\n"]
+    plain = ChatFormat(FakeLlama(add_bos=False), probe(None))
     assert plain.beginning("Hi.")[0][0] == START
 
 
 @given(st.text(st.characters(codec="utf-8")), st.integers(0, 60))
 def test_a_text_that_was_made_to_fit_fits(text: str, n_tokens: int) -> None:
-    voice = FakeLlama().voice()
-    short, cut = voice.fit(text, n_tokens)
-    assert len(voice.words(short)) <= n_tokens
+    chat_format = FakeLlama().chat_format()
+    short, cut = chat_format.fit(text, n_tokens)
+    assert len(chat_format.words(short)) <= n_tokens
     assert cut == (short != text)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npc_engine.text.special_tokens import Marks, is_mark
+from npc_engine.text.special_tokens import SpecialTokens, is_mark
 from tests.support.vocabularies import SPARE, USER_DEFINED, changed
 
 MARKS = ("<|im_start|>", "<|im_end|>", "[INST]", "<s>", "|im|", "<|im_start|>>")
@@ -35,16 +35,16 @@ def test_what_the_template_writes_is_markup() -> None:
 
 @given(st.lists(st.sampled_from([*MARKS, "<", "|", "im", "a "]), max_size=12).map("".join))
 def test_no_part_holds_a_mark(text: str) -> None:
-    parts = list(Marks(MARKS).parts(text))
+    parts = list(SpecialTokens(MARKS).parts(text))
     assert "".join(parts) == text
     assert not any(mark in part for mark in MARKS for part in parts)
 
 
 def test_ordinary_text_is_one_part() -> None:
     text = "Two coins, <i> think. [Smiles.]"
-    assert list(Marks(MARKS).parts(text)) == [text]
-    assert list(Marks([]).parts(text)) == [text]
-    assert not list(Marks(MARKS).parts(""))
+    assert list(SpecialTokens(MARKS).parts(text)) == [text]
+    assert list(SpecialTokens([]).parts(text)) == [text]
+    assert not list(SpecialTokens(MARKS).parts(""))
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from npc_engine.bench.crowd.timed_llama import Past, Timed
 from npc_engine.bench.shared.script import CARD, lines
 from npc_engine.characters.character import Character
 from npc_engine.config import Settings
-from npc_engine.dialogue.dialogue import Npc
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.errors import BackendError, ConfigError
 from npc_engine.llama.model import Layout, Model
 from npc_engine.loading import engine_over, n_auto_threads, voice_of
 from npc_engine.protocol import codec as m
-from npc_engine.text.chat_format import Voice
+from npc_engine.text.chat_format import ChatFormat
 
 __all__ = ["CLIENT", "MOST_TOKENS", "ROOM", "Crowd", "Endless", "Spoken"]
 
@@ -106,8 +106,8 @@ class Crowd:
             settings = Settings(
                 window=window, slots=n_slots, threads=n_threads, max_tokens=MOST_TOKENS, **more
             )
-            voice = Voice(Endless(model), voice_of(model).pieces)
-            self.engine = engine_over(self.llama, voice, settings)
+            chat_format = ChatFormat(Endless(model), voice_of(model).pieces)
+            self.engine = engine_over(self.llama, chat_format, settings)
             self.past = Past(self.llama, self._past())
         except BaseException:
             self.llama.close()
@@ -131,7 +131,7 @@ class Crowd:
         self._n_read = len(tokens) - LEFT_OUT
         return tokens + tokens[:ROOM]
 
-    def _create(self, name: str) -> Npc:
+    def _create(self, name: str) -> Dialogue:
         """A new character, its persona followed by turns up to the depth, not on the stage yet."""
         request = m.Spawn(id=name, npc=name, card=dict(CARD), sampling={"seed": len(self)})
         npc, _greeting = self.engine.stage.create(request)

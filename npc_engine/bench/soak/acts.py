@@ -1,14 +1,14 @@
 """What a player may do to a character, act by act, the worst of it included.
 
-Owns the script of `npc-engine bench soak`. An act says its requests through a `Guest`, names the
-errors that it provokes, and notes whatever else is wrong. It knows no model and measures nothing.
+Owns the script of `npc-engine bench soak`. An act says its requests through a `CheckingClient`, names
+the errors that it provokes, and notes whatever else is wrong. It knows no model and measures nothing.
 """
 
 import random
 from collections.abc import Callable
 from typing import Any
 
-from npc_engine.bench.soak.checking_client import Guest
+from npc_engine.bench.soak.checking_client import CheckingClient
 from npc_engine.protocol import codec as m
 
 __all__ = ["ACTS", "CARDS", "SLOT"]
@@ -39,14 +39,14 @@ CONTROL = (
 MANY_EVENTS = 80  # more than a character keeps while it speaks
 MOST_WAITING = 8  # says that wait for one character, by default
 
-Act = Callable[[Guest, str, random.Random], None]
+Act = Callable[[CheckingClient, str, random.Random], None]
 
 
 def _line(rng: random.Random, n_words: int) -> str:
     return " ".join(rng.choices(WORDS, k=n_words)).capitalize() + "?"
 
 
-def _done(guest: Guest, answer: Any, **expected: Any) -> None:
+def _done(guest: CheckingClient, answer: Any, **expected: Any) -> None:
     """Check a `done`: a fault where it is not as expected. Errors are the guest's to judge."""
     if not isinstance(answer, m.Done):
         return
@@ -55,17 +55,17 @@ def _done(guest: Guest, answer: Any, **expected: Any) -> None:
         guest.fault(f"done has {wrong}, not {expected}.")
 
 
-def _say(guest: Guest, npc: str, text: str, max_tokens: int, **more: Any) -> Any:
+def _say(guest: CheckingClient, npc: str, text: str, max_tokens: int, **more: Any) -> Any:
     return guest.ask(m.Say, npc=npc, text=text, max_tokens=max_tokens, **more)
 
 
-def _small_talk(guest: Guest, npc: str, rng: random.Random) -> None:
+def _small_talk(guest: CheckingClient, npc: str, rng: random.Random) -> None:
     for n_words in (6, 14, 24):
         _done(guest, _say(guest, npc, _line(rng, n_words), 40), truncated=False)
         guest.rest()
 
 
-def _half_typed(guest: Guest, npc: str, rng: random.Random) -> None:
+def _half_typed(guest: CheckingClient, npc: str, rng: random.Random) -> None:
     """Words that are read ahead as they are typed, taken back, and said otherwise."""
     line = _line(rng, 18)
     for n in (8, 30, 20, len(line)):
@@ -74,34 +74,34 @@ def _half_typed(guest: Guest, npc: str, rng: random.Random) -> None:
     _done(guest, _say(guest, npc, line + " Now!", 32), truncated=False)
 
 
-def _silence(guest: Guest, npc: str, _rng: random.Random) -> None:
+def _silence(guest: CheckingClient, npc: str, _rng: random.Random) -> None:
     for text in ("", " \n\t "):
         _done(guest, _say(guest, npc, text, 16), truncated=False)
 
 
-def _markers(guest: Guest, npc: str, rng: random.Random) -> None:
+def _markers(guest: CheckingClient, npc: str, rng: random.Random) -> None:
     _say(guest, npc, rng.choice(MARKERS), 24, notes=["It is late.", "<|im_end|>"], speaker="Guard")
 
 
-def _control(guest: Guest, npc: str, _rng: random.Random) -> None:
+def _control(guest: CheckingClient, npc: str, _rng: random.Random) -> None:
     _say(guest, npc, CONTROL, 16, notes=["\x00"], speaker="\n")
 
 
-def _overlong(guest: Guest, npc: str, rng: random.Random) -> None:
+def _overlong(guest: CheckingClient, npc: str, rng: random.Random) -> None:
     """Three windows of words; the turn must fit all the same."""
     n_words = 3 * guest.engine.stage.window
     _done(guest, _say(guest, npc, _line(rng, n_words), 24), truncated=True)
     guest.rest()
 
 
-def _endless(guest: Guest, npc: str, _rng: random.Random) -> None:
+def _endless(guest: CheckingClient, npc: str, _rng: random.Random) -> None:
     for text in ("Tell me everything, and never stop.", "And then?"):
         answer = _say(guest, npc, text, 60_000)
         if isinstance(answer, m.Done) and answer.stats.n_decoded >= guest.engine.stage.window:
             guest.fault(f"A reply of {answer.stats.n_decoded} tokens is above the window.")
 
 
-def _barge_in(guest: Guest, npc: str, rng: random.Random) -> None:
+def _barge_in(guest: CheckingClient, npc: str, rng: random.Random) -> None:
     """Cut off amid the reply, as if half of the words so far had been heard."""
     for n_tokens in (3, 50):
         say = guest.post(m.Say, npc=npc, text=_line(rng, 10), max_tokens=400, stream=["text"])
@@ -113,7 +113,7 @@ def _barge_in(guest: Guest, npc: str, rng: random.Random) -> None:
         guest.wait(say, cancel)
 
 
-def _afterthought(guest: Guest, npc: str, rng: random.Random) -> None:
+def _afterthought(guest: CheckingClient, npc: str, rng: random.Random) -> None:
     """Cut off after its end: a reply is decoded faster than it is spoken."""
     for heard in (0, 40, 10_000):
         say = guest.post(m.Say, npc=npc, text=_line(rng, 8), max_tokens=32)
@@ -123,7 +123,7 @@ def _afterthought(guest: Guest, npc: str, rng: random.Random) -> None:
     guest.ask(m.Cancel, target=say, allow="unknown_target")
 
 
-def _events(guest: Guest, npc: str, rng: random.Random) -> None:
+def _events(guest: CheckingClient, npc: str, rng: random.Random) -> None:
     guest.ask(m.Event, npcs="*", text="The bell tolls. " + _line(rng, 20), importance=1.0)
     guest.ask(m.Event, npcs=[npc], text="A dog barks.", importance=0.0, expires_s=0.0)
     guest.ask(m.Event, npcs=[npc], text=_line(rng, 400), expires_s=3600.0)
@@ -135,7 +135,7 @@ def _events(guest: Guest, npc: str, rng: random.Random) -> None:
     guest.rest()
 
 
-def _crowd(guest: Guest, _npc: str, rng: random.Random) -> None:
+def _crowd(guest: CheckingClient, _npc: str, rng: random.Random) -> None:
     """All speak at once, more than there are slots; one of them twice."""
     priorities = ("player", "near", "ambient")
     says = [
@@ -146,7 +146,7 @@ def _crowd(guest: Guest, _npc: str, rng: random.Random) -> None:
     guest.wait(*says)
 
 
-def _queue(guest: Guest, npc: str, rng: random.Random) -> None:
+def _queue(guest: CheckingClient, npc: str, rng: random.Random) -> None:
     """More lines than may wait, and all that wait are cancelled."""
     says = [
         guest.post(m.Say, npc=npc, text=_line(rng, 5), max_tokens=24, allow="busy")
@@ -157,7 +157,7 @@ def _queue(guest: Guest, npc: str, rng: random.Random) -> None:
     guest.wait(*says, *cancels)
 
 
-def _pins(guest: Guest, npc: str, rng: random.Random) -> None:
+def _pins(guest: CheckingClient, npc: str, rng: random.Random) -> None:
     """A fact and the last turn, pinned; more than the budget; and all of it let go."""
     answers = [guest.ask(m.Pin, npc=npc, text="{{user}} has promised a sword.\x00<|im_end|>")]
     done = _say(guest, npc, _line(rng, 6), 16)
@@ -171,7 +171,7 @@ def _pins(guest: Guest, npc: str, rng: random.Random) -> None:
     guest.ask(m.Unpin, npc=npc, turn=1_000_000, allow="unknown_target")
 
 
-def _saving(guest: Guest, npc: str, rng: random.Random) -> None:
+def _saving(guest: CheckingClient, npc: str, rng: random.Random) -> None:
     """Saved while one speaks; one goes and comes back, then all come back."""
     say = guest.post(m.Say, npc=npc, text=_line(rng, 9), max_tokens=64)
     guest.wait(guest.post(m.Save, slot=SLOT), say)
@@ -183,7 +183,7 @@ def _saving(guest: Guest, npc: str, rng: random.Random) -> None:
     guest.ask(m.Load, slot=SLOT)
 
 
-def _mistakes(guest: Guest, npc: str, _rng: random.Random) -> None:
+def _mistakes(guest: CheckingClient, npc: str, _rng: random.Random) -> None:
     guest.ask(m.Say, npc="nobody", text="Hello?", allow="unknown_npc")
     guest.ask(m.Spawn, npc=npc, card=CARDS[npc], allow="npc_exists")
     guest.ask(m.Load, slot="nowhere", allow="unknown_slot")

@@ -12,7 +12,7 @@ from typing import Any
 from npc_engine.engine import LOCAL, Engine
 from npc_engine.protocol import codec as m
 
-__all__ = ["Guest"]
+__all__ = ["CheckingClient"]
 
 MAX_FAULTS = 50  # texts that are kept; `n_faults` counts them all
 TIMEOUT_S = 300.0
@@ -27,7 +27,7 @@ class _Open:
     answer: Any = None
 
 
-class Guest:
+class CheckingClient:
     """One client of an engine. Requests go through the wire's bytes, as a game's do."""
 
     def __init__(self, engine: Engine) -> None:

@@ -11,13 +11,13 @@ from npc_engine.config import Sampling
 from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.model import Model
 
-__all__ = ["Yardstick"]
+__all__ = ["ReferenceWork"]
 
 N_PREFILL = 64
 N_ROWS = 16
 
 
-class Yardstick:
+class ReferenceWork:
     """Made over a loaded model; close it before the model."""
 
     def __init__(self, model: Model) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 
 from npc_engine.bench.soak.acts import ACTS, CARDS
-from npc_engine.bench.soak.checking_client import Guest
+from npc_engine.bench.soak.checking_client import CheckingClient
 from npc_engine.bench.soak.figures import Sample
-from npc_engine.bench.soak.reference_work import Yardstick
+from npc_engine.bench.soak.reference_work import ReferenceWork
 from npc_engine.characters.character import Character
 from npc_engine.engine import Engine
 from npc_engine.llama.context import Llama, Span
@@ -34,7 +34,7 @@ class Soak:
     """A run over an engine. `guest` has what was asked and answered, and what went wrong."""
 
     def __init__(self, engine: Engine) -> None:
-        self.guest = Guest(engine)
+        self.guest = CheckingClient(engine)
         self.n_cycles = 0
         self._engine = engine
         self._personas: dict[str, list[int]] = {}
@@ -43,7 +43,7 @@ class Soak:
 
     def run(self, n_tokens: int) -> Iterator[Sample]:
         """Talk until `n_tokens` were read and spoken in all; yields after each cycle."""
-        with _logged_errors(self.guest), closing(Yardstick(self._llama.model)) as yardstick:
+        with _logged_errors(self.guest), closing(ReferenceWork(self._llama.model)) as yardstick:
             self._fill()
             for name, card in CARDS.items():
                 self.guest.ask(m.Spawn, npc=name, card=card)
@@ -75,7 +75,7 @@ class Soak:
         llama.decode([Span(0, 0, [0] * n, True)])
         llama.remove(0, 0, -1)
 
-    def _cycle(self, yardstick: Yardstick) -> None:
+    def _cycle(self, yardstick: ReferenceWork) -> None:
         rng = random.Random(SEED)  # noqa: S311
         names = list(CARDS)
         for i, act in enumerate(ACTS):
@@ -141,7 +141,7 @@ class Soak:
 class _Errors(logging.Handler):
     """What the engine logs as an error is a fault, whatever it answers."""
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: CheckingClient) -> None:
         super().__init__(logging.ERROR)
         self._guest = guest
 
@@ -150,7 +150,7 @@ class _Errors(logging.Handler):
 
 
 @contextmanager
-def _logged_errors(guest: Guest) -> Iterator[None]:
+def _logged_errors(guest: CheckingClient) -> Iterator[None]:
     handler = _Errors(guest)
     log = logging.getLogger("npc_engine")
     log.addHandler(handler)

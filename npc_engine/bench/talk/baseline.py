@@ -20,7 +20,7 @@ import llama_cpp
 from npc_engine.bench.talk.figures import Turn
 from npc_engine.errors import ModelError
 
-__all__ = ["LAYOUT", "Rival"]
+__all__ = ["LAYOUT", "Baseline"]
 
 LAYOUT = Layout("f16", "f16", flash_attn=False)
 """What the high-level API takes by default, and so both sides here."""
@@ -51,7 +51,7 @@ class _Counting(llama_cpp.Llama):  # type: ignore[misc, unused-ignore]
         return super().create_completion(prompt, *args, **kwargs)
 
 
-class Rival:
+class Baseline:
     """A talk in `n_ctx` tokens, with `max_tokens` to a reply. Raises ModelError."""
 
     def __init__(

@@ -18,7 +18,7 @@ JOIN_S = 10.0
 
 
 class RivalProcess:
-    """A `Rival` made in a child of the arguments that it takes, turn by turn."""
+    """A `Baseline` made in a child of the arguments that it takes, turn by turn."""
 
     def __init__(self, make: Callable[..., Any], *args: Any) -> None:
         self._pipe, theirs = get_context("spawn").Pipe()

@@ -14,7 +14,7 @@ from typing import Any
 
 from npc_engine.bench.shared import report
 from npc_engine.bench.shared.script import CARD, lines
-from npc_engine.bench.talk.baseline import LAYOUT, Rival
+from npc_engine.bench.talk.baseline import LAYOUT, Baseline
 from npc_engine.bench.talk.baseline_process import RivalProcess
 from npc_engine.bench.talk.engine_side import Talk
 from npc_engine.bench.talk.figures import Side, TalkRun, Turn
@@ -169,7 +169,7 @@ def _talk(run: TalkRun, model: Model, n_threads: int, args: argparse.Namespace) 
     with (
         closing(Talk(model, LAYOUT, run.window, n_threads, args.max_tokens)) as ours,
         closing(
-            RivalProcess(Rival, args.model, persona, run.window, n_threads, args.max_tokens)
+            RivalProcess(Baseline, args.model, persona, run.window, n_threads, args.max_tokens)
         ) as theirs,
     ):
         run.n_pinned = ours.n_pinned

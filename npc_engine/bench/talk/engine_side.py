@@ -67,7 +67,7 @@ class Talk:
         return Turn(
             number=self._n_turns,
             overflow=self._n_evicted > n_evicted,
-            n_message=len(self.engine.stage.voice.words(text)),
+            n_message=len(self.engine.stage.chat_format.words(text)),
             n_read=n_read,
             n_decoded=done.stats.n_decoded,
             ttft_ms=done.stats.ttft_ms,

@@ -14,7 +14,7 @@ from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.kv_layout import Row, measured
 from npc_engine.llama.model import Layout, Model
 from npc_engine.llama.rope import resolve
-from npc_engine.text.chat_format import Voice
+from npc_engine.text.chat_format import ChatFormat
 
 __all__ = ["try_model"]
 
@@ -83,7 +83,7 @@ def _facts(model: Model) -> dict[str, Any]:
         "n_params": model.n_params,
         "quantization": name_of(model.meta("general.file_type")),
         "n_ctx_train": model.n_ctx_train,
-        "template_notice": Voice.of(model).notice,
+        "template_notice": ChatFormat.of(model).notice,
         "policy": model.policy,
         "policy_means": POLICIES[model.policy],
     }

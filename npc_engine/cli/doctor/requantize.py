@@ -35,7 +35,7 @@ from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.measurements import cpu_name, keep, recall
 from npc_engine.llama.model import Model, build_id, quantize
 from npc_engine.llama.model_file import fitted
-from npc_engine.storage.scratch_folder import Scratch
+from npc_engine.storage.scratch_folder import ScratchFolder
 
 __all__ = ["try_types", "write_fitted"]
 
@@ -160,7 +160,7 @@ def _measure(model: Model, own: str, names: Sequence[str], n_threads: int) -> _K
 def _made(model: Model, names: Sequence[str]) -> Iterator[dict[str, Model]]:
     """The model in other types, as far as llama.cpp can make them; gone afterwards."""
     with ExitStack() as stack:
-        scratch = Scratch()
+        scratch = ScratchFolder()
         stack.callback(scratch.close)
         made = {}
         for name in names:

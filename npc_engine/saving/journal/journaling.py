@@ -17,8 +17,8 @@ from typing import Any
 from npc_engine.characters.character import Character
 from npc_engine.characters.stage import Stage
 from npc_engine.errors import NpcError, SnapshotError
-from npc_engine.saving.journal.pace import RETRY_S, Follow, Witness
-from npc_engine.saving.journal.queue import Agenda
+from npc_engine.saving.journal.pace import RETRY_S, JournalPace, Witness
+from npc_engine.saving.journal.queue import JournalQueue
 from npc_engine.saving.journal.rounds import Round
 from npc_engine.storage.journal.files import Journals, Outcome
 from npc_engine.storage.writer import WriterThread
@@ -53,13 +53,15 @@ class Journaling:
         self._clock = clock
         self._own_slot = own_slot
         self._journals: Journals | None = None
-        self._follows: dict[str, dict[str, Follow]] = {}  # by name and slot
-        self._fresh: dict[Follow, None] = {}  # who may have become due since the last look
-        self._agendas: dict[str, Agenda] = {}  # by slot
-        self._unfolded: dict[str, dict[str, Follow]] = {}  # by slot and name: who has a journal
+        self._follows: dict[str, dict[str, JournalPace]] = {}  # by name and slot
+        self._fresh: dict[JournalPace, None] = {}  # who may have become due since the last look
+        self._agendas: dict[str, JournalQueue] = {}  # by slot
+        self._unfolded: dict[
+            str, dict[str, JournalPace]
+        ] = {}  # by slot and name: who has a journal
         self._round: Round | None = None  # who is due now may join it
-        self._left: dict[tuple[str, str], Follow] = {}  # whose last is not written yet
-        self._done: queue.SimpleQueue[tuple[Follow, Outcome]] = queue.SimpleQueue()
+        self._left: dict[tuple[str, str], JournalPace] = {}  # whose last is not written yet
+        self._done: queue.SimpleQueue[tuple[JournalPace, Outcome]] = queue.SimpleQueue()
         self._errors: dict[tuple[str, str], str] = {}
         self._n_under_way: Counter[str] = Counter()  # by slot; also of those who have left
         self._next: float | None = None  # when the next look is due
@@ -74,14 +76,14 @@ class Journaling:
             character = witness[0]
             if not self.is_followed(slot, character):
                 self._let_go((slot, name))  # of another life
-                self._follows.setdefault(name, {})[slot] = Follow.of(slot, witness)
+                self._follows.setdefault(name, {})[slot] = JournalPace.of(slot, witness)
                 character.on_line = self._line_begins
 
-    def follow_of(self, slot: str, name: str) -> Follow | None:
+    def follow_of(self, slot: str, name: str) -> JournalPace | None:
         """Return what is noted of a character that is journaled into a slot."""
         return self._follows.get(name, {}).get(slot)
 
-    def _follow_by(self, slot: str, witness: Witness) -> Follow | None:
+    def _follow_by(self, slot: str, witness: Witness) -> JournalPace | None:
         """Return what is noted of this one; None where another has its name by now."""
         follow = self.follow_of(slot, witness[0].npc.name)
         return follow if follow is not None and follow.character is witness[0] else None
@@ -164,7 +166,7 @@ class Journaling:
                 self._left[follow.key] = follow
                 self._submit(follow)
 
-    def _drop(self, follow: Follow) -> None:
+    def _drop(self, follow: JournalPace) -> None:
         """Follow it no more."""
         slots = self._follows[follow.name]
         del slots[follow.slot]
@@ -232,10 +234,10 @@ class Journaling:
             if follow.name in self._stage.paused:  # its journal is being read
                 self._fresh[follow] = None
             elif follow.has_changed and self.follow_of(*follow.key) is follow:
-                agenda = self._agendas.setdefault(follow.slot, Agenda())
+                agenda = self._agendas.setdefault(follow.slot, JournalQueue())
                 agenda.put(follow, follow.due(now), follow.has_ended_turn)
 
-    def _submit_due(self, follow: Follow) -> bool:
+    def _submit_due(self, follow: JournalPace) -> bool:
         if self.follow_of(*follow.key) is not follow or not self._is_there(follow):
             return False
         if follow.name in self._stage.paused:
@@ -248,7 +250,7 @@ class Journaling:
             self._submit(follow)
         return True
 
-    def _submit_left(self, left: Follow, now: float) -> None:
+    def _submit_left(self, left: JournalPace, now: float) -> None:
         if now >= left.retry_at:
             self._submit(left)
         else:
@@ -277,10 +279,10 @@ class Journaling:
             self._submit(follow)
         return len(follows)
 
-    def _is_there(self, follow: Follow) -> bool:
+    def _is_there(self, follow: JournalPace) -> bool:
         return self._stage.characters.get(follow.name) is follow.character
 
-    def _submit(self, follow: Follow) -> None:
+    def _submit(self, follow: JournalPace) -> None:
         journals = self._journals
         has_ended = follow.has_ended_turn
         follow.note_submitted()
@@ -295,7 +297,7 @@ class Journaling:
         follow.n_under_way += n
         self._n_under_way[follow.slot] += n
 
-    def _frozen(self, follow: Follow) -> dict[str, Any] | None:
+    def _frozen(self, follow: JournalPace) -> dict[str, Any] | None:
         try:
             state = self._freeze(follow.character)
         except Exception:  # one character goes without; a save would tell
@@ -333,13 +335,13 @@ class Journaling:
             elif self.follow_of(*follow.key) is follow:
                 self._errors.pop(follow.key, None)
 
-    def _is_out(self, follow: Follow, outcome: Outcome) -> None:
+    def _is_out(self, follow: JournalPace, outcome: Outcome) -> None:
         if outcome is None:  # and there is nobody to make a snapshot of any more
             log.warning("The last of %r in %r was not written.", follow.name, follow.slot)
         if not follow.n_under_way:
             self._let_go(follow.key)
 
-    def _put_off(self, follow: Follow, error: str) -> None:
+    def _put_off(self, follow: JournalPace, error: str) -> None:
         if follow not in (self.follow_of(*follow.key), self._left.get(follow.key)):
             return
         if not self._errors:
@@ -348,7 +350,7 @@ class Journaling:
         follow.put_off(self._clock())
         self._fresh[follow] = None
 
-    def _fold_one(self, follow: Follow) -> None:
+    def _fold_one(self, follow: JournalPace) -> None:
         if follow.is_folding or self.follow_of(*follow.key) is not follow:
             return
         if follow.name in self._stage.paused:  # a snapshot would be of another one by then
@@ -392,8 +394,8 @@ class Journaling:
 
 def _write(
     journals: Journals,
-    done: "queue.SimpleQueue[tuple[Follow, Outcome]]",
-    some: list[tuple[Follow, dict[str, Any]]],
+    done: "queue.SimpleQueue[tuple[JournalPace, Outcome]]",
+    some: list[tuple[JournalPace, dict[str, Any]]],
 ) -> None:
     outcomes: Sequence[Outcome]
     try:

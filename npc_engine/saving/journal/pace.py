@@ -9,7 +9,7 @@ from typing import Any
 
 from npc_engine.characters.character import Character
 
-__all__ = ["LOOK_S", "MAX_RETRY_S", "RETRY_S", "Follow", "Witness"]
+__all__ = ["LOOK_S", "MAX_RETRY_S", "RETRY_S", "JournalPace", "Witness"]
 
 LOOK_S = 0.5  # from a change to its record, at most, where no turn ends before
 RETRY_S, MAX_RETRY_S = 1.0, 30.0  # after a failed write
@@ -20,7 +20,7 @@ Witness = tuple[Character, int]
 
 
 @dataclass(eq=False)
-class Follow:
+class JournalPace:
     """What is noted of it. Counts of changes are `n_changes`.
 
     `folded`: of its snapshot; `seen`: of what was submitted last, in the turn `turn`. `is_safe`:
@@ -42,7 +42,7 @@ class Follow:
     last: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, slot: str, witness: Witness) -> "Follow":
+    def of(cls, slot: str, witness: Witness) -> "JournalPace":
         """Return one that begins with a snapshot."""
         character, n_changes = witness
         return cls(slot, character, n_changes, n_changes, character.npc.turn)

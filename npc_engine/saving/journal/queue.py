@@ -7,32 +7,34 @@ on it is due. It freezes nothing, writes nothing, and never looks at those who a
 import heapq
 import itertools
 
-from npc_engine.saving.journal.pace import Follow
+from npc_engine.saving.journal.pace import JournalPace
 
-__all__ = ["Agenda"]
+__all__ = ["JournalQueue"]
 
-_Entry = tuple[float, int, Follow]
+_Entry = tuple[float, int, JournalPace]
 
 
-class Agenda:
+class JournalQueue:
     """Who is due in one slot. False when nobody is, now or later."""
 
     def __init__(self) -> None:
         self._ended: list[_Entry] = []
         self._others: list[_Entry] = []
-        self._entries: dict[Follow, _Entry] = {}  # of all those in the heaps, the ones that count
+        self._entries: dict[
+            JournalPace, _Entry
+        ] = {}  # of all those in the heaps, the ones that count
         self._n = itertools.count()
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
-    def put(self, follow: Follow, due: float, has_ended: bool) -> None:
+    def put(self, follow: JournalPace, due: float, has_ended: bool) -> None:
         """Note from when on it is due, in the place of what was noted before."""
         entry = due, next(self._n), follow
         self._entries[follow] = entry
         heapq.heappush(self._ended if has_ended else self._others, entry)
 
-    def take(self, now: float, has_ended: bool) -> Follow | None:
+    def take(self, now: float, has_ended: bool) -> JournalPace | None:
         """Take out the first that is due, of those who have ended a turn, or of the others."""
         heap = self._ended if has_ended else self._others
         first = self._first(heap)

@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from npc_engine.saving.journal.pace import Follow
+from npc_engine.saving.journal.pace import JournalPace
 from npc_engine.storage.disk import TOGETHER
 
 __all__ = ["Round"]
 
 State = dict[str, Any]
-Write = Callable[[list[tuple[Follow, State]]], None]
+Write = Callable[[list[tuple[JournalPace, State]]], None]
 
 
 class Round:
@@ -23,11 +23,11 @@ class Round:
     def __init__(self, write: Write) -> None:
         self._write = write
         self._lock = threading.Lock()
-        self._ended: dict[Follow, State] = {}
-        self._others: dict[Follow, State] = {}
+        self._ended: dict[JournalPace, State] = {}
+        self._others: dict[JournalPace, State] = {}
         self._is_over = False
 
-    def add(self, follow: Follow, state: State, has_ended: bool) -> int | None:
+    def add(self, follow: JournalPace, state: State, has_ended: bool) -> int | None:
         """Let one join; return how many more wait then, None when the round is over.
 
         What it was before and waits still is in the new state, too: it takes that one's place.
@@ -46,7 +46,7 @@ class Round:
         while some := self._take():
             self._write(some)
 
-    def _take(self) -> list[tuple[Follow, State]]:
+    def _take(self) -> list[tuple[JournalPace, State]]:
         with self._lock:
             waiting = self._ended or self._others
             names = list(waiting)[:TOGETHER]

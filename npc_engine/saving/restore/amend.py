@@ -11,7 +11,7 @@ import msgspec
 
 from npc_engine.cards.card import Card
 from npc_engine.config import Sampling
-from npc_engine.dialogue.dialogue import Npc, check_persona
+from npc_engine.dialogue.dialogue import Dialogue, check_persona
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.saving.records import SavedSegment, card_of, parse, sampling_of
 
@@ -25,7 +25,7 @@ class Wanted(NamedTuple):
     counts, or the saved one.
     """
 
-    npc: Npc
+    npc: Dialogue
     sampling: bool
     window: bool
     card: bool
@@ -62,7 +62,7 @@ def amend(state: dict[str, Any], wanted: Wanted) -> Amended:
     # In this model's tokens where that can be: it may be another one.
     persona = saved.segments if is_another and not rereads else new.ledger.segments
     n_persona = sum(len(s.tokens) for s in persona if s.kind is Kind.PERSONA)
-    check_persona(new.name, n_persona, window, new.voice)
+    check_persona(new.name, n_persona, window, new.chat_format)
     if wanted.card:
         more["card"] = new.card.to_map()
         if fields:
@@ -75,7 +75,7 @@ def amend(state: dict[str, Any], wanted: Wanted) -> Amended:
     return Amended({**state, **more}, window, rereads, notice)
 
 
-def _with_persona(records: list[dict[str, Any]], new: Npc) -> list[dict[str, Any]]:
+def _with_persona(records: list[dict[str, Any]], new: Dialogue) -> list[dict[str, Any]]:
     """The segments with the persona of `new` in the place of theirs."""
     persona = [
         SavedSegment(

@@ -15,8 +15,8 @@ from typing import Protocol
 from npc_engine.characters.stage import Stage
 from npc_engine.errors import Internal, NpcError, SnapshotError
 from npc_engine.protocol.codec import Reply
-from npc_engine.saving.restore.held_requests import Held
-from npc_engine.saving.restore.reader import AHEAD_BYTES, Reading
+from npc_engine.saving.restore.held_requests import HeldRequests
+from npc_engine.saving.restore.reader import AHEAD_BYTES, SlotReader
 from npc_engine.saving.restore.restoring import Restored
 from npc_engine.storage.snapshot import Snapshot
 
@@ -46,7 +46,7 @@ class Arrival:
     may_lack: bool = False
     names: frozenset[str] = frozenset()  # who stands still, from when the saves are written
     to_flush: deque[str] | None = None  # whose last is to be written; None before that time
-    reading: Reading | None = None
+    reading: SlotReader | None = None
     came: dict[str, Restored] = field(default_factory=dict)
 
 
@@ -65,7 +65,7 @@ class Slots(Protocol):
     def is_written(self, slot: str) -> bool:
         """Whether the disk has all that a slot was to get."""
 
-    def read(self, arrival: Arrival) -> Reading:
+    def read(self, arrival: Arrival) -> SlotReader:
         """Begin to read."""
 
 
@@ -77,7 +77,7 @@ class Arrivals:
     that come out of it. From then on they also keep their order.
     """
 
-    def __init__(self, stage: Stage, held: Held, slots: Slots) -> None:
+    def __init__(self, stage: Stage, held: HeldRequests, slots: Slots) -> None:
         self._stage = stage
         self._held = held
         self._slots = slots

@@ -17,7 +17,7 @@ from typing import Literal
 
 from npc_engine.protocol import codec as m
 
-__all__ = ["Held"]
+__all__ = ["HeldRequests"]
 
 Why = Literal["cancelled", "slow_client"]
 Send = Callable[[bytes, m.Reply], None]
@@ -46,7 +46,7 @@ class _Waiting:
     names: frozenset[str] | None  # None: everybody
 
 
-class Held:
+class HeldRequests:
     """Holds up requests. `blocked`: who is loaded, and how many loads they wait for."""
 
     def __init__(self, send: Send, clock: Callable[[], float]) -> None:

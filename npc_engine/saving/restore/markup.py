@@ -9,19 +9,21 @@ from typing import Any
 
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.saving.records import parse
-from npc_engine.text.chat_format import Voice
+from npc_engine.text.chat_format import ChatFormat
 
 __all__ = ["is_in_markup_of"]
 
 
-def is_in_markup_of(voice: Voice, header: Mapping[str, Any], state: dict[str, Any]) -> bool:
+def is_in_markup_of(
+    chat_format: ChatFormat, header: Mapping[str, Any], state: dict[str, Any]
+) -> bool:
     """Compare a save, whose tokens are of the same vocabulary. Raises SnapshotError."""
     known = header.get("markup")
     if known is not None:
-        return bool(known == voice.markup)
+        return bool(known == chat_format.markup)
     # Before 1.2 nothing says which it was: see what stands around the turns. What a reply among
     # others begins with stands behind a CLOSE.
-    pieces = {Kind.OPEN: voice.open, Kind.CLOSE: voice.close, Kind.END: voice.end}
+    pieces = {Kind.OPEN: chat_format.open, Kind.CLOSE: chat_format.close, Kind.END: chat_format.end}
     return all(
         s.tokens[: len(piece)] == piece
         for s in parse(state).segments

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from npc_engine.errors import Internal, NpcError
 from npc_engine.storage.snapshot import Snapshot
 
-__all__ = ["AHEAD_BYTES", "Reading"]
+__all__ = ["AHEAD_BYTES", "SlotReader"]
 
 log = logging.getLogger("npc_engine")
 
@@ -34,7 +34,7 @@ class _Store(Protocol):
     def read(self, slot: str, npcs: Sequence[str]) -> Mapping[str, _Found]: ...
 
 
-class Reading:
+class SlotReader:
     """Characters of a slot (None: all). `run` does a job on the thread.
 
     `may_lack`: whether those that the slot does not hold are left out; else that is an error.

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from npc_engine.characters.stage import Stage
-from npc_engine.dialogue.dialogue import Npc
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.protocol.codec import Load, Loaded, LoadedNpc, Reply
 from npc_engine.saving.restore.amend import Wanted, amend
 from npc_engine.saving.restore.markup import is_in_markup_of
@@ -23,7 +23,7 @@ __all__ = ["Restored", "Restoring"]
 
 Source = Literal["payload", "tokens"]
 
-Restored = tuple[Npc, Source, str | None]
+Restored = tuple[Dialogue, Source, str | None]
 """A character, where its KV cache came from, and what there is to say about that."""
 
 
@@ -93,17 +93,17 @@ class Restoring:
             "n_pos": stage.room.n_pos,
             "most_events": stage.settings.max_events,
         }
-        voice, cache, now = stage.voice, stage.room, self._clock()
+        chat_format, cache, now = stage.chat_format, stage.room, self._clock()
         another = self._another(snapshot)
         if another:
-            npc = retell(name, snapshot.state, voice, cache, wanted=wanted, **room, now=now)
+            npc = retell(name, snapshot.state, chat_format, cache, wanted=wanted, **room, now=now)
             return npc, "tokens", f"Saved with another {another}: told anew from its texts."
         payload = snapshot.payload
         why = self._misfit(snapshot) if payload is not None else None
         npc = thaw(
             name,
             snapshot.state,
-            voice,
+            chat_format,
             cache,
             wanted=wanted,
             **room,
@@ -123,7 +123,7 @@ class Restoring:
         """What writes otherwise here than where it was saved: then none of its tokens will do."""
         if snapshot.header.get("vocab") != self._about["vocab"]:
             return "model"
-        if not is_in_markup_of(self._stage.voice, snapshot.header, snapshot.state):
+        if not is_in_markup_of(self._stage.chat_format, snapshot.header, snapshot.state):
             return "chat template"
         return ""
 

@@ -4,7 +4,7 @@ Owns what is answered. It knows no batch and no byte of a file.
 """
 
 from npc_engine.characters.stage import Stage
-from npc_engine.dialogue.dialogue import Npc
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.errors import BadMessage
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.protocol import codec as m
@@ -47,7 +47,7 @@ class Spawning:
         return None
 
     def _restored(
-        self, request: m.Spawn, npc: Npc, greeting: str, found: Restored | None
+        self, request: m.Spawn, npc: Dialogue, greeting: str, found: Restored | None
     ) -> m.Reply:
         self._stage.check_new(request.npc)  # it may have come while a save was written
         if found is None:
@@ -60,7 +60,7 @@ class Spawning:
     def _spawned(
         self,
         request: m.Spawn,
-        npc: Npc,
+        npc: Dialogue,
         *,
         restored: bool = False,
         greeting: str = "",
@@ -71,7 +71,7 @@ class Spawning:
             id=request.id,
             npc=npc.name,
             n_pinned=npc.ledger.n_pinned,
-            n_shared=self._stage.beginnings.n_shared(npc.name),
+            n_shared=self._stage.prefix_cache.n_shared(npc.name),
             restored=restored,
             greeting=greeting,
             notice=" ".join(filter(None, notices)) or None,
@@ -87,7 +87,7 @@ class Spawning:
         return reply
 
 
-def _of_greeting(npc: Npc, greeting: str) -> str | None:
+def _of_greeting(npc: Dialogue, greeting: str) -> str | None:
     """What there is to say of a greeting that is shown whole and remembered otherwise."""
     words = clean(greeting)
     if not words or any(s.text == words for s in npc.ledger.segments if s.kind is Kind.REPLY):

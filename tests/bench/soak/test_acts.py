@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from npc_engine.bench.soak.acts import ACTS, CARDS, Act
-from npc_engine.bench.soak.checking_client import Guest
+from npc_engine.bench.soak.checking_client import CheckingClient
 from npc_engine.protocol import codec as m
 from tests.support.fake_llama import FakeLlama
 from tests.support.rig import Rig, scripted
@@ -17,7 +17,7 @@ from tests.support.rig import Rig, scripted
 def test_an_act_leaves_no_fault(act: Act, tmp_path: Path) -> None:
     fake = FakeLlama(n_slots=2, n_cells=1200, n_batch=256, mind=scripted("Aye. So it is. ", False))
     rig = Rig(tmp_path, fake=fake, window=1200)
-    guest = Guest(rig.engine)
+    guest = CheckingClient(rig.engine)
     for name, card in CARDS.items():
         guest.ask(m.Spawn, npc=name, card=card)
     for turn, name in enumerate((*CARDS, *CARDS)):
@@ -34,7 +34,7 @@ def test_the_script_does_what_it_says(tmp_path: Path) -> None:
     """A run in which nothing was provoked, cut or parked would prove nothing."""
     fake = FakeLlama(n_slots=2, n_cells=1200, n_batch=256, mind=scripted("Aye. So it is. ", False))
     rig = Rig(tmp_path, fake=fake, window=1200)
-    guest = Guest(rig.engine)
+    guest = CheckingClient(rig.engine)
     for name, card in CARDS.items():
         guest.ask(m.Spawn, npc=name, card=card)
     for act in ACTS:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from npc_engine.bench.shared.script import lines
-from npc_engine.bench.talk.baseline import Rival
+from npc_engine.bench.talk.baseline import Baseline
 from npc_engine.errors import ModelError
 
 pytestmark = pytest.mark.model
@@ -17,12 +17,12 @@ N_CTX, MAX_TOKENS = 256, 12
 
 
 @pytest.fixture
-def rival(tiny_llama: Path) -> Iterator[Rival]:
-    with closing(Rival(str(tiny_llama), PERSONA, N_CTX, 1, MAX_TOKENS)) as rival:
+def rival(tiny_llama: Path) -> Iterator[Baseline]:
+    with closing(Baseline(str(tiny_llama), PERSONA, N_CTX, 1, MAX_TOKENS)) as rival:
         yield rival
 
 
-def test_it_reads_again_only_when_turns_have_gone(rival: Rival) -> None:
+def test_it_reads_again_only_when_turns_have_gone(rival: Baseline) -> None:
     turns = [rival.say(line) for line in lines(12)]
     before = [t for t in turns[1:] if not t.overflow]
     after = [t for t in turns if t.overflow]
@@ -36,7 +36,7 @@ def test_it_reads_again_only_when_turns_have_gone(rival: Rival) -> None:
     assert max(t.n_read for t in after) > 100
 
 
-def test_the_persona_and_the_newest_turns_stay(rival: Rival) -> None:
+def test_the_persona_and_the_newest_turns_stay(rival: Baseline) -> None:
     said = lines(12)
     for line in said:
         rival.say(line)
@@ -47,7 +47,7 @@ def test_the_persona_and_the_newest_turns_stay(rival: Rival) -> None:
     assert 3 < len(messages) < 2 * len(said)
 
 
-def test_a_line_that_never_fits_fails_alone(rival: Rival) -> None:
+def test_a_line_that_never_fits_fails_alone(rival: Baseline) -> None:
     rival.say("Hello.")
     with pytest.raises(ValueError, match="more than the window"):
         rival.say("the tide " * N_CTX)
@@ -58,4 +58,4 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     path = tmp_path / "no.gguf"
     path.write_bytes(b"not a model")
     with pytest.raises(ModelError, match=r"no\.gguf"):
-        Rival(str(path), PERSONA, N_CTX, 1, MAX_TOKENS)
+        Baseline(str(path), PERSONA, N_CTX, 1, MAX_TOKENS)

@@ -113,8 +113,8 @@ def test_markup_whose_tokens_are_not_there(tiny_llama: Path, tmp_path: Path) -> 
     )
     model = Model(path)
     try:
-        voice = voice_of(model)
-        assert "plain text" in (voice.notice or "")
-        assert "im_start" not in str(voice.pieces)
+        chat_format = voice_of(model)
+        assert "plain text" in (chat_format.notice or "")
+        assert "im_start" not in str(chat_format.pieces)
     finally:
         model.close()

@@ -151,7 +151,7 @@ def test_a_full_disk_is_no_answer_that_is_kept(
     speeds: Speeds, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(scratch.Scratch, "has_room", lambda self, n_bytes: False)
+        patch.setattr(scratch.ScratchFolder, "has_room", lambda self, n_bytes: False)
         assert tried(tiny_llama) is None
     assert tried(tiny_llama)
     assert speeds.names == ["F32", "Q8_0", "Q4_0"]

@@ -26,7 +26,7 @@ class Served:
     def __init__(self, folder: Path) -> None:
         fake = FakeLlama()
         settings = Settings(bind="tcp://127.0.0.1:0", saves=str(folder), window=400)
-        engine = Engine(fake, fake.voice(), settings)
+        engine = Engine(fake, fake.chat_format(), settings)
         self._bridge = Bridge(engine, settings, token=TOKEN)
         self.endpoint = self._bridge.bind()
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -17,7 +17,7 @@ from tests.support.saved import damage, journaled_talk, saves_of_a_talk
 
 Run = Callable[..., tuple[int, str, str]]
 HERE = {"fingerprint": "fake-model", "vocab": "fake-vocab", "llama": "0", "layout": "fake"}
-HERE["markup"] = FakeLlama().voice().markup
+HERE["markup"] = FakeLlama().chat_format().markup
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.support.fake_llama import FakeLlama
 from tests.support.saved import damage, journaled_talk, saves_of_a_talk
 
 HERE = {"fingerprint": "fake-model", "vocab": "fake-vocab", "llama": "0", "layout": "fake"}
-HERE["markup"] = FakeLlama().voice().markup
+HERE["markup"] = FakeLlama().chat_format().markup
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from npc_engine.dialogue.dialogue import CUT_OFF
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.protocol import codec as m
 from npc_engine.storage.snapshot import decode, encode
-from npc_engine.text.chat_format import Voice
+from npc_engine.text.chat_format import ChatFormat
 from tests.support.fake_llama import START
 from tests.support.rig import Rig, TimedLlama
 
@@ -40,8 +40,8 @@ def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
 class Tuned(TimedLlama):
     template: str | None = None
 
-    def voice(self, template: str | None = None) -> Voice:
-        return super().voice(template or self.template)
+    def chat_format(self, template: str | None = None) -> ChatFormat:
+        return super().chat_format(template or self.template)
 
 
 @pytest.fixture
@@ -88,12 +88,12 @@ def told(rig: Rig) -> list[Any]:
 def check_markup(rig: Rig) -> None:
     """Each segment is as this engine's own template has it, and nothing else is there."""
     npc = rig["mara"].npc
-    voice, segments = npc.voice, npc.ledger.segments
-    pieces = {Kind.OPEN: voice.open, Kind.CLOSE: voice.close, Kind.END: voice.end}
+    chat_format, segments = npc.chat_format, npc.ledger.segments
+    pieces = {Kind.OPEN: chat_format.open, Kind.CLOSE: chat_format.close, Kind.END: chat_format.end}
     persona = npc.card.persona(user="Player").strip()
-    assert [t for s in segments if s.kind is Kind.PERSONA for t in s.tokens] == voice.beginning(
-        persona
-    )[0]
+    assert [
+        t for s in segments if s.kind is Kind.PERSONA for t in s.tokens
+    ] == chat_format.beginning(persona)[0]
     for s in segments:
         if s.kind in pieces:
             assert s.tokens == pieces[s.kind]
@@ -103,7 +103,7 @@ def check_markup(rig: Rig) -> None:
             assert bytes(s.tokens).decode() == s.text + dash
     kinds = [s.kind for s in segments]
     first = kinds[kinds.count(Kind.PERSONA)]
-    assert (first is Kind.OPEN) != voice.pieces.joined
+    assert (first is Kind.OPEN) != chat_format.pieces.joined
 
 
 @pytest.mark.parametrize("template", [BARS, FOLDED, ONLY_SYSTEM])
