@@ -3,7 +3,7 @@
     python benchmarks/parking.py [--model GGUF] [--threads 2] [--rounds 12] [--kv f16] [--json]
 
 1. Milliseconds of a step of one speaker beside 0 to 7 idle residents of 900 tokens: what eager
-   parking could win. `seats` parks lazily where this is flat.
+   parking could win. `slots` parks lazily where this is flat.
 2. Milliseconds to park a character of 1,000 tokens, to call it in from memory and from disk, and to
    read it again from its tokens: what lazy parking saves.
 

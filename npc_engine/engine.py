@@ -286,8 +286,8 @@ class Engine(Verbs):
         try:
             character.look(self.backend.logits(row))
         except Exception:  # it was only a look; what is read is read again
-            log.exception("%r cannot be looked at", character.npc.name)
-            character.npc.sequence.forget_cache()
+            log.exception("%r cannot be looked at", character.dialogue.name)
+            character.dialogue.sequence.forget_cache()
 
     def _speak(self, character: Character, row: int) -> None:
         try:
@@ -296,7 +296,7 @@ class Engine(Verbs):
             log.error("sampling failed: %s", error)
             character.fail(error)
         except Exception:  # one reply is lost, and nobody else's
-            log.exception("%r failed to speak", character.npc.name)
+            log.exception("%r failed to speak", character.dialogue.name)
             character.fail(Internal("The engine failed at this line.", "Its log has the details."))
 
     def drop(self, client: bytes, reason: Why) -> None:

@@ -1,7 +1,7 @@
 """From settings to a running engine: model, self-test, KV layout, memory check, chat template.
 
 Owns the order in which a start can fail, and that each failure is one sentence. It knows what
-there is to choose; `calibrate` and `selftest` know how to measure it.
+there is to choose; `kv_layout` and `selftest` know how to measure it.
 """
 
 import logging

@@ -71,7 +71,7 @@ def test_ping_and_stats(make_rig: MakeRig) -> None:
     assert [key for key in stats if f"`{key}`" not in documented] == []
     assert stats["n_speaking"] == stats["n_waiting_says"] == stats["n_pending_tokens"] == 0
     assert stats["n_decoded"] > 0
-    assert stats["n_prefilled"] >= rig["mara"].npc.ledger.n_pinned
+    assert stats["n_prefilled"] >= rig["mara"].dialogue.ledger.n_pinned
     assert stats["uptime_s"] >= 5
     m.pack(m.StatsReply(id="s", stats=stats))
 
@@ -89,14 +89,14 @@ def test_list_shows_everybody(make_rig: MakeRig) -> None:
     assert (bob.npc, bob.name, bob.state, bob.speaking) == ("bob", "Bob", "resident", True)
     assert (mara.n_window, bob.n_window) == (400, 256)
     assert mara.n_tokens == len(rig.tokens("mara"))
-    assert mara.n_pinned == rig["mara"].npc.ledger.n_pinned
+    assert mara.n_pinned == rig["mara"].dialogue.ledger.n_pinned
 
 
 def test_spawn_gives_the_greeting_and_the_character_knows_it(make_rig: MakeRig) -> None:
     rig = make_rig()
     spawned = rig.spawn("mara", card={**CARD, "first_mes": "Come in, {{user}}."})
     assert spawned.greeting == "Come in, Player."
-    assert spawned.n_pinned == rig["mara"].npc.ledger.n_pinned > 0
+    assert spawned.n_pinned == rig["mara"].dialogue.ledger.n_pinned > 0
     assert not spawned.restored
     assert spawned.notice is None
     assert "Come in, Player." in rig.heard("mara")
@@ -218,7 +218,7 @@ def test_stats_of_a_turn(make_rig: MakeRig) -> None:
     rig = make_rig(fake=fake)
     rig.spawn("mara")
     rig.rest()
-    n_persona = rig["mara"].npc.ledger.n_pinned
+    n_persona = rig["mara"].dialogue.ledger.n_pinned
     fake.seconds = 0.010
     done = rig.talk("mara", "Hello.")
     stats = done.stats
@@ -256,7 +256,7 @@ def test_hear_saves_the_reading(make_rig: MakeRig) -> None:
     rig.spawn("mara")
     rig.hear("mara", "Have you seen the blue l")
     rig.rest()
-    read = rig["mara"].npc.ledger.n_cells
+    read = rig["mara"].dialogue.ledger.n_cells
     done = rig.talk("mara", "Have you seen the blue lamp?")
     assert done.stats.n_cached == read
     other = rig.say("mara", "No.")
@@ -277,7 +277,7 @@ def test_a_line_that_was_read_ahead_to_its_last_token_is_answered(make_rig: Make
     rig.spawn("mara")
     rig.hear("mara", "Who are you?")
     rig.rest()
-    assert rig["mara"].npc.sequence.n_pending == 0
+    assert rig["mara"].dialogue.sequence.n_pending == 0
     assert rig.talk("mara", "Who are you?").reason in ("stop", "length")
 
 
@@ -416,7 +416,7 @@ def test_idle_reading_ends_and_then_the_loop_rests(make_rig: MakeRig) -> None:
         rig.spawn(name)
     rig.event("A bell tolls.")
     rig.rest()
-    assert all(rig[name].npc.sequence.n_pending == 0 for name in "abc")
+    assert all(rig[name].dialogue.sequence.n_pending == 0 for name in "abc")
     n_batches = len(rig.fake.batches)
     rig.steps(3)
     assert rig.engine.patience() is None
@@ -428,7 +428,7 @@ def test_the_loop_rests_though_some_find_no_slot(make_rig: MakeRig) -> None:
     for name in "abcde":
         rig.spawn(name)
     rig.rest()
-    assert sum(rig[name].npc.sequence.n_pending > 0 for name in "abcde") == 3
+    assert sum(rig[name].dialogue.sequence.n_pending > 0 for name in "abcde") == 3
     for name in "abcde":
         rig.talk(name)
     rig.rest()
@@ -531,7 +531,7 @@ def test_poll_lets_the_engine_read_ahead(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.engine.spawn("mara", CARD)
     rig.engine.hear("mara", "Who are y")
-    ledger = rig["mara"].npc.ledger
+    ledger = rig["mara"].dialogue.ledger
     rig.engine.poll()
     n_batches = len(rig.fake.batches)
     for _ in range(20):
@@ -587,14 +587,14 @@ def test_a_failed_decode_costs_one_line_and_no_memory(
     rig.talk("mara", "Remember the lamp.")
     rig.talk("bob", "Remember the rope.")
     rig.rest()
-    bob = rig.tokens("bob"), rig["bob"].npc.ledger.n_cells
+    bob = rig.tokens("bob"), rig["bob"].dialogue.ledger.n_cells
     fake.fails = [fake.n_decodes + at]
     failed = rig.ask(m.Say(id="x", npc="mara", text="Who are you? " * 8))
     assert isinstance(failed, m.Error)
     assert (failed.code, failed.id) == ("internal", "x")
     assert failed.message
     rig.rest()
-    assert (rig.tokens("bob"), rig["bob"].npc.ledger.n_cells) == bob
+    assert (rig.tokens("bob"), rig["bob"].dialogue.ledger.n_cells) == bob
     assert rig.talk("mara", "Still there?").text == "I am here, and well."
     assert "Remember the lamp." in rig.heard("mara")
 
@@ -728,7 +728,7 @@ def test_what_is_cut_from_the_text_is_cut_from_the_ledger(
     assert (done.reason, done.text) == ("stop", text)
     assert "".join(rig.texts(target, m.Text)) == text
     assert rig.last_reply("mara") == kept
-    reply = next(s for s in rig["mara"].npc.ledger.segments if s.kind == "reply")
+    reply = next(s for s in rig["mara"].dialogue.ledger.segments if s.kind == "reply")
     assert reply.text == text
 
 
@@ -763,7 +763,7 @@ def test_three_hundred_turns_in_a_small_window(make_rig: MakeRig, n_pos: int) ->
             rig.event(texts[(i + 3) % len(texts)] or "A bell.")
         most = 10_000 if i % 10 == 0 else None
         done = rig.talk(npc, text, notes=notes, max_tokens=most)
-        room = window - rig[npc].npc.ledger.n_pinned
+        room = window - rig[npc].dialogue.ledger.n_pinned
         too_long = n_bytes(text) > int(room * 0.4) or n_bytes(*notes) > int(room * 0.1)
         assert done.truncated == too_long, (i, done)
         n_truncated += done.truncated
@@ -773,13 +773,15 @@ def test_three_hundred_turns_in_a_small_window(make_rig: MakeRig, n_pos: int) ->
             assert done.stats.n_decoded < window
     assert n_truncated > 100
     for name in ("mara", "bob"):
-        ledger = rig[name].npc.ledger
+        ledger = rig[name].dialogue.ledger
         assert ledger.n_evicted > 5_000
         # What leaves to make room for an event is not of a turn.
         assert 3_000 < n_evicted[name] <= ledger.n_evicted
         assert (
             rig.tokens(name)[: ledger.n_pinned]
-            == fake.chat_format().beginning(rig[name].npc.card.persona(user="Player").strip())[0]
+            == fake.chat_format().beginning(rig[name].dialogue.card.persona(user="Player").strip())[
+                0
+            ]
         )
         assert (ledger.n_renumbered > 0) == (n_pos == 300)
 
@@ -869,7 +871,7 @@ def test_positions_are_won_back_in_the_pause_behind_a_line(make_rig: MakeRig) ->
     """What has to be read again is read in idle time: no line waits for it."""
     rig = make_rig(fake=TimedLlama(n_slots=1, n_cells=300, n_batch=512, n_pos=900), window=300)
     rig.spawn("mara")
-    ledger = rig["mara"].npc.ledger
+    ledger = rig["mara"].dialogue.ledger
     for i in range(40):
         rig.rest()
         assert ledger.n_pending == 0
@@ -889,7 +891,7 @@ def test_no_line_waits_for_positions_to_be_won_back(make_rig: MakeRig, kind: str
     fake.keeps_states = kind == "recurrent"
     rig = make_rig(fake=fake, window=300)
     rig.spawn("mara")
-    ledger = rig["mara"].npc.ledger
+    ledger = rig["mara"].dialogue.ledger
     n_read: list[int] = []
     for i in range(150):
         n_batches = len(fake.batches)
@@ -899,7 +901,7 @@ def test_no_line_waits_for_positions_to_be_won_back(make_rig: MakeRig, kind: str
     assert ledger.n_renumbered > 1
     assert max(n_read) < min(n_read) + 40, "tokens decoded in a turn"
     rig.rest()
-    sequence = rig["mara"].npc.sequence
+    sequence = rig["mara"].dialogue.sequence
     assert sequence.n_parked_bytes == sum(len(state) for _, state in sequence._states)
 
 
@@ -1011,11 +1013,11 @@ def test_a_pause_is_long_enough_for_all_to_close_their_holes(tmp_path: Path) -> 
     for npc in "abcd":
         rig.spawn(npc)
     requests = []
-    while not all(rig[npc].npc.ledger.wants_renumbering for npc in "abcd"):
+    while not all(rig[npc].dialogue.ledger.wants_renumbering for npc in "abcd"):
         requests = [rig.say(npc) for npc in "abcd"]
         rig.until(requests[-1])
     rig.rest()
-    assert not any(rig[npc].npc.ledger.wants_renumbering for npc in "abcd")
+    assert not any(rig[npc].dialogue.ledger.wants_renumbering for npc in "abcd")
     rig.close()
 
 

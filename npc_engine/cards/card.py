@@ -111,7 +111,7 @@ class Card:
     def from_map(cls, data: Mapping[str, object]) -> Self:
         """Return the card in `data`: V2/V3 `{spec, data}`, flat V1, or `{name, description, ...}`.
 
-        A field that is null counts as absent; `card_shapes` says what else is understood.
+        A field that is null counts as absent; `shapes` says what else is understood.
         Raises CardError.
         """
         if not isinstance(data, Mapping):

@@ -68,7 +68,7 @@ class Character:
 
     def __init__(
         self,
-        npc: Dialogue,
+        dialogue: Dialogue,
         mouth: Samples,
         send: Send,
         clock: Callable[[], float],
@@ -77,13 +77,13 @@ class Character:
         flood: Flood,
         on_change: Callable[["Character"], None] = lambda _character: None,
     ) -> None:
-        self.npc = npc
-        self.claim = Claim(npc.name, npc.sequence, Priority.IDLE, 0)
+        self.dialogue = dialogue
+        self.claim = Claim(dialogue.name, dialogue.sequence, Priority.IDLE, 0)
         self.speaking: Generation | None = None
         self.ears: Ears | None = None
         self._said: Generation | None = None
-        self._unread = Unread(npc, max_events, flood)
-        self.inbox = Inbox(npc.name, self._unread)
+        self._unread = Unread(dialogue, max_events, flood)
+        self.inbox = Inbox(dialogue.name, self._unread)
         self._mouth = mouth
         self._send = send
         self._clock = clock
@@ -106,7 +106,7 @@ class Character:
     @property
     def wants(self) -> bool:
         """Whether it wants a place in the next batch, or a slot before it is spoken to."""
-        return self.claim.called or (self.npc.sequence.n_pending > 0 and not self.claim.asleep)
+        return self.claim.called or (self.dialogue.sequence.n_pending > 0 and not self.claim.asleep)
 
     @property
     def is_pressed(self) -> bool:
@@ -141,7 +141,7 @@ class Character:
 
     def advance(self) -> None:
         """Serve the inbox in order, up to the next line that it has to answer."""
-        self.claim.watched = self.npc.wants_to_look
+        self.claim.watched = self.dialogue.wants_to_look
         self.claim.listening = self.ears is not None
         if self.speaking is None and self._unread.next_end <= self._clock():
             self._unread.expire(self._clock())
@@ -195,14 +195,14 @@ class Character:
         if isinstance(request, Say):
             self._begin(waiting, request)
         elif isinstance(request, Hear):
-            self.npc.hear(request.speaker, request.text)
+            self.dialogue.hear(request.speaker, request.text)
         elif isinstance(request, Event):
             self._unread.perceive(request, waiting.received, self._clock())
         elif isinstance(request, Overheard):
-            overhearing.overhear(self.npc, request.utterance, request.speaker, request.text)
+            overhearing.overhear(self.dialogue, request.utterance, request.speaker, request.text)
         elif isinstance(request, Unheard):
             cut = request.utterance, request.speaker, request.text
-            self.inbox.cut(request, is_known=overhearing.unhear(self.npc, *cut))
+            self.inbox.cut(request, is_known=overhearing.unhear(self.dialogue, *cut))
         elif isinstance(request, Unsaid):
             self._take_back(request)
         else:
@@ -211,11 +211,11 @@ class Character:
     def _keep(self, waiting: Waiting, request: Pin | Unpin | Rewind) -> None:
         try:
             if isinstance(request, Pin):
-                reply: Reply = pins.pin(self.npc, request)
+                reply: Reply = pins.pin(self.dialogue, request)
             elif isinstance(request, Rewind):
                 reply = self._rewind(request)
             else:
-                pins.unpin(self.npc, request)
+                pins.unpin(self.dialogue, request)
                 reply = Ok(id=request.id)
         except RequestError as error:  # nobody's fault but the game's: not for the log
             reply = error_reply(error, request.id)
@@ -224,41 +224,43 @@ class Character:
     def _rewind(self, request: Rewind) -> Reply:
         if self.ears is not None:  # the others go on from what it said, and so must it
             raise Busy(
-                f"{self.npc.name!r} is in the scene {self.ears.name!r}.",
+                f"{self.dialogue.name!r} is in the scene {self.ears.name!r}.",
                 "Cancel the scene, or let it leave, before you rewind it.",
             )
-        reply = past.rewind(self.npc, request)
+        reply = past.rewind(self.dialogue, request)
         self._said = None
         self._unread.look_again(self._clock())
         return reply
 
     def _begin(self, waiting: Waiting, request: Say) -> None:
         now = self._clock()
-        npc = self.npc
-        npc.stop_reading_again()
+        dialogue = self.dialogue
+        dialogue.stop_reading_again()
         self._unread.expire(now)
         if self.on_line is not None:
             self.on_line(self)
-        sampler = self._mouth.sampler(npc.sampling, self._seed(), self._recent(), npc.quotable)
+        sampler = self._mouth.sampler(
+            dialogue.sampling, self._seed(), self._recent(), dialogue.quotable
+        )
         speaking = Generation(
             request,
             waiting.client,
-            own=(npc.card.char, npc.card.name),
+            own=(dialogue.card.char, dialogue.card.name),
             others=(
                 USER,
                 request.speaker,
-                *npc.speakers,
+                *dialogue.speakers,
                 *(self.ears.voices if self.ears else ()),
             ),
-            stop=(*npc.chat_format.pieces.stop, *npc.sampling.stop),
-            thoughts=npc.chat_format.thoughts,
+            stop=(*dialogue.chat_format.pieces.stop, *dialogue.sampling.stop),
+            thoughts=dialogue.chat_format.thoughts,
             sampler=sampler,
             received=waiting.received,
         )
-        speaking.turn = npc.turn
-        speaking.n_evicted_before = npc.ledger.n_evicted
+        speaking.turn = dialogue.turn
+        speaking.n_evicted_before = dialogue.ledger.n_evicted
         try:
-            n_prompt, n_cached, truncated = npc.say(
+            n_prompt, n_cached, truncated = dialogue.say(
                 request.speaker,
                 request.text,
                 request.notes,
@@ -268,32 +270,32 @@ class Character:
         except BaseException:
             sampler.close()
             raise
-        if not npc.sequence.n_pending:  # all read ahead, and this template adds no markup:
-            npc.sequence.forget_cache()  # there is no row to sample from
+        if not dialogue.sequence.n_pending:  # all read ahead, and this template adds no markup:
+            dialogue.sequence.forget_cache()  # there is no row to sample from
         speaking.stats.n_prompt, speaking.stats.n_cached = n_prompt, n_cached
         speaking.stats.queue_ms = (now - waiting.received) * 1000
         speaking.truncated = truncated
         speaking.was_hurried = self.inbox.player_waits
         most = request.max_tokens or self._max_tokens
-        speaking.limit = npc.reply_limit(most)
-        speaking.silent_limit = npc.reply_limit(most + MAX_SILENT_TOKENS)
+        speaking.limit = dialogue.reply_limit(most)
+        speaking.silent_limit = dialogue.reply_limit(most + MAX_SILENT_TOKENS)
         self.speaking = speaking
         self.claim.order = waiting.order
         if self.claim.expected < waiting.order:  # else half of a further line came meanwhile
             self.claim.expected = 0
         self.claim.asleep = False  # it may have failed since this line came in
         if self.ears is not None:
-            speaking.told = self.ears.begin(npc.name, request)
+            speaking.told = self.ears.begin(dialogue.name, request)
 
     def _seed(self) -> int:
         """Every turn has its own seed, so that a restored character goes on as it would have."""
-        seed = self.npc.sampling.seed
-        base = zlib.crc32(self.npc.name.encode()) if seed is None else seed
-        return zlib.crc32(f"{base}:{self.npc.turn}".encode())
+        seed = self.dialogue.sampling.seed
+        base = zlib.crc32(self.dialogue.name.encode()) if seed is None else seed
+        return zlib.crc32(f"{base}:{self.dialogue.turn}".encode())
 
     def _recent(self) -> list[int]:
         recent: list[int] = []
-        for segment in reversed(self.npc.ledger.segments):
+        for segment in reversed(self.dialogue.ledger.segments):
             if segment.kind is Kind.REPLY:
                 recent = segment.tokens[-N_RECENT:] + recent
             if len(recent) >= N_RECENT:
@@ -302,8 +304,8 @@ class Character:
 
     def look(self, logits: Any) -> None:
         """Take in what it would say next, behind all it has read, in a pause."""
-        if self.npc.drift is not None:
-            self.npc.drift.look(logits)
+        if self.dialogue.drift is not None:
+            self.dialogue.drift.look(logits)
             self.n_changes += 1
 
     def speak(self, row: int) -> None:
@@ -314,17 +316,17 @@ class Character:
         token = self._next_token(speaking, row)
         speaking.note_token(self._clock())
         self.claim.speaking = True
-        chat_format = self.npc.chat_format
+        chat_format = self.dialogue.chat_format
         if token in chat_format.ends and not (
             token in chat_format.between and speaking.thinks_in_messages
         ):
             self._finish("stop")
             return
-        self.npc.speak(token)
+        self.dialogue.speak(token)
         for record in speaking.feed(chat_format.piece(token)):
             self._send(speaking.client, record)
         if speaking.thought_is_over:
-            speaking.set_aside(self.npc.set_aside())
+            speaking.set_aside(self.dialogue.set_aside())
         if speaking.has_new_line and speaking.told is not None:
             speaking.told.hear(speaking.whole_lines)
         if speaking.detokenizer.stopped:
@@ -336,7 +338,7 @@ class Character:
         """The model's choice; where a thought leaves no room for a line, what ends it."""
         thought = speaking.too_long_a_thought()
         if thought:
-            speaking.to_say = self.npc.chat_format.closing(thought)
+            speaking.to_say = self.dialogue.chat_format.closing(thought)
         if speaking.to_say:
             return speaking.to_say.pop(0)
         return self._mouth.sample(row, speaking.sampler, speaking.may_end)
@@ -362,10 +364,10 @@ class Character:
         self.n_changes += 1
         told = speaking.told
         try:
-            self.npc.finish(text, n_bytes, interrupted, told.number if told else 0)
+            self.dialogue.finish(text, n_bytes, interrupted, told.number if told else 0)
         except Exception:
-            log.exception("a turn of %r could not be closed", self.npc.name)
-            self.npc.sequence.forget_cache()
+            log.exception("a turn of %r could not be closed", self.dialogue.name)
+            self.dialogue.sequence.forget_cache()
             self.claim.asleep = True
             self._said = None
         if told is not None:
@@ -374,12 +376,12 @@ class Character:
     def _quiet(self) -> Generation:
         speaking, self.speaking = self.speaking, None
         if speaking is None:
-            raise RuntimeError(f"{self.npc.name} does not speak")
+            raise RuntimeError(f"{self.dialogue.name} does not speak")
         speaking.sampler.close()
         self._said = None
         self.claim.speaking = False
         self.claim.priority = Priority.IDLE
-        speaking.stats.n_evicted = self.npc.ledger.n_evicted - speaking.n_evicted_before
+        speaking.stats.n_evicted = self.dialogue.ledger.n_evicted - speaking.n_evicted_before
         return speaking
 
     def _send_done(self, speaking: Generation, why: Why, text: str) -> None:
@@ -400,7 +402,7 @@ class Character:
             return True
         self._said = None
         self.n_changes += 1
-        if not self.npc.cut_back(said.turn, text, said.n_bytes(text)):
+        if not self.dialogue.cut_back(said.turn, text, said.n_bytes(text)):
             return False
         if said.told is not None:
             said.told.unsay(text)
@@ -414,7 +416,7 @@ class Character:
 
     def _take_back(self, unsaid: Unsaid) -> None:
         """Live on as if what nobody heard had not been said."""
-        if overhearing.unsay(self.npc, unsaid):
+        if overhearing.unsay(self.dialogue, unsaid):
             self._said = None
         self._unread.look_again(self._clock())
 
@@ -440,7 +442,7 @@ class Character:
             self._send_unsaid(waiting, why)
         if client is None:
             gone = UnknownNpc(
-                f"{self.npc.name!r} has left, or the engine ends.",
+                f"{self.dialogue.name!r} has left, or the engine ends.",
                 "Ask again once it is back.",
             )
             for waiting in self.inbox.all_of(Pin, Unpin, Rewind):
@@ -456,7 +458,7 @@ class Character:
 
         It then sleeps until it is spoken to: reading again what failed could fail for ever.
         """
-        self.npc.sequence.forget_cache()
+        self.dialogue.sequence.forget_cache()
         self.claim.asleep = True
         if self.speaking:
             speaking = self._quiet()
@@ -467,7 +469,7 @@ class Character:
         waited = (self._clock() - waiting.received) * 1000
         done = Done(
             id=waiting.request.id,
-            npc=self.npc.name,
+            npc=self.dialogue.name,
             text="",
             reason=why,
             truncated=False,

@@ -35,7 +35,7 @@ class Runnable:
 
     def note(self, character: Character) -> None:
         """Note that something has happened to one."""
-        name = character.npc.name
+        name = character.dialogue.name
         if name in self.busy:
             return
         self.waiting.pop(name, None)
@@ -75,8 +75,8 @@ class Runnable:
     def settle(self, characters: Iterable[Character]) -> None:
         """Put those that a step has looked at where they belong now."""
         for character in characters:
-            name = character.npc.name
-            is_seated = character.npc.sequence.slot is not None
+            name = character.dialogue.name
+            is_seated = character.dialogue.sequence.slot is not None
             self.waiting.pop(name, None)
             self._fresh.pop(name, None)
             if character.is_pressed or (character.wants and is_seated):

@@ -124,7 +124,7 @@ class Stage:
             return False
         for name in self._slots.sitting:
             began = self._clock()
-            if self.characters[name].npc.sequence.tidy():
+            if self.characters[name].dialogue.sequence.tidy():
                 self._renumberings.note(self._clock() - began)
                 self.characters[name].n_changes += 1
                 return True
@@ -143,7 +143,7 @@ class Stage:
     def claims(self) -> list[Claim]:
         """Serve inboxes, seat who needs it, and return the claims of all who sit and want to read.
 
-        Whoever has nothing to do is not looked at (`awake`).
+        Whoever has nothing to do is not looked at (`runnable`).
         """
         self._telling.tell(MOST_AT_ONCE)
         self.scenes.advance(may_speak=lambda: not self._player_talks)
@@ -181,12 +181,12 @@ class Stage:
         says += [c.speaking.request for c in busy if c.speaking]
         return any(s.priority == "player" and not isinstance(s, Cue) for s in says)
 
-    def add(self, npc: Dialogue) -> None:
+    def add(self, dialogue: Dialogue) -> None:
         """Put a character on the stage, in the place of one of the same name."""
-        self.remove(npc.name)
+        self.remove(dialogue.name)
         self.n_added += 1
-        self.characters[npc.name] = Character(
-            npc,
+        self.characters[dialogue.name] = Character(
+            dialogue,
             self.room,
             self.scenes.send,
             self._clock,
@@ -195,23 +195,23 @@ class Stage:
             self._flood,
             self._note_change,
         )
-        self.characters[npc.name].claim.number = self.n_added
-        self.admit(npc)
-        self.prefix_cache.join(npc.name, npc.sequence)
-        self._note_change(self.characters[npc.name])
+        self.characters[dialogue.name].claim.number = self.n_added
+        self.admit(dialogue)
+        self.prefix_cache.join(dialogue.name, dialogue.sequence)
+        self._note_change(self.characters[dialogue.name])
 
-    def admit(self, npc: Dialogue) -> None:
+    def admit(self, dialogue: Dialogue) -> None:
         """Take in the cells of a character that is to come on the stage: they count as parked."""
-        self._slots.admit(npc.sequence)
+        self._slots.admit(dialogue.sequence)
 
-    def give_up(self, npc: Dialogue) -> None:
+    def give_up(self, dialogue: Dialogue) -> None:
         """Let one go that was admitted, unless it is on the stage."""
-        character = self.characters.get(npc.name)
-        if character is None or character.npc is not npc:
-            npc.sequence.forget_cache()
+        character = self.characters.get(dialogue.name)
+        if character is None or character.dialogue is not dialogue:
+            dialogue.sequence.forget_cache()
 
     def _note_change(self, character: Character) -> None:
-        if self.characters.get(character.npc.name) is character:
+        if self.characters.get(character.dialogue.name) is character:
             self._awake.note(character)
         self.on_change(character)
 
@@ -225,7 +225,7 @@ class Stage:
             character.drop(None, "cancelled")
             self.scenes.forget(name)
             self.prefix_cache.leave(name)
-            self._slots.leave(character.npc.sequence)
+            self._slots.leave(character.dialogue.sequence)
 
     def check_room(self, names: Iterable[str]) -> None:
         """Raise Busy when these characters would be too many."""
@@ -256,7 +256,7 @@ class Stage:
             )
         card = Card.from_map(request.card)
         check_card(card)
-        npc = Dialogue.create(
+        dialogue = Dialogue.create(
             request.npc,
             card,
             self.chat_format,
@@ -266,8 +266,8 @@ class Stage:
             n_pos=self.room.n_pos,
         )
         greeting = card.greeting(user=USER)
-        npc.greet(greeting)
-        return npc, greeting
+        dialogue.greet(greeting)
+        return dialogue, greeting
 
     # -- requests --------------------------------------------------------------------------
 
@@ -381,23 +381,23 @@ class Stage:
         """Return a character's talk as text."""
         character = self.find(request.npc)
         character.catch_up()  # what was sent before this is in it
-        return transcript(character.npc, request, self.settings.max_message_bytes)
+        return transcript(character.dialogue, request, self.settings.max_message_bytes)
 
     def counts(self) -> dict[str, Any]:
         """Return queue lengths and sizes, for `stats`."""
         all_ = self.characters.values()
-        sequences = [c.npc.sequence for c in all_]
+        sequences = [c.dialogue.sequence for c in all_]
         copies = [s.copy for s in sequences if s.copy is not None]
         parks, call_ins, flood = self._slots.parks, self._slots.call_ins, self._flood
         return {
             "n_npcs": len(self.characters),
-            "n_resident": sum(c.npc.sequence.slot is not None for c in all_),
+            "n_resident": sum(c.dialogue.sequence.slot is not None for c in all_),
             "n_scenes": len(self.scenes.running),
             "n_speaking": sum(c.speaking is not None for c in all_),
             "n_waiting_says": sum(len(c.waiting(m.Say)) for c in all_),
             "n_waiting_events": sum(len(c.waiting(m.Event)) for c in all_),
-            "n_pending_tokens": sum(c.npc.sequence.n_pending for c in all_),
-            "n_reread": sum(c.npc.drift.n_reread for c in all_ if c.npc.drift),
+            "n_pending_tokens": sum(c.dialogue.sequence.n_pending for c in all_),
+            "n_reread": sum(c.dialogue.drift.n_reread for c in all_ if c.dialogue.drift),
             "n_events_dropped": flood.n_dropped,
             "n_events_coalesced": flood.n_coalesced,
             "n_events_expired": flood.n_expired,

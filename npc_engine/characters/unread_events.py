@@ -49,8 +49,8 @@ class Unread:
     `next_end`: when the next event of the open turn is over.
     """
 
-    def __init__(self, npc: Dialogue, most: int, flood: Flood) -> None:
-        self._npc = npc
+    def __init__(self, dialogue: Dialogue, most: int, flood: Flood) -> None:
+        self._npc = dialogue
         self._most = most
         self._flood = flood
         self.next_end = NEVER

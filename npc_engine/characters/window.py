@@ -17,7 +17,7 @@ MAX_TEXT = 80  # characters of each segment
 
 def info_of(character: Character) -> NpcInfo:
     """Return one character of a `list`: how full its window is."""
-    npc, ledger = character.npc, character.npc.ledger
+    npc, ledger = character.dialogue, character.dialogue.ledger
     waiting = character.waiting(Say)
     served = character.speaking.request if character.speaking else next(iter(waiting), None)
     return NpcInfo(
@@ -38,7 +38,7 @@ def info_of(character: Character) -> NpcInfo:
 
 def window_of(character: Character, request_id: str | None = None) -> WindowReply:
     """Return all that a character's window holds, in the order of its segments."""
-    npc, ledger = character.npc, character.npc.ledger
+    npc, ledger = character.dialogue, character.dialogue.ledger
     return WindowReply(
         id=request_id,
         npc=npc.name,
@@ -58,9 +58,9 @@ def window_of(character: Character, request_id: str | None = None) -> WindowRepl
     )
 
 
-def _state(npc: Dialogue) -> State:
-    copy = npc.sequence.copy
-    if npc.sequence.slot is not None:
+def _state(dialogue: Dialogue) -> State:
+    copy = dialogue.sequence.copy
+    if dialogue.sequence.slot is not None:
         return "resident"
     return "frozen" if copy is not None and copy.n_disk_bytes else "parked"
 

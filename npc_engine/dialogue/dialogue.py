@@ -35,7 +35,7 @@ class Dialogue(Hearing):
     """A character and its sequence.
 
     `n_rewinds`: how often it went back in the talk. `extra`, `extra_header`: what a newer version
-    saved with it (see `newer`).
+    saved with it (see `unknown_keys`).
     """
 
     name: str

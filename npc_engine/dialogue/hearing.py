@@ -1,8 +1,8 @@
 """What a character hears: events, the words of others, and the player's, as parts of its open turn.
 
 Owns how a text becomes a segment there, what merges with what, and how the turn closes with the
-words that are answered. How the segments follow each other is `open_turn`'s; the reply is `npc`'s.
-Texts that come in may hold anything.
+words that are answered. How the segments follow each other is `open_turn`'s; the reply is
+`dialogue`'s. Texts that come in may hold anything.
 """
 
 from collections.abc import Sequence as Seq

@@ -27,7 +27,7 @@ from npc_engine.protocol.codec import (
 __all__ = ["rewind", "transcript"]
 
 
-def rewind(npc: Dialogue, request: Rewind) -> Rewound:
+def rewind(dialogue: Dialogue, request: Rewind) -> Rewound:
     """Forget the last turns. Raises BadMessage, UnknownTarget."""
     if (request.turns is None) == (request.to_turn is None):
         raise BadMessage(
@@ -35,35 +35,35 @@ def rewind(npc: Dialogue, request: Rewind) -> Rewound:
             "Give one of them: how many turns to forget, or the `turn` of the last one to keep.",
         )
     if request.turns is not None:
-        first = _first_of_last(npc, request.turns)
+        first = _first_of_last(dialogue, request.turns)
     else:
-        first = _behind(npc, request.to_turn or 0)
-    spoken = _spoken(npc)
-    npc.rewind(first)
+        first = _behind(dialogue, request.to_turn or 0)
+    spoken = _spoken(dialogue)
+    dialogue.rewind(first)
     n_forgotten = sum(turn >= first for turn in spoken)
-    return Rewound(id=request.id, npc=npc.name, turn=first - 1, n_forgotten=n_forgotten)
+    return Rewound(id=request.id, npc=dialogue.name, turn=first - 1, n_forgotten=n_forgotten)
 
 
-def _behind(npc: Dialogue, turn: int) -> int:
-    if turn >= npc.turn:
+def _behind(dialogue: Dialogue, turn: int) -> int:
+    if turn >= dialogue.turn:
         raise UnknownTarget(
-            f"Turn {turn} of {npc.name!r} is not over.",
-            f"Its last one is {npc.turn - 1}." if npc.turn > 1 else "It has none yet.",
+            f"Turn {turn} of {dialogue.name!r} is not over.",
+            f"Its last one is {dialogue.turn - 1}." if dialogue.turn > 1 else "It has none yet.",
         )
     return turn + 1
 
 
-def _first_of_last(npc: Dialogue, n: int) -> int:
+def _first_of_last(dialogue: Dialogue, n: int) -> int:
     """Return the number of the first of the last `n` turns in which something was said to it.
 
     A fact that was pinned is a turn by itself and does not count, nor does a greeting; one that has
     left counts, since it is mostly talk that leaves. When there are fewer: that of the first.
     """
-    told = {s.turn for s in npc.ledger.segments if 0 < s.turn < npc.turn}
-    if npc.card.greeting(user=USER):
+    told = {s.turn for s in dialogue.ledger.segments if 0 < s.turn < dialogue.turn}
+    if dialogue.card.greeting(user=USER):
         told.add(1)
-    told -= _spoken(npc)
-    first = npc.turn - n
+    told -= _spoken(dialogue)
+    first = dialogue.turn - n
     for turn in sorted(told, reverse=True):
         first -= turn >= first
     if first < 1:
@@ -73,32 +73,33 @@ def _first_of_last(npc: Dialogue, n: int) -> int:
     return first
 
 
-def _spoken(npc: Dialogue) -> set[int]:
+def _spoken(dialogue: Dialogue) -> set[int]:
     """The turns that are over, are in its window, and in which something was said to it."""
-    segments = npc.ledger.segments
-    return {s.turn for s in segments if s.kind is Kind.SAID and s.turn < npc.turn}
+    segments = dialogue.ledger.segments
+    return {s.turn for s in segments if s.kind is Kind.SAID and s.turn < dialogue.turn}
 
 
-def transcript(npc: Dialogue, request: Transcript, max_bytes: int) -> TranscriptReply:
+def transcript(dialogue: Dialogue, request: Transcript, max_bytes: int) -> TranscriptReply:
     """Return what is in its window as text; half-typed words and a line under way are not in it.
 
     Raises TooLarge for more than `max_bytes` on the wire.
     """
     by_turn: dict[int, list[Segment]] = {}
-    for segment in npc.ledger.segments:
-        if segment.kind is not Kind.PERSONA and segment is not npc.half_typed:
+    for segment in dialogue.ledger.segments:
+        if segment.kind is not Kind.PERSONA and segment is not dialogue.half_typed:
             by_turn.setdefault(segment.turn, []).append(segment)
     turns = [_turn(number, segments) for number, segments in by_turn.items()]
     reply = TranscriptReply(
         id=request.id,
-        npc=npc.name,
+        npc=dialogue.name,
         turns=[turn for turn in turns if turn.entries][-(request.last or 0) :],
-        n_forgotten=npc.turn - 1 - len(by_turn.keys() - {npc.turn}),
+        n_forgotten=dialogue.turn - 1 - len(by_turn.keys() - {dialogue.turn}),
     )
     n_bytes = len(pack(reply))
     if n_bytes > max_bytes:
         raise TooLarge(
-            f"The transcript of {npc.name!r} has {n_bytes} bytes; a message may have {max_bytes}.",
+            f"The transcript of {dialogue.name!r} has {n_bytes} bytes; a message may have "
+            f"{max_bytes}.",
             f"Ask for the `last` few of its {len(reply.turns)} turns.",
         )
     return reply

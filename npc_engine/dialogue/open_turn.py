@@ -5,7 +5,7 @@
 
 Owns how its segments follow each other: what opens it, that each paragraph ends its line, that the
 draft of the player's words stays behind all else, and that there is room. It knows what stands
-there, but not why: that is `hearing`'s and `npc`'s.
+there, but not why: that is `hearing`'s and `dialogue`'s.
 
 A draft has the room that nobody else wants: nothing leaves for words that may be deleted again. Of
 what does not fit only the beginning is read ahead; it gives way to all that comes, and has its room

@@ -18,45 +18,45 @@ from npc_engine.text.chat_format import clean
 __all__ = ["on_its_way", "overhear", "unhear", "unsay"]
 
 
-def overhear(npc: Dialogue, utterance: int, speaker: str, more: str) -> None:
+def overhear(dialogue: Dialogue, utterance: int, speaker: str, more: str) -> None:
     """Hear more of what somebody says. `more` begins with its own space, if there is one."""
     words = clean(more)
     if not words:
         return
     line = label_of(speaker) + words
-    pieces = npc.heard_of(utterance)
-    if pieces and pieces[-1] is npc.ledger.segments[-1] and not pieces[-1].text.endswith("\n"):
+    pieces = dialogue.heard_of(utterance)
+    if pieces and pieces[-1] is dialogue.ledger.segments[-1] and not pieces[-1].text.endswith("\n"):
         line = pieces[-1].text + (" " if more[0].isspace() else "") + words
-        if npc.grow(pieces[-1], line):
+        if dialogue.grow(pieces[-1], line):
             return
     elif words == CUT_OFF:  # something came between: a dash of its own says nothing
         return
-    npc.add_heard(line, utterance, speaker)
+    dialogue.add_heard(line, utterance, speaker)
 
 
-def unhear(npc: Dialogue, utterance: int, speaker: str, text: str) -> bool:
+def unhear(dialogue: Dialogue, utterance: int, speaker: str, text: str) -> bool:
     """Cut a line back to `text` after it was heard; not once it was answered.
 
     Returns whether it has heard of it at all.
     """
-    pieces = npc.heard_of(utterance)
+    pieces = dialogue.heard_of(utterance)
     words = label_of(speaker) + clean(text) + CUT_OFF
     heard = " ".join(s.text.strip() for s in pieces)
-    is_known = utterance in npc.utterances
+    is_known = utterance in dialogue.utterances
     if not pieces or words.startswith(heard):  # it left before more of it was said
         return is_known
-    npc.sequence.drop(pieces)
-    if clean(text) and utterance not in npc.utterances:  # else it has answered half of it
-        npc.add_heard(words, utterance, speaker)
+    dialogue.sequence.drop(pieces)
+    if clean(text) and utterance not in dialogue.utterances:  # else it has answered half of it
+        dialogue.add_heard(words, utterance, speaker)
     return is_known
 
 
-def unsay(npc: Dialogue, unsaid: Unsaid) -> bool:
+def unsay(dialogue: Dialogue, unsaid: Unsaid) -> bool:
     """Live on as if what nobody heard had not been said; whether a turn of its own is gone."""
-    has_gone = npc.take_back(unsaid.gone)
+    has_gone = dialogue.take_back(unsaid.gone)
     if unsaid.cut is not None:
         utterance, text, n_bytes = unsaid.cut
-        npc.cut_back(npc.turn_of(utterance), text, n_bytes)
+        dialogue.cut_back(dialogue.turn_of(utterance), text, n_bytes)
     return has_gone
 
 

@@ -1,7 +1,8 @@
 """The world: what every character knows, out of the file of `--world`.
 
-Owns what such a file may be, and whether it leaves room for a character. It knows no persona and
-no KV cache: how the world gets into each persona is `voice`'s, how it is read once `beginnings`'.
+Owns what such a file may be, and whether it leaves room for a character. It knows no persona and no
+KV cache: how the world gets into each persona is `chat_format`'s, how it is read once
+`prefix_cache`'.
 """
 
 import logging

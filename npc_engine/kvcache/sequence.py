@@ -80,7 +80,7 @@ class Sequence:
         self.slot: int | None = None
         self.copy: Payload | None = None
         # How many tokens may be read for now, None for all: somebody else reads on for it, or its
-        # cells are to be kept there (see `beginnings`).
+        # cells are to be kept there (see `prefix_cache`).
         self.stop: int | None = None
         self._cache = cache
         # What the parked copy owes to the ledger, in order: ranges that have left it (by is None),

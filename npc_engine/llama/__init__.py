@@ -1,1 +1,4 @@
-"""llama."""
+"""llama.cpp through its C API: contexts, models, samplers, vocabularies, and their self-test.
+
+The only room that knows ctypes and llama_cpp. It knows no characters. Begin with `context`.
+"""

@@ -1,6 +1,6 @@
 """llama.cpp's context half: one llama_context and its KV cache.
 
-With `llama_model` and `llama_sampler` the only files that know ctypes and llama_cpp. Owns: decode
+With `model` and `sampler` the only files that know ctypes and llama_cpp. Owns: decode
 a batch, sequence operations, state. Return codes become errors, and arguments are checked before
 llama.cpp would abort the process. It knows no characters, no turns and no chat templates.
 """

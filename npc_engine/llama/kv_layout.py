@@ -1,7 +1,7 @@
 """Which KV cache layout decodes fastest: measured once per model, library build and CPU.
 
-Owns the candidates, the race between them and the choice. `llama` decodes, `measurements` keeps the
-result. It knows no settings beyond `--kv-type` and `--flash-attn`.
+Owns the candidates, the race between them and the choice. `context` decodes, `measurements` keeps
+the result. It knows no settings beyond `--kv-type` and `--flash-attn`.
 
 Rule 1. What the flags state is used; what they leave on auto is measured.
 Rule 2. Candidates lose no quality that can be measured: q4_0 does (5 % of perplexity), so it is

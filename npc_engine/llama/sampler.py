@@ -1,6 +1,6 @@
 """llama.cpp's samplers: how the next token of one reply is chosen.
 
-With `llama_model` and `llama` the only files that know ctypes and llama_cpp. Owns which samplers
+With `model` and `context` the only files that know ctypes and llama_cpp. Owns which samplers
 make a chain, and their order. It knows no KV cache.
 """
 

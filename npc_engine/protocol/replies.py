@@ -1,6 +1,6 @@
 """What the engine answers: the records of all replies, tagged and typed (docs/protocol.md).
 
-Owns their fields, and which of them end an answer. `messages` makes bytes of them, and the other
+Owns their fields, and which of them end an answer. `codec` makes bytes of them, and the other
 way round.
 """
 

@@ -1,6 +1,6 @@
 """What a client asks: the records of all requests, tagged and typed (docs/protocol.md).
 
-Owns their fields and limits. `messages` makes bytes of them, and the other way round.
+Owns their fields and limits. `codec` makes bytes of them, and the other way round.
 """
 
 from typing import Annotated, Any, Literal

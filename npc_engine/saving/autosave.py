@@ -145,7 +145,7 @@ class Autosave:
         self._left_out = {name: one for name, one in both.items() if self._is_there(one)}
 
     def _is_there(self, character: Character) -> bool:
-        return self._stage.characters.get(character.npc.name) is character
+        return self._stage.characters.get(character.dialogue.name) is character
 
     def _newcomers(self) -> list[str]:
         """Who is neither in the slot nor about to be."""

@@ -143,12 +143,12 @@ class Copying:
             key = self._key()
             character = self._stage.find(name)
             character.catch_up()  # what is taken back is not to be saved any more
-            has_kv = job.kv and self._keeps_kv(character.npc.ledger.n_cells)
+            has_kv = job.kv and self._keeps_kv(character.dialogue.ledger.n_cells)
             if has_kv:
-                character.npc.stop_reading_again()  # half of it would be saved
+                character.dialogue.stop_reading_again()  # half of it would be saved
             self._stage.wake(character)
             state = self._freeze(character)
-            payload = character.npc.sequence.payload() if has_kv else None
+            payload = character.dialogue.sequence.payload() if has_kv else None
         except Exception as error:
             self._jobs.remove(job)
             if not isinstance(error, NpcError):
@@ -158,7 +158,7 @@ class Copying:
             return
         # Checksums of a payload take longer than a step may, and a parked one may be on disk: the
         # writer's thread makes the bytes.
-        header = {**character.npc.extra_header, **self._header(name)}
+        header = {**character.dialogue.extra_header, **self._header(name)}
         job.files[name] = partial(_encoded, header, state, [payload], key)
         job.states[name] = header["snapshot"], state
         job.who[name] = character, character.n_changes

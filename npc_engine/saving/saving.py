@@ -274,9 +274,9 @@ class Saving:
     def _freeze(self, character: Character) -> dict[str, Any]:
         inbox = character.inbox
         now = self._clock()
-        npc = character.npc
-        lines = inbox.lines(npc.utterances)
-        return freeze(npc, inbox.events(now), lines, inbox.undoing, now=now)
+        dialogue = character.dialogue
+        lines = inbox.lines(dialogue.utterances)
+        return freeze(dialogue, inbox.events(now), lines, inbox.undoing, now=now)
 
     def _reply(self, job: Job, result: int | SnapshotError) -> Reply:
         if isinstance(result, SnapshotError):

@@ -53,7 +53,7 @@ MOST_COST = 1 << 22  # bytes
 
 
 def freeze(
-    npc: Dialogue,
+    dialogue: Dialogue,
     events: Seq[tuple[str, float, float | None]],
     heard: Seq[str] = (),
     undoing: Seq[Undoing] = (),
@@ -69,35 +69,37 @@ def freeze(
     """
     events = [(clean(text), importance, left) for text, importance, left in events]
     events = _newest(events, lambda event: event[0], len(events))
-    stable = npc.settled()
+    stable = dialogue.settled()
     tail = Ledger(0, 0, segments=stable).next_pos
-    holes = [*npc.sequence.holes, (tail, -1)]
-    turn = npc.turn
+    holes = [*dialogue.sequence.holes, (tail, -1)]
+    turn = dialogue.turn
     if undoing:
-        undone = without(npc, undoing)
+        undone = without(dialogue, undoing)
         stable, turn = undone.ledger.segments, undone.turn
         holes = [*undone.sequence.holes, *holes]
     state = SavedNpc(
         card={},
-        sampling=msgspec.to_builtins(npc.sampling),
-        window=npc.ledger.window,
+        sampling=msgspec.to_builtins(dialogue.sampling),
+        window=dialogue.ledger.window,
         turn=turn,
-        joined=npc.ledger.joined,
-        n_evicted=npc.ledger.n_evicted,
-        n_renumbered=npc.ledger.n_renumbered,
+        joined=dialogue.ledger.joined,
+        n_evicted=dialogue.ledger.n_evicted,
+        n_renumbered=dialogue.ledger.n_renumbered,
         segments=[_saved(s, now, is_open=s.turn == turn) for s in stable],
         holes=holes,
         events=[(text, importance) for text, importance, _ in events],
         events_expire_s=[left for _, _, left in events],
         heard=_newest(heard, lambda line: line, MAX_HEARD),
-        look_interval=npc.drift.interval if npc.drift else 0,
-        next_look=npc.drift.next_look if npc.drift else 0,
+        look_interval=dialogue.drift.interval if dialogue.drift else 0,
+        next_look=dialogue.drift.next_look if dialogue.drift else 0,
     )
     saved: dict[str, Any] = msgspec.to_builtins(state)
-    saved["card"] = npc.card.saved  # as it is: a lorebook takes longer to copy than all the rest
+    saved["card"] = (
+        dialogue.card.saved
+    )  # as it is: a lorebook takes longer to copy than all the rest
     for segment, record in zip(stable, saved["segments"], strict=True):
         record.update(segment.extra or {})
-    return {**npc.extra, **saved}
+    return {**dialogue.extra, **saved}
 
 
 def _newest(waiting: Seq[T], text_of: Callable[[T], str], most: int) -> list[T]:
@@ -172,13 +174,13 @@ def thaw(
     sequence = Sequence(ledger, cache)
     if payload is not None and _claim_cells(ledger, saved.segments):
         sequence.adopt(payload, [hole(positions) for positions in saved.holes])
-    npc = Dialogue(name, card_of(saved), chat_format, sequence, sampling_of(saved), saved.turn)
-    if npc.drift is not None and saved.look_interval:
-        npc.drift.interval, npc.drift.next_look = saved.look_interval, saved.next_look
-    _keep_unknown(npc, state, npc.ledger.segments)
-    _fit_pins(npc)
-    _hear_again(npc, saved, most_events, now)
-    return npc
+    dialogue = Dialogue(name, card_of(saved), chat_format, sequence, sampling_of(saved), saved.turn)
+    if dialogue.drift is not None and saved.look_interval:
+        dialogue.drift.interval, dialogue.drift.next_look = saved.look_interval, saved.next_look
+    _keep_unknown(dialogue, state, dialogue.ledger.segments)
+    _fit_pins(dialogue)
+    _hear_again(dialogue, saved, most_events, now)
+    return dialogue
 
 
 def retell(
@@ -198,7 +200,7 @@ def retell(
     Raises SnapshotError, and TooLarge when the persona does not fit the window any more.
     """
     saved = parse(state)
-    npc = Dialogue.create(
+    dialogue = Dialogue.create(
         name,
         card_of(saved),
         chat_format,
@@ -207,27 +209,27 @@ def retell(
         window=min(wanted or saved.window, window),
         n_pos=n_pos,
     )
-    npc.turn = max(1, min((s.turn for s in saved.segments if not s.pinned), default=1))
-    told = _relive(npc, saved.segments, now)
-    npc.turn = saved.turn
-    _keep_unknown(npc, state, told)
-    _fit_pins(npc)
-    _hear_again(npc, saved, most_events, now)
-    return npc
+    dialogue.turn = max(1, min((s.turn for s in saved.segments if not s.pinned), default=1))
+    told = _relive(dialogue, saved.segments, now)
+    dialogue.turn = saved.turn
+    _keep_unknown(dialogue, state, told)
+    _fit_pins(dialogue)
+    _hear_again(dialogue, saved, most_events, now)
+    return dialogue
 
 
-def _keep_unknown(npc: Dialogue, state: dict[str, Any], segments: Seq[Segment | None]) -> None:
+def _keep_unknown(dialogue: Dialogue, state: dict[str, Any], segments: Seq[Segment | None]) -> None:
     keys, of_segments = SavedNpc.__struct_fields__, SavedSegment.__struct_fields__
     of_each = [unknown(record, of_segments) for record in state["segments"]]
-    keep_unknown(npc, unknown(state, keys), zip(segments, of_each, strict=True))
+    keep_unknown(dialogue, unknown(state, keys), zip(segments, of_each, strict=True))
 
 
-def _relive(npc: Dialogue, records: list[SavedSegment], now: float) -> list[Segment | None]:
+def _relive(dialogue: Dialogue, records: list[SavedSegment], now: float) -> list[Segment | None]:
     """Tell a life anew. What it is too long for leaves seldom, so that a long one takes no longer.
 
     A turn that is too long by itself is left out. Returns what became of each record.
     """
-    window = npc.ledger.window
+    window = dialogue.ledger.window
     turn = lost = -1
     told: list[Segment | None] = []
     for record in records:
@@ -236,32 +238,36 @@ def _relive(npc: Dialogue, records: list[SavedSegment], now: float) -> list[Segm
             continue
         if record.turn != turn:
             turn = record.turn
-            if npc.ledger.n_tokens > 2 * window:
-                _fit_pins(npc)
-                npc.sequence.make_room(0, turn)
+            if dialogue.ledger.n_tokens > 2 * window:
+                _fit_pins(dialogue)
+                dialogue.sequence.make_room(0, turn)
         how = (record.importance, record.pinned, record.cut_off)
-        if npc.relive(Kind(record.kind), record.text, turn, *how):
-            segment = npc.ledger.segments[-1]
+        if dialogue.relive(Kind(record.kind), record.text, turn, *how):
+            segment = dialogue.ledger.segments[-1]
             segment.speaker, segment.expires = record.speaker, _end(record.expires_s, now)
             segment.utterance = _utterance(record)
             told[-1] = segment
-        if npc.ledger.n_tokens > 3 * window:
+        if dialogue.ledger.n_tokens > 3 * window:
             lost = turn
-            gone = [s for s in npc.ledger.segments if s.turn == lost and s.kind is not Kind.PERSONA]
-            npc.sequence.drop(gone)
+            gone = [
+                s for s in dialogue.ledger.segments if s.turn == lost and s.kind is not Kind.PERSONA
+            ]
+            dialogue.sequence.drop(gone)
     return told
 
 
-def _fit_pins(npc: Dialogue) -> None:
+def _fit_pins(dialogue: Dialogue) -> None:
     """Check what is pinned against a window that may be smaller than it was."""
-    released = release(npc)
+    released = release(dialogue)
     if released:
-        log.warning("%r has a smaller window: its turns %s are pinned no more.", npc.name, released)
-    n_pinned, window = npc.ledger.n_pinned, npc.ledger.window
-    most = most_pinned(window, npc.chat_format)
+        log.warning(
+            "%r has a smaller window: its turns %s are pinned no more.", dialogue.name, released
+        )
+    n_pinned, window = dialogue.ledger.n_pinned, dialogue.ledger.window
+    most = most_pinned(window, dialogue.chat_format)
     if n_pinned > most:
         raise SnapshotError(
-            f"The saved {npc.name!r} has {n_pinned} pinned tokens; a window of {window} takes "
+            f"The saved {dialogue.name!r} has {n_pinned} pinned tokens; a window of {window} takes "
             f"{most}.",
             "Give it a larger `window`, or start the engine with a larger --window.",
         )
@@ -271,20 +277,20 @@ def _end(left: Left, now: float) -> float | None:
     return None if left is None else now + left
 
 
-def _hear_again(npc: Dialogue, saved: SavedNpc, most_events: int, now: float) -> None:
+def _hear_again(dialogue: Dialogue, saved: SavedNpc, most_events: int, now: float) -> None:
     # Only where it must: what is restored has to go on as it would have.
-    if npc.ledger.n_tokens > npc.ledger.window or npc.ledger.needs_renumbering(0):
-        npc.sequence.make_room(0, npc.turn)
-    if npc.ledger.n_tokens > npc.ledger.window:
-        raise invalid(f"{npc.ledger.n_tokens} tokens for a window of {npc.ledger.window}")
+    if dialogue.ledger.n_tokens > dialogue.ledger.window or dialogue.ledger.needs_renumbering(0):
+        dialogue.sequence.make_room(0, dialogue.turn)
+    if dialogue.ledger.n_tokens > dialogue.ledger.window:
+        raise invalid(f"{dialogue.ledger.n_tokens} tokens for a window of {dialogue.ledger.window}")
     seconds = chain(saved.events_expire_s, repeat(None))  # before 1.1 there are none
     waiting = list(zip(saved.events, seconds, strict=False))
-    npc.forget_events(most_events)  # those that stood in its open turn already
+    dialogue.forget_events(most_events)  # those that stood in its open turn already
     for (text, importance), left in waiting[-max(most_events, MAX_WAITING) :]:
-        npc.perceive(text[:MAX_TEXT], importance, _end(left, now))
-        npc.forget_events(most_events)
+        dialogue.perceive(text[:MAX_TEXT], importance, _end(left, now))
+        dialogue.forget_events(most_events)
     for line in saved.heard[-MAX_HEARD:]:
-        npc.add_heard(clean(line[:MAX_TEXT]), BEFORE)
+        dialogue.add_heard(clean(line[:MAX_TEXT]), BEFORE)
 
 
 def _segment(record: SavedSegment, now: float) -> Segment:

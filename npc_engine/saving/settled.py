@@ -17,21 +17,26 @@ __all__ = ["without"]
 NO_END = 1 << 62  # positions: nothing is read here, so they do not run out
 
 
-def without(npc: Dialogue, undoing: Iterable[Undoing]) -> Dialogue:
+def without(dialogue: Dialogue, undoing: Iterable[Undoing]) -> Dialogue:
     """Return a copy without the line that it speaks, and without what is to be taken back.
 
     It has no slot. `sequence.holes` are cells of the true one that it has no more.
     """
-    ledger = Ledger(npc.ledger.window, NO_END, joined=npc.ledger.joined)
-    for segment in npc.settled():
+    ledger = Ledger(dialogue.ledger.window, NO_END, joined=dialogue.ledger.joined)
+    for segment in dialogue.settled():
         copy = replace(segment, tokens=list(segment.tokens))
-        if copy.turn == npc.turn and copy.kind is Kind.SAID:  # heard, and not answered yet
+        if copy.turn == dialogue.turn and copy.kind is Kind.SAID:  # heard, and not answered yet
             copy.kind = Kind.EVENT
         ledger.append(copy)
         copy.n_cached = segment.n_cached
         ledger.n_cells += copy.n_cached
     undone = Dialogue(
-        npc.name, npc.card, npc.chat_format, npc.sequence.beside(ledger), npc.sampling, npc.turn
+        dialogue.name,
+        dialogue.card,
+        dialogue.chat_format,
+        dialogue.sequence.beside(ledger),
+        dialogue.sampling,
+        dialogue.turn,
     )
     for one in undoing:
         if isinstance(one, Unsaid):

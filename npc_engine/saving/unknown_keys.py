@@ -33,19 +33,21 @@ def unknown(record: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]
     return {key: value for key, value in record.items() if key not in known}
 
 
-def keep_header(npc: Dialogue, header: Mapping[str, Any]) -> None:
+def keep_header(dialogue: Dialogue, header: Mapping[str, Any]) -> None:
     """Keep what of the header of a character's file is not known here."""
     extra = unknown(header, HEADER_KEYS)
-    npc.extra_header = extra if _is_small(npc.name, extra, MAX_HEADER_COST) else {}
+    dialogue.extra_header = extra if _is_small(dialogue.name, extra, MAX_HEADER_COST) else {}
 
 
 def keep_unknown(
-    npc: Dialogue, extra: dict[str, Any], segments: Iterable[tuple[Segment | None, dict[str, Any]]]
+    dialogue: Dialogue,
+    extra: dict[str, Any],
+    segments: Iterable[tuple[Segment | None, dict[str, Any]]],
 ) -> None:
     """Keep what of a state, and of each segment, is not known here; nothing when it is too much."""
     extras = [(segment, more) for segment, more in segments if segment is not None and more]
-    if _is_small(npc.name, [extra, *(more for _, more in extras)], MAX_COST):
-        npc.extra = extra
+    if _is_small(dialogue.name, [extra, *(more for _, more in extras)], MAX_COST):
+        dialogue.extra = extra
         for segment, more in extras:
             segment.extra = more
 

@@ -33,7 +33,7 @@ Heard = Say | Event | Overheard | Unheard | Unsaid
 class Member(Protocol):
     """What is needed of a character."""
 
-    npc: Dialogue
+    dialogue: Dialogue
     ears: Ears | None
 
     @property
@@ -67,12 +67,12 @@ class Utterance:
     @property
     def npc(self) -> str:
         """The name of who says it."""
-        return self.speaker.npc.name
+        return self.speaker.dialogue.name
 
     @property
     def chat_format(self) -> str:
         """What who says it is called."""
-        return self.speaker.npc.card.char
+        return self.speaker.dialogue.card.char
 
     def hear(self, text: str) -> None:
         """Pass on what is new, to those who are still there; nothing once the speaker has left."""
@@ -140,7 +140,7 @@ class Audience:
     @property
     def voices(self) -> Sequence[str]:
         """What its members are called."""
-        return [member.npc.card.char for member in self.members.values()]
+        return [member.dialogue.card.char for member in self.members.values()]
 
     def is_talking(self, npc: str) -> bool:
         """Whether a member is amid a reply that the others hear."""
@@ -152,11 +152,11 @@ class Audience:
 
     def is_here(self, member: Member) -> bool:
         """Whether a character is present, and no other of its name."""
-        return self.members.get(member.npc.name) is member
+        return self.members.get(member.dialogue.name) is member
 
     def admit(self, member: Member) -> None:
         """Let a character be present."""
-        self.members[member.npc.name] = member
+        self.members[member.dialogue.name] = member
         member.ears = self
 
     def dismiss(self, npc: str) -> None:
@@ -186,7 +186,7 @@ class Audience:
         self._cued.clear()
         said = clean(request.text)
         if said:
-            line = f"*{clean(request.speaker)} says to {speaker.npc.card.char}: {said}*"
+            line = f"*{clean(request.speaker)} says to {speaker.dialogue.card.char}: {said}*"
             number = next(self._numbers)
             for member in others:
                 self.give(member, Overheard(number, "", line))
@@ -194,13 +194,13 @@ class Audience:
 
     def end(self, utterance: Utterance) -> None:
         """A member's reply has ended, and all who hear it have heard that."""
-        npc = utterance.npc
-        if self._talking.get(npc) is not utterance:
+        dialogue = utterance.npc
+        if self._talking.get(dialogue) is not utterance:
             return
-        del self._talking[npc]
+        del self._talking[dialogue]
         self.last = utterance
-        self.members[npc] = self.members.pop(npc)
-        self._on_end(npc)
+        self.members[dialogue] = self.members.pop(dialogue)
+        self._on_end(dialogue)
 
     # -- what members are told ---------------------------------------------------------------
 

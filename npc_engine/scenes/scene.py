@@ -87,7 +87,7 @@ class Scene:
         """Let one more take part: in what is said from now on."""
         others = _listed(self.audience.voices)
         self.audience.admit(member)
-        self.audience.tell(f"{member.npc.card.char} joins {others}.", list(self.members))
+        self.audience.tell(f"{member.dialogue.card.char} joins {others}.", list(self.members))
 
     def leave(self, npc: str, gone: bool = False) -> None:
         """Let a member go, its turn cut short; `gone`: it is no more. One alone ends the scene."""
@@ -95,7 +95,7 @@ class Scene:
         if self.is_over or npc not in self.members:
             return
         others = [name for name in self.members if name != npc]
-        voices = [self.members[name].npc.card.char for name in (npc, *others)]
+        voices = [self.members[name].dialogue.card.char for name in (npc, *others)]
         here = others if gone else [npc, *others]
         self.audience.tell(f"{voices[0]} leaves {_listed(voices[1:])}.", here)
         self.audience.dismiss(npc)
@@ -108,7 +108,7 @@ class Scene:
         """Let the next one speak."""
         name = self._next()
         last = self.audience.last
-        text, speaker, answers = own_turn(self.members[name].npc.card.char), USER, 0
+        text, speaker, answers = own_turn(self.members[name].dialogue.card.char), USER, 0
         if last is not None and self.members[name] in last.hearers:
             text, speaker, answers = last.text, last.chat_format, last.number
         self._n_before = self.audience.n_spoken
@@ -130,7 +130,7 @@ class Scene:
             first = self.request.first
             return first if first in self.members else next(iter(self.members))
         others = [name for name in self.members if name != last.npc]
-        cards = {name: self.members[name].npc.card for name in others}
+        cards = {name: self.members[name].dialogue.card for name in others}
         names = {name: [card.name, card.nickname] for name, card in cards.items()}
         return called(last.text, names) or others[0]
 
@@ -219,7 +219,7 @@ class Scene:
 
     @property
     def _said_now(self) -> dict[str, tuple[int, int]]:
-        npcs = {name: member.npc for name, member in self.members.items()}
+        npcs = {name: member.dialogue for name, member in self.members.items()}
         return {name: (npc.last_spoken, npc.n_rewinds) for name, npc in npcs.items()}
 
 

@@ -166,6 +166,6 @@ def _check(request: m.Scene, n_members: int) -> None:
 def _check_free(member: Member) -> None:
     if member.ears is not None:
         raise Busy(
-            f"{member.npc.name!r} is in the scene {member.ears.name!r}.",
+            f"{member.dialogue.name!r} is in the scene {member.ears.name!r}.",
             "Let it leave that one first, or wait for its scene_done.",
         )

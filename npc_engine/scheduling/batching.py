@@ -11,7 +11,7 @@ Rules
     who speak. First by priority (player, near, ambient), then in order of arrival.
  3. While a player's line is being read, ambient speech pauses: its rows stay out.
  4. Whoever was left out `patience` steps in a row counts as one priority higher for each such
-    stretch: nobody starves. Not while somebody else reads for it (see `beginnings`).
+    stretch: nobody starves. Not while somebody else reads for it (see `prefix_cache`).
  5. Idle reading (personas, events, half-typed lines) only when nobody speaks or waits to. First
     who is likely to speak next: whoever is attended or half spoken to, the latest first; then who
     was spoken to last; then in order of spawn. Beside speech that is not for the player read, too:
@@ -48,10 +48,10 @@ class Claim:
 
     `order`: arrival of the line that it answers, or has answered last; lower is earlier, 0 is none.
     `expected`: arrival of the latest sign since then that it will be spoken to, 0 is none.
-    `called`: it is to have a slot for that, though nobody waits yet (see `seats`). `asleep`: it has
+    `called`: it is to have a slot for that, though nobody waits yet (see `slots`). `asleep`: it has
     pending tokens, but is not to be read until it is spoken to. `watched`: what it would say next
-    is looked at also when nobody speaks to it (see `drift`). `listening`: rule 5.
-    `last_use`: when it last sat because it spoke or was called, as `seats` counts; 0 is never.
+    is looked at also when nobody speaks to it (see `recurrent_drift`). `listening`: rule 5.
+    `last_use`: when it last sat because it spoke or was called, as `slots` counts; 0 is never.
     `n_stood`: how often it got no slot because somebody more urgent has it.
     `number`: who has come first has the lowest.
     """

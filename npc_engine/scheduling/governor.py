@@ -1,7 +1,7 @@
 """How an engine shares the machine: on how many threads a step runs, and how much it reads.
 
 Owns the one place that hears of each step, and what of it there is to tell. `threads` chooses the
-count, `chunks` the size. It knows no clock and no llama: whoever runs steps says how long they
+count, `chunk_size` the size. It knows no clock and no llama: whoever runs steps says how long they
 took, and how busy other programs keep the machine.
 """
 

@@ -1,8 +1,8 @@
 """The server, a ZeroMQ ROUTER between clients and an engine: messages to requests, and the loop.
 
-One thread, no locks. Owns who gets which reply; `connections` has the sockets, `gate` says what
-comes in, `peer` what one client has open. It does not know what a character is: any `EngineLike`
-can be served.
+One thread, no locks. Owns who gets which reply; `stream_socket` has the sockets, `admission` says
+what comes in, `connection` what one client has open. It does not know what a character is: any
+`EngineLike` can be served.
 """
 
 import logging

@@ -10,7 +10,7 @@ say. It knows no threads but those that call it.
       tavern.bak/            the save before (then tavern.bak2, ...): `backups`
       .tavern.tmp-1f0c/      the next save of that slot, being written
       .tavern.old/           the last save of that slot, before it is tavern.bak
-      .lock                  held by whoever writes: `folder_lock`
+      .lock                  held by whoever writes: `locks`
 
 Rules
  1. The new save is written beside the old one, files, folder and its name fsynced, before any

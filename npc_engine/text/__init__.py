@@ -1,1 +1,4 @@
-"""text."""
+"""Words: chat templates as tokens, and sampled bytes as clean lines and gestures.
+
+It knows no model beyond a vocabulary, and no cache. Begin with `chat_format` and `detokenizer`.
+"""

@@ -7,8 +7,8 @@ Knows no bytes, no tokens, no stop strings: `detokenizer` feeds it what is fit t
            ------ --------- --------------------------- ------- ----
            gesture line     line                        gesture held back: may go on
 
-1. A newline ends a line. So does a run of . ! ? and the like (`terminals`: of all scripts) with the
-   quotes and brackets that close after it, if a space and another character follow. Marks that
+1. A newline ends a line. So does a run of . ! ? and the like (`sentence_ends`: of all scripts) with
+   the quotes and brackets that close after it, if a space and another character follow. Marks that
    are nothing else, as CJK full stops are, need no space. Enders and closers that follow behind a
    space (French) still belong to the line. Thai and Lao have no such mark: a line of MIN_UNMARKED
    characters or more ends at a space between two of their words.

@@ -44,7 +44,7 @@ def cancelled(rig: Rig, target: str, heard: int | None = None) -> m.Done:
 
 
 def kinds(rig: Rig) -> list[str]:
-    return [s.kind.value for s in rig["mara"].npc.ledger.segments]
+    return [s.kind.value for s in rig["mara"].dialogue.ledger.segments]
 
 
 WHOLE_TURN = ["persona", "open", "said", "close", "reply", "end"]
@@ -117,7 +117,7 @@ def test_cancel_at_once(rig: Rig) -> None:
 
 
 def test_cancel_while_it_reads(rig: Rig) -> None:
-    before = rig["mara"].npc.turn
+    before = rig["mara"].dialogue.turn
     target = rig.say("mara", "A long question. " * 6)
     rig.step()
     assert rig["mara"].speaking is not None
@@ -125,7 +125,7 @@ def test_cancel_while_it_reads(rig: Rig) -> None:
     done = cancelled(rig, target)
     assert (done.text, done.stats.n_decoded, done.stats.ttft_ms) == ("", 0, 0)
     assert kinds(rig) == WHOLE_TURN
-    assert rig["mara"].npc.turn == before + 1
+    assert rig["mara"].dialogue.turn == before + 1
     assert rig.talk("mara").text == LINE
 
 
@@ -237,7 +237,7 @@ def test_despawn_ends_what_is_said(rig: Rig) -> None:
     first = speak(rig, 1)
     second = rig.send(m.Say(id="o", npc="mara", text="And I?"), OTHER)
     rig.event("A bell.")
-    slot = rig["mara"].npc.sequence.slot
+    slot = rig["mara"].dialogue.sequence.slot
     assert slot is not None
     rig.ask(m.Despawn(id="d", npc="mara"))
     assert rig.until(first).reason == "cancelled"
@@ -305,7 +305,7 @@ def test_what_may_be_repeated_is_the_card_the_player_and_the_pins(rig: Rig) -> N
     done = rig.talk("mara", "Remember this.")
     rig.ask(m.Pin(id="pin", npc="mara", turn=done.turn))
     rig.event("A bell rings.")
-    overhear(rig["mara"].npc, 99, "Bram", "Wolves again!")
+    overhear(rig["mara"].dialogue, 99, "Bram", "Wolves again!")
     rig.talk("mara", "Again?")
     texts = list(rig.fake.samplers[-1].quotable())
     said = "\n".join(texts)

@@ -103,7 +103,7 @@ def test_invalid_text_in_process_makes_no_save_fail(rig: Rig) -> None:
 
 def spoil(rig: Rig, npc: str) -> None:
     """Whatever it may be: something that no file can hold."""
-    rig[npc].npc.extra = {"n": 2**70}
+    rig[npc].dialogue.extra = {"n": 2**70}
     with pytest.raises(Exception, match="cannot be saved"):
         encode({"npc": npc}, rig.engine._saving._freeze(rig[npc]), None, b"")
 

@@ -121,7 +121,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 def states(rig: Rig) -> str:
     """R for resident, p for parked, - for never read; in the order of names."""
-    sequences = [rig[name].npc.sequence for name in "abcd"]
+    sequences = [rig[name].dialogue.sequence for name in "abcd"]
     return "".join(
         "R" if s.slot is not None else "p" if s.parked is not None else "-" for s in sequences
     )
@@ -138,7 +138,7 @@ def test_the_least_recently_used_is_parked(rig: Rig) -> None:
     rig.talk("d")
     assert states(rig) == "pRpR"
     stats = rig.ask(m.Stats(id="s")).stats
-    assert stats["parked_bytes"] == sum(rig[n].npc.sequence.n_parked_bytes for n in "ac") > 0
+    assert stats["parked_bytes"] == sum(rig[n].dialogue.sequence.n_parked_bytes for n in "ac") > 0
     assert stats["n_resident"] == 2
 
 
@@ -149,7 +149,10 @@ def test_events_call_nobody_in(rig: Rig) -> None:
     rig.rest()
     assert states(rig) == "RppR"
     assert rig.ask(m.Stats(id="s")).stats["n_parks"] == n_moves
-    assert (rig["c"].npc.sequence.n_pending > 0, rig["d"].npc.sequence.n_pending) == (True, 0)
+    assert (rig["c"].dialogue.sequence.n_pending > 0, rig["d"].dialogue.sequence.n_pending) == (
+        True,
+        0,
+    )
     assert "A bell." in rig.heard("c")
 
 
@@ -171,7 +174,9 @@ def n_decoded(rig: Rig) -> int:
 
 
 def unread(rig: Rig) -> list[str]:
-    return [name for name, c in rig.engine.stage.characters.items() if c.npc.sequence.n_pending]
+    return [
+        name for name, c in rig.engine.stage.characters.items() if c.dialogue.sequence.n_pending
+    ]
 
 
 @pytest.mark.parametrize("keeps_states", [False, True])
@@ -183,7 +188,7 @@ def test_all_personas_are_read_before_anybody_speaks(tmp_path: Path, keeps_state
     rig.step()
     assert rig.engine.patience() is None, "it has come to rest"
     for name in ("n19", "n10", "n0"):  # the last read, one that is parked, the likeliest
-        known = rig[name].npc.ledger.n_cells
+        known = rig[name].dialogue.ledger.n_cells
         stats = rig.talk(name, "Hello.").stats
         assert stats.n_cached == known
         assert stats.n_prompt - known < len("Player comes: Hello.") + 30
@@ -198,7 +203,7 @@ def test_reading_ahead_goes_on_where_a_player_came_in_between(tmp_path: Path) ->
     assert unread(rig)
     rig.rest()
     assert unread(rig) == []
-    assert rig["n7"].npc.sequence.slot is not None, "who was spoken to stays"
+    assert rig["n7"].dialogue.sequence.slot is not None, "who was spoken to stays"
     rig.close()
 
 
@@ -225,7 +230,7 @@ def test_reading_ahead_sends_nothing_to_disk(tmp_path: Path) -> None:
     assert stats["parked_disk_bytes"] == 0
     n_left = len(unread(rig))
     assert 0 < n_left < 17
-    gone = next(n for n, c in rig.engine.stage.characters.items() if c.npc.sequence.copy)
+    gone = next(n for n, c in rig.engine.stage.characters.items() if c.dialogue.sequence.copy)
     rig.ask(m.Despawn(id="d", npc=gone))
     rig.rest()
     assert len(unread(rig)) == n_left - 1, "there is room again"
@@ -245,12 +250,12 @@ def test_who_fails_to_be_read_does_not_come_again(tmp_path: Path) -> None:
 def test_what_is_parked_comes_back_unread(rig: Rig) -> None:
     rig.talk("a", "One.")
     rig.rest()
-    known = rig["a"].npc.ledger.n_cells
+    known = rig["a"].dialogue.ledger.n_cells
     for name in "bcd":
         rig.talk(name)
     assert states(rig)[0] == "p"
     assert rig.talk("a", "Two.").stats.n_cached == known
-    assert rig["a"].npc.ledger.n_cells > known
+    assert rig["a"].dialogue.ledger.n_cells > known
 
 
 def test_events_that_leave_while_parked_leave_the_copy_too(rig: Rig) -> None:
@@ -272,12 +277,12 @@ def test_an_interrupted_speaker_goes_on_where_it_was(rig: Rig) -> None:
     chatter = [rig.say(name, priority="ambient") for name in "ab"]
     rig.steps(12)
     assert rig["a"].speaking and rig["b"].speaking
-    before = {name: rig[name].npc.ledger.n_tokens for name in "ab"}
+    before = {name: rig[name].dialogue.ledger.n_tokens for name in "ab"}
     player = rig.say("c")
     rig.steps(3)
     assert rig["c"].speaking and rig["c"].speaking.first is not None
     assert sum(c.claim.speaking for c in rig.engine.stage.characters.values()) == 3
-    assert all(rig[n].npc.ledger.n_tokens >= before[n] for n in "ab")
+    assert all(rig[n].dialogue.ledger.n_tokens >= before[n] for n in "ab")
     texts = {rig.until(i).text for i in (player, *chatter)}
     assert texts == {("Words upon words. " * 3).strip()}
 
@@ -285,7 +290,7 @@ def test_an_interrupted_speaker_goes_on_where_it_was(rig: Rig) -> None:
 def test_speakers_of_equal_rank_do_not_push_each_other_out(rig: Rig) -> None:
     ids = [rig.say(name) for name in "abcd"]
     rig.steps(3)
-    assert {n for n in "abcd" if rig[n].npc.sequence.slot is not None} == {"a", "b"}
+    assert {n for n in "abcd" if rig[n].dialogue.sequence.slot is not None} == {"a", "b"}
     for _ in range(20):
         rig.step()
         assert states(rig) == "RRpp"
@@ -308,11 +313,11 @@ def test_attend_calls_in_early(rig: Rig) -> None:
     assert states(rig) == "ppRR"
     rig.event("A bell.", ["a"])
     rig.rest()
-    assert rig["a"].npc.sequence.n_pending > 0, "an event calls nobody in"
+    assert rig["a"].dialogue.sequence.n_pending > 0, "an event calls nobody in"
     attend(rig, "a")
     rig.rest()
     assert states(rig) == "RppR", "c was used least recently"
-    assert rig["a"].npc.sequence.n_pending == 0
+    assert rig["a"].dialogue.sequence.n_pending == 0
     attend(rig, "b")
     assert states(rig) == "RRpp"
     n_calls = rig.ask(m.Stats(id="s")).stats["n_call_ins"]
@@ -346,11 +351,11 @@ def test_hear_calls_in_and_is_read_first(rig: Rig) -> None:
     rig.hear("b", "Have you se")
     rig.fake.batches.clear()
     rig.step()
-    slot = rig["b"].npc.sequence.slot
+    slot = rig["b"].dialogue.sequence.slot
     assert slot is not None
     assert rig.fake.batches[0][0][0] == slot
     rig.rest()
-    assert rig["b"].npc.sequence.n_pending == 0
+    assert rig["b"].dialogue.sequence.n_pending == 0
 
 
 def test_half_a_line_is_read_while_villagers_chatter(rig: Rig) -> None:
@@ -360,10 +365,10 @@ def test_half_a_line_is_read_while_villagers_chatter(rig: Rig) -> None:
     rig.step()
     rig.event("A bell.", ["d"])
     rig.hear("b", "Have you seen")
-    while rig["b"].npc.sequence.n_pending:
+    while rig["b"].dialogue.sequence.n_pending:
         rig.step()
     assert rig["a"].is_speaking
-    assert rig["d"].npc.sequence.n_pending, "it is not about to be spoken to"
+    assert rig["d"].dialogue.sequence.n_pending, "it is not about to be spoken to"
     rig.until(chatter)
     rig.talk("b", "Have you seen my dog?")
 
@@ -376,7 +381,7 @@ def test_half_a_line_that_came_behind_another_still_counts(rig: Rig) -> None:
     rig.until(second)
     rig.rest()
     assert rig["a"].claim.expected
-    assert rig["a"].npc.ledger.segments[-1].text == "And th"
+    assert rig["a"].dialogue.ledger.segments[-1].text == "And th"
     rig.talk("a", "And then?")
     assert not rig["a"].claim.expected
 
@@ -390,7 +395,7 @@ def test_idle_time_reads_for_the_likeliest_next_speaker_first(tmp_path: Path) ->
     rig.talk("c")
     rig.talk("b")
     rig.rest()
-    slots = {rig[name].npc.sequence.slot: name for name in "abcd"}
+    slots = {rig[name].dialogue.sequence.slot: name for name in "abcd"}
     rig.event("A bell tolls for a while.")
     attend(rig, "d")
     rig.fake.batches.clear()
@@ -435,9 +440,9 @@ def test_beyond_the_budget_they_are_parked_on_disk(on_disk: Rig) -> None:
     assert listed(rig) == "ffrr"
     stats = rig.ask(m.Stats(id="s")).stats
     assert (stats["n_parked"], stats["parked_bytes"]) == (2, 0)
-    copies = [rig[name].npc.sequence.copy for name in "ab"]
+    copies = [rig[name].dialogue.sequence.copy for name in "ab"]
     assert stats["parked_disk_bytes"] == sum(copy.size for copy in copies if copy) > 0
-    known = rig["a"].npc.ledger.n_cells
+    known = rig["a"].dialogue.ledger.n_cells
     assert rig.talk("a", "Two.").stats.n_cached == known, "nothing was read again"
     written(rig)
     assert listed(rig) == "rffr"
@@ -461,7 +466,7 @@ def test_a_save_holds_who_is_parked_on_disk(on_disk: Rig) -> None:
     written(rig)
     assert rig.ask(m.Stats(id="s")).stats["parked_bytes"] == 0
     for name in "abcd":
-        known = rig[name].npc.ledger.n_cells
+        known = rig[name].dialogue.ledger.n_cells
         assert rig.talk(name).stats.n_cached == known
 
 
@@ -476,7 +481,7 @@ def test_whose_file_is_lost_is_read_again(on_disk: Rig, caplog: pytest.LogCaptur
     rig.fake.batches.clear()
     assert rig.talk("a", "Two.").reason == "stop"
     n_read = sum(len(span[2]) for batch in rig.fake.batches for span in batch)
-    assert n_read >= rig["a"].npc.ledger.n_cells
+    assert n_read >= rig["a"].dialogue.ledger.n_cells
     assert "I am a." in rig.heard("a")
     assert caplog.text.count("not what was written") == 2, "once for each"
     loaded = {npc.npc: npc.source for npc in rig.load("s").npcs}

@@ -51,8 +51,10 @@ def stats(rig: Rig) -> tuple[int, int, int]:
 
 def unread(rig: Rig) -> list[str]:
     """The events of the open turn, in order."""
-    npc = rig["mara"].npc
-    found = [s for s in npc.ledger.segments if s.kind is Kind.EVENT and s.turn == npc.turn]
+    dialogue = rig["mara"].dialogue
+    found = [
+        s for s in dialogue.ledger.segments if s.kind is Kind.EVENT and s.turn == dialogue.turn
+    ]
     return [s.text.strip("*\n") for s in found]
 
 
@@ -144,7 +146,7 @@ def test_a_flood_of_events_does_not_push_out_the_talk(tmp_path: Path, importance
     rig.spawn("mara")
     rig.event("Mara finds her sister dead.", importance=1.0)
     weighty = rig.talk("mara", "I am sorry.").turn
-    while rig["mara"].npc.ledger.n_tokens < 250:
+    while rig["mara"].dialogue.ledger.n_tokens < 250:
         rig.talk("mara", "Go on.")
     for i in range(40):
         rig.event(f"Drop {i} falls.", importance=importance)
@@ -198,11 +200,11 @@ def test_the_same_again_is_not_read_again(rig: Rig) -> None:
         rig.rest()
     assert n_read == sum(len(t) for batch in rig.fake.batches for _, _, t, _ in batch)
     assert unread(rig) == TEXTS[:2]
-    assert rig["mara"].npc.ledger.segments[-1].importance == 0.9
+    assert rig["mara"].dialogue.ledger.segments[-1].importance == 0.9
     rig.event(TEXTS[0], importance=0.1)
     rig.rest()
     assert unread(rig) == [TEXTS[1], TEXTS[0]]
-    assert rig["mara"].npc.ledger.segments[-1].importance == 0.5
+    assert rig["mara"].dialogue.ledger.segments[-1].importance == 0.5
     assert stats(rig) == (0, 101, 0)
 
 
@@ -214,7 +216,7 @@ def test_the_half_typed_line_stays_behind_a_flood(rig: Rig) -> None:
         rig.event(text)
         rig.rest()
     assert unread(rig) == TEXTS[2:]
-    assert rig["mara"].npc.ledger.segments[-1].text == "Who are y"
+    assert rig["mara"].dialogue.ledger.segments[-1].text == "Who are y"
     rig.talk("mara", "Who are you?")
     assert rig.heard("mara").count("Who are y") == 1
 

@@ -28,7 +28,7 @@ def window(rig: Rig, npc: str = "mara") -> m.WindowReply:
 
 def check(rig: Rig, got: m.WindowReply) -> None:
     """The record is what the ledger says, and adds up."""
-    ledger = rig[got.npc].npc.ledger
+    ledger = rig[got.npc].dialogue.ledger
     counts = (got.n_tokens, got.n_cells, got.n_pinned, got.n_window, got.next_pos, got.n_evicted)
     assert counts == (
         *(ledger.n_tokens, ledger.n_cells, ledger.n_pinned),
@@ -172,7 +172,7 @@ def test_a_list_tells_who_waits(rig: Rig) -> None:
     spoken_to = listed(rig)
     assert (spoken_to.speaking, spoken_to.priority) == (True, "ambient")
     assert (spoken_to.n_waiting, spoken_to.n_events) == (1, 1)
-    assert spoken_to.n_pending == rig["mara"].npc.sequence.n_pending
+    assert spoken_to.n_pending == rig["mara"].dialogue.sequence.n_pending
     rig.rest()
     assert listed(rig).priority is None
 

@@ -44,27 +44,27 @@ def make(
     fake = fake or FakeLlama(n_cells=window, n_pos=n_pos)
     card = Card(name="Mara", system_prompt=persona)
     chat_format = fake.chat_format(template)
-    npc = Dialogue.create(
+    dialogue = Dialogue.create(
         "mara", card, chat_format, fake, sampling=Sampling(), window=window, n_pos=n_pos
     )
     if slot is not None:
-        npc.sequence.seat(slot)
-        read(npc)
-    return npc
+        dialogue.sequence.seat(slot)
+        read(dialogue)
+    return dialogue
 
 
-def fake_of(npc: Dialogue) -> FakeLlama:
-    fake = npc.sequence._cache
+def fake_of(dialogue: Dialogue) -> FakeLlama:
+    fake = dialogue.sequence._cache
     assert isinstance(fake, FakeLlama)
     return fake
 
 
-def read(npc: Dialogue) -> None:
+def read(dialogue: Dialogue) -> None:
     """Decode all that is pending, as the engine does. The fake enforces cells and positions."""
-    fake, ledger = fake_of(npc), npc.ledger
+    fake, ledger = fake_of(dialogue), dialogue.ledger
     while tokens := ledger.pending(fake.n_batch):
-        fake.decode([(npc.sequence.slot, ledger.next_pos, tokens, True)])
-        npc.sequence.commit(len(tokens))
+        fake.decode([(dialogue.sequence.slot, ledger.next_pos, tokens, True)])
+        dialogue.sequence.commit(len(tokens))
     assert ledger.n_pending == 0
 
 
@@ -72,28 +72,28 @@ def as_text(tokens: Iterable[int]) -> str:
     return b"".join(MARKUP.get(t) or bytes([t]) for t in tokens).decode("utf-8", "backslashreplace")
 
 
-def told(npc: Dialogue) -> str:
+def told(dialogue: Dialogue) -> str:
     """What the model has before its eyes."""
-    read(npc)
-    assert npc.sequence.slot is not None
-    return as_text(fake_of(npc).held(npc.sequence.slot))
+    read(dialogue)
+    assert dialogue.sequence.slot is not None
+    return as_text(fake_of(dialogue).held(dialogue.sequence.slot))
 
 
-def speak(npc: Dialogue, text: str | bytes) -> None:
+def speak(dialogue: Dialogue, text: str | bytes) -> None:
     for byte in text.encode() if isinstance(text, str) else text:
-        npc.speak(byte)
-        read(npc)
+        dialogue.speak(byte)
+        read(dialogue)
 
 
 def answer(
-    npc: Dialogue, text: str = "Aye.", kept: int | None = None, interrupted: bool = False
+    dialogue: Dialogue, text: str = "Aye.", kept: int | None = None, interrupted: bool = False
 ) -> str:
     """Say it whole, keep what is to be kept, and return what the model saw of the turn."""
-    read(npc)
-    speak(npc, text)
+    read(dialogue)
+    speak(dialogue, text)
     n = len(text.encode()) if kept is None else kept
-    npc.finish(text.encode()[:n].decode("utf-8", "ignore"), n, interrupted)
-    return told(npc)
+    dialogue.finish(text.encode()[:n].decode("utf-8", "ignore"), n, interrupted)
+    return told(dialogue)
 
 
 # -- the layout --------------------------------------------------------------------------------
@@ -639,18 +639,18 @@ def test_positions_are_won_back_behind_a_line_not_amid_one(can_shift: bool) -> N
 # -- what half-typed words may cost ------------------------------------------------------------
 
 
-def turns_of(npc: Dialogue) -> set[int]:
-    return {s.turn for s in npc.ledger.segments} - {0, npc.turn}
+def turns_of(dialogue: Dialogue) -> set[int]:
+    return {s.turn for s in dialogue.ledger.segments} - {0, dialogue.turn}
 
 
-def talk_until_full(npc: Dialogue) -> None:
-    while not npc.ledger.n_evicted:
-        npc.say("Player", "Where is the cellar key?")
-        read(npc)
+def talk_until_full(dialogue: Dialogue) -> None:
+    while not dialogue.ledger.n_evicted:
+        dialogue.say("Player", "Where is the cellar key?")
+        read(dialogue)
         for token in b"Under the stone.":
-            npc.speak(token)
-        npc.finish("Under the stone.", 16, interrupted=False)
-        read(npc)
+            dialogue.speak(token)
+        dialogue.finish("Under the stone.", 16, interrupted=False)
+        read(dialogue)
 
 
 LONG = "I was going to tell you of the sea. " * 6

@@ -42,9 +42,14 @@ def talk(rig: Rig, *lines: str) -> list[m.Done]:
 def snapshot(rig: Rig) -> Any:
     """Ledger and cache, whole."""
     rig.rest()
-    npc = rig["mara"].npc
-    segments = [(s.kind, s.tokens, s.text, s.turn, s.pinned) for s in npc.ledger.segments]
-    return npc.turn, segments, rig.fake.held(npc.sequence.slot or 0), npc.ledger.n_pinned
+    dialogue = rig["mara"].dialogue
+    segments = [(s.kind, s.tokens, s.text, s.turn, s.pinned) for s in dialogue.ledger.segments]
+    return (
+        dialogue.turn,
+        segments,
+        rig.fake.held(dialogue.sequence.slot or 0),
+        dialogue.ledger.n_pinned,
+    )
 
 
 # rewind
@@ -101,7 +106,7 @@ def test_facts_are_no_turns_of_the_talk(rig: Rig) -> None:
         assert snapshot(rig) == before, "the greeting stays"
     assert rewind(rig, to_turn=0).turn == 0
     assert "Come in." not in rig.heard("mara")
-    assert rig["mara"].npc.ledger.n_tokens == rig["mara"].npc.ledger.n_persona
+    assert rig["mara"].dialogue.ledger.n_tokens == rig["mara"].dialogue.ledger.n_persona
 
 
 def test_facts_from_before_the_talk_stay_whatever_is_rewound(rig: Rig) -> None:
@@ -161,7 +166,7 @@ def test_it_is_parked_meanwhile(tmp_path: Path) -> None:
     rig.spawn("bram")
     rig.talk("bram", "Hello.")
     rig.rest()
-    sequence = rig["mara"].npc.sequence
+    sequence = rig["mara"].dialogue.sequence
     assert sequence.slot is None
     assert rewind(rig, 1).n_forgotten == 1
     assert sequence.slot is None
@@ -177,7 +182,7 @@ def test_a_reply_that_was_rewound_cannot_be_cut(rig: Rig) -> None:
     rig.until(said)
     rewind(rig, 1)
     cancelled = rig.until(rig.cancel(said, heard=1))
-    assert (cancelled.code, rig["mara"].npc.turn) == ("unknown_target", 1)
+    assert (cancelled.code, rig["mara"].dialogue.turn) == ("unknown_target", 1)
 
 
 def test_events_that_end_are_forgotten_in_time_after_it(rig: Rig) -> None:
@@ -220,10 +225,10 @@ def test_nobody_is_rewound_in_a_scene(rig: Rig) -> None:
     assert (error.code, "'inn'" in error.message) == ("busy", True)
     rig.until(scene)
     rig.rest()
-    n_turns = rig["mara"].npc.turn
+    n_turns = rig["mara"].dialogue.turn
     assert rewind(rig, 1).n_forgotten == 1
     talk(rig, "Hello.")
-    assert rig["mara"].npc.turn == n_turns
+    assert rig["mara"].dialogue.turn == n_turns
     cancelled = rig.until(rig.cancel(scene, heard=0))
     assert cancelled.code == "unknown_target", "other turns have these numbers now"
     assert "Hello." in rig.heard("mara")
@@ -239,7 +244,7 @@ def test_a_scene_is_taken_back_behind_a_rewind_that_waits(rig: Rig) -> None:
     assert rig.until(rig.cancel(scene, heard=0)).cancelled is False
     assert rig.until(asked).turn == 0
     talk(rig, "Hello.")
-    assert [s.turn for s in rig["mara"].npc.ledger.segments if s.kind is Kind.SAID] == [1]
+    assert [s.turn for s in rig["mara"].dialogue.ledger.segments if s.kind is Kind.SAID] == [1]
 
 
 def test_too_many_wait(tmp_path: Path) -> None:

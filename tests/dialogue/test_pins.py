@@ -44,8 +44,8 @@ def forget_the_past(rig: Rig, n: int = 30) -> None:
         rig.talk("mara", f"Day {i} is like the day before it.", max_tokens=20)
 
 
-def kinds(npc: Dialogue) -> str:
-    return "".join(LETTER[s.kind] for s in npc.ledger.segments)
+def kinds(dialogue: Dialogue) -> str:
+    return "".join(LETTER[s.kind] for s in dialogue.ledger.segments)
 
 
 def test_a_fact_stays_until_it_is_unpinned(rig: Rig) -> None:
@@ -53,14 +53,14 @@ def test_a_fact_stays_until_it_is_unpinned(rig: Rig) -> None:
     pinned = pin(rig, FACT)
     assert isinstance(pinned, m.Pinned)
     assert pinned.n_pinned == spawned.n_pinned + pinned.n_tokens
-    assert pinned.n_left == budget(rig["mara"].npc) - pinned.n_tokens
+    assert pinned.n_left == budget(rig["mara"].dialogue) - pinned.n_tokens
     forget_the_past(rig)
-    assert rig["mara"].npc.ledger.n_evicted > 900
+    assert rig["mara"].dialogue.ledger.n_evicted > 900
     assert f"*{FACT}*" in rig.heard("mara")
     assert isinstance(unpin(rig, pinned.turn), m.Ok)
     forget_the_past(rig)
     assert FACT not in rig.heard("mara")
-    assert rig["mara"].npc.ledger.n_pinned == spawned.n_pinned
+    assert rig["mara"].dialogue.ledger.n_pinned == spawned.n_pinned
 
 
 def test_a_turn_stays_whole(rig: Rig) -> None:
@@ -72,8 +72,8 @@ def test_a_turn_stays_whole(rig: Rig) -> None:
     pinned = pin(rig, turn=done.turn)
     assert pinned.turn == 2
     forget_the_past(rig)
-    npc = rig["mara"].npc
-    assert [s.kind for s in npc.ledger.segments if s.turn == 2] == [
+    dialogue = rig["mara"].dialogue
+    assert [s.kind for s in dialogue.ledger.segments if s.turn == 2] == [
         *(Kind.OPEN, Kind.EVENT, Kind.SAID, Kind.CLOSE, Kind.REPLY, Kind.END)
     ]
     assert "*A bell tolls.*\nI am your brother." in rig.heard("mara")
@@ -154,7 +154,7 @@ def test_the_open_turn_goes_on_behind_a_fact(rig: Rig) -> None:
     rig.talk("mara", "Do you hear it?", max_tokens=4)
     heard = rig.heard("mara")
     assert heard.index(FACT) < heard.index(TAKEN) < heard.index("*A bell tolls.*\nDo you hear it?")
-    assert WELL_FORMED.fullmatch(kinds(rig["mara"].npc))
+    assert WELL_FORMED.fullmatch(kinds(rig["mara"].dialogue))
 
 
 def test_a_pin_waits_for_the_line_that_is_spoken(rig: Rig) -> None:
@@ -210,7 +210,7 @@ def frozen_with_pins() -> dict[str, Any]:
     for fact in (FACT, "Tom is afraid of dogs."):
         assert isinstance(pin(rig, fact), m.Pinned)
     rig.talk("mara", "Good day.", max_tokens=5)
-    state = freeze(rig["mara"].npc, [], now=rig.now)
+    state = freeze(rig["mara"].dialogue, [], now=rig.now)
     rig.close()
     return state
 
@@ -255,8 +255,8 @@ def test_a_chat_with_pins_is_well_formed(joined: bool, moves: list[str]) -> None
     if joined:
         rig.engine.stage.chat_format = rig.fake.chat_format(template)
     rig.spawn("mara")
-    npc = rig["mara"].npc
-    assert npc.ledger.joined is joined
+    dialogue = rig["mara"].dialogue
+    assert dialogue.ledger.joined is joined
     facts: dict[int, str] = {}
     last: Any = None
     for i, move in enumerate(moves):
@@ -274,9 +274,9 @@ def test_a_chat_with_pins_is_well_formed(joined: bool, moves: list[str]) -> None
         elif move == "x" and last is not None:
             rig.cancel(last.id, heard=3)
         rig.rest()
-        assert (JOINED if joined else WELL_FORMED).fullmatch(kinds(npc)), kinds(npc)
+        assert (JOINED if joined else WELL_FORMED).fullmatch(kinds(dialogue)), kinds(dialogue)
         assert all(fact in rig.heard("mara") for fact in facts.values())
-        assert npc.ledger.n_pinned <= npc.ledger.window
+        assert dialogue.ledger.n_pinned <= dialogue.ledger.window
     rig.close()
 
 
@@ -287,7 +287,7 @@ def test_a_late_cancel_cuts_the_line_and_not_a_fact_that_was_pinned_since(rig: R
     reply = rig.ask(m.Cancel(id=rig.id(), target=done.id or "", heard=3))
     assert reply == m.Ok(id=reply.id, cancelled=False)
     rig.rest()
-    replies = {s.turn: s.text for s in rig["mara"].npc.ledger.segments if s.kind is Kind.REPLY}
+    replies = {s.turn: s.text for s in rig["mara"].dialogue.ledger.segments if s.kind is Kind.REPLY}
     assert replies == {done.turn: done.text[:3].rstrip(), fact.turn: TAKEN}
     assert f"*{FACT}*" in rig.heard("mara")
     assert TAKEN in rig.heard("mara")

@@ -177,7 +177,7 @@ def test_an_engine_goes_back_in_pauses(rig: Rig) -> None:
     for i in range(30):
         rig.talk("mara", f"Day {i} is like the day before it.", max_tokens=20)
         rig.rest()
-    drift = rig["mara"].npc.drift
+    drift = rig["mara"].dialogue.drift
     assert drift is not None
     assert drift.n_reread > 0
     assert rig.ask(m.Stats(id=rig.id())).stats["n_reread"] == drift.n_reread
@@ -206,7 +206,7 @@ def test_a_real_state_is_as_if_read_afresh(tiny_model: Path, tmp_path: Path) -> 
     with engine:
         engine.spawn("mara", INNKEEPER, sampling=GREEDY)
         character = engine.stage.characters["mara"]
-        drift = character.npc.drift
+        drift = character.dialogue.drift
         assert drift is not None
         for turn in range(60):
             engine.say("mara", f"And on day {turn}?", max_tokens=24).wait()
@@ -215,7 +215,7 @@ def test_a_real_state_is_as_if_read_afresh(tiny_model: Path, tmp_path: Path) -> 
             if drift.n_reread:
                 break
         assert drift.nats is not None, "nothing was measured"
-        ledger, slot = character.npc.ledger, character.npc.sequence.slot
+        ledger, slot = character.dialogue.ledger, character.dialogue.sequence.slot
         assert slot is not None
         again = read_on(llama, slot, ledger.next_pos)
         fresh = Llama(model, n_cells=256, n_threads=2, layout=Layout("f32", "f32"))

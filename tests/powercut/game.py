@@ -241,7 +241,7 @@ class Game:
         return progress(self._memory(npc))
 
     def _memory(self, npc: str) -> bytes:
-        segments = self._engine.stage.characters[npc].npc.ledger.segments
+        segments = self._engine.stage.characters[npc].dialogue.ledger.segments
         return bytes(t for segment in segments for t in segment.tokens if t < 256)
 
     # the loop

@@ -1,6 +1,6 @@
 """Kill an engine at random instants while it saves, and see what is left of everybody.
 
-    python -m tests.powercut.harness --kills 300 --seed 1
+    python -m tests.powercut --kills 300 --seed 1
 
 Each round is a process that talks, saves, journals and folds (`powercut_game`) until it is killed:
 by a SIGKILL at a random moment (`time`), by its own before or amid a random call to the disk
@@ -220,7 +220,7 @@ def in_small_disk(argv: Sequence[str]) -> None:
         if subprocess.run([*command, *mount], capture_output=True).returncode:
             return
         env = {**os.environ, SMALL_DISK: folder}
-        again = [*command, sys.executable, "-m", "tests.powercut.harness", *argv]
+        again = [*command, sys.executable, "-m", "tests.powercut", *argv]
         with subprocess.Popen(again, env=env) as inner:
             while True:
                 with contextlib.suppress(KeyboardInterrupt):  # it has had that, too
@@ -228,7 +228,7 @@ def in_small_disk(argv: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.powercut.harness")
+    parser = argparse.ArgumentParser(prog="python -m tests.powercut")
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--without", choices=("fsync", "folder fsync"), default="")
@@ -245,7 +245,3 @@ def main(argv: Sequence[str]) -> int:
     where = "" if small else "No small disk can be mounted here: none was full.\n"
     sys.stdout.write(where + report(score) + "\n")
     return 1 if score.lost else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,1 +1,1 @@
-"""Saves of every version of the format, for `tests/test_old_saves.py`."""
+"""Saves of every version of the format, for `tests/system/test_old_saves.py`."""

@@ -33,7 +33,7 @@ def rig(saves: Path) -> Rig:
 
 def remembered(rig: Rig, npc: str) -> dict[str, Any]:
     """Return what a character holds, as far as a save is to keep it. Seconds are left ones."""
-    character = rig[npc].npc
+    character = rig[npc].dialogue
     return {
         "card": character.card.char,
         "temperature": character.sampling.temperature,
@@ -63,9 +63,9 @@ def _cast(rig: Rig) -> None:
         done = rig.talk("mara", f"Day {day}? Grüße, 旅人.", notes=["It rains."])
         if day == 1:
             assert isinstance(rig.ask(m.Pin(id=rig.id(), npc="mara", turn=done.turn)), m.Pinned)
-    assert rig["mara"].npc.ledger.n_evicted > 0
+    assert rig["mara"].dialogue.ledger.n_evicted > 0
     interrupted = rig.say("mara", "Tell me all you know.")
-    while rig["mara"].speaking is None or len(rig["mara"].npc.reply.tokens) < 9:
+    while rig["mara"].speaking is None or len(rig["mara"].dialogue.reply.tokens) < 9:
         rig.step()
     rig.cancel(interrupted)
     rig.until(interrupted)
@@ -87,7 +87,7 @@ def _save(rig: Rig) -> None:
     """Save while one of them speaks, and has more to hear than it can."""
     rig.event("A bell tolls.", ["wren"], expires_s=90.0)
     speaking = rig.say("wren", "Who is it?", max_tokens=20)
-    while rig["wren"].speaking is None or not rig["wren"].npc.reply.tokens:
+    while rig["wren"].speaking is None or not rig["wren"].dialogue.reply.tokens:
         rig.step()
     rig.now += 20.0
     rig.event("Somebody knocks.", ["wren"], importance=1.0, expires_s=30.0)

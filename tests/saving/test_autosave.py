@@ -366,7 +366,7 @@ def test_killed_at_any_time_it_has_every_turn_that_was_safe(
     for name in "ab":
         heard = fresh.heard(name)
         assert f"<{safe}>" in heard
-        assert fresh[name].npc.turn > safe
+        assert fresh[name].dialogue.turn > safe
         fresh.talk(name, "Still you?")
 
 

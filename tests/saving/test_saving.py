@@ -76,7 +76,7 @@ def sources(loaded: Any) -> dict[str, str]:
 
 
 def outline(rig: Rig, name: str) -> list[Any]:
-    return [(s.kind, s.text, s.turn, s.pinned) for s in rig[name].npc.ledger.segments]
+    return [(s.kind, s.text, s.turn, s.pinned) for s in rig[name].dialogue.ledger.segments]
 
 
 def talks(rig: Rig, turns: int = 3) -> list[str]:
@@ -118,7 +118,7 @@ def test_what_is_restored_goes_on_as_it_would_have(make_rig: MakeRig) -> None:
 def test_a_payload_costs_no_reading(make_rig: MakeRig) -> None:
     rig = make_rig()
     cast(rig)
-    n_cells = {name: rig[name].npc.ledger.n_cells for name in "abcd"}
+    n_cells = {name: rig[name].dialogue.ledger.n_cells for name in "abcd"}
     rig.save("s")
     fresh = make_rig()
     fresh.load("s")
@@ -142,7 +142,7 @@ def test_a_save_restored_twice_over_an_overflow(make_rig: MakeRig) -> None:
     assert sources(third.load("s")) == {"a": "payload"}
     for one in (fresh, third):
         assert [one.talk("a", f"Then {i}? " * 4).text for i in range(8)] == rest
-        assert one["a"].npc.ledger.n_evicted == rig["a"].npc.ledger.n_evicted
+        assert one["a"].dialogue.ledger.n_evicted == rig["a"].dialogue.ledger.n_evicted
 
 
 def test_counts_and_the_card_come_back(make_rig: MakeRig) -> None:
@@ -153,7 +153,7 @@ def test_counts_and_the_card_come_back(make_rig: MakeRig) -> None:
     rig.save("s")
     fresh = make_rig()
     fresh.load("s")
-    ours, theirs = fresh["a"].npc, rig["a"].npc
+    ours, theirs = fresh["a"].dialogue, rig["a"].dialogue
     assert ours.card.to_map() == theirs.card.to_map()
     assert (ours.sampling, ours.turn) == (theirs.sampling, theirs.turn)
     assert ours.ledger.window == 300
@@ -260,8 +260,10 @@ def test_spawn_with_restore(make_rig: MakeRig) -> None:
     card = {"name": "A", "system_prompt": "Lives at a."}
     spawned = fresh.spawn("a", card=card, restore="s")
     assert (spawned.restored, spawned.greeting, spawned.notice) == (True, "", None)
-    assert spawned.n_pinned == fresh["a"].npc.ledger.n_pinned == rig["a"].npc.ledger.n_pinned
-    assert fresh["a"].npc.card.name == "A"
+    assert (
+        spawned.n_pinned == fresh["a"].dialogue.ledger.n_pinned == rig["a"].dialogue.ledger.n_pinned
+    )
+    assert fresh["a"].dialogue.card.name == "A"
     assert fresh.talk("a", "And?").text == rig.talk("a", "And?").text
     spawned = fresh.spawn("z", card={"name": "Zed", "first_mes": "Hi."}, restore="s")
     assert (spawned.restored, spawned.greeting) == (False, "Hi.")
@@ -294,7 +296,7 @@ def test_another_engine_reads_the_tokens_again_and_says_why(
     assert all(word in npc.notice for npc in loaded.npcs)
     for name in "abcd":
         assert outline(fresh, name) == outline(rig, name)
-        assert fresh[name].npc.turn == rig[name].npc.turn
+        assert fresh[name].dialogue.turn == rig[name].dialogue.turn
         assert fresh.tokens(name) == rig.tokens(name) or "vocab" in fact
     assert talks(fresh) == talks(rig) or "vocab" in fact
 
@@ -327,7 +329,7 @@ def test_a_smaller_window(make_rig: MakeRig) -> None:
     small = make_rig(window=180, fake=TimedLlama(n_cells=180))
     assert len(sources(small.load("s"))) == 4
     for name in "abcd":
-        ledger = small[name].npc.ledger
+        ledger = small[name].dialogue.ledger
         assert ledger.window == 180
         assert ledger.n_tokens <= 180
         assert small.tokens(name)[: ledger.n_pinned] == rig.tokens(name)[: ledger.n_pinned]
@@ -377,7 +379,7 @@ def test_a_real_slot_that_is_too_small(tiny_model: Path, tmp_path: Path) -> None
         engine.spawn("a", CARD)
         for i in range(8):
             engine.say("a", f"Question {i}: who came over the bridge?", max_tokens=24).wait()
-        n_cells = engine.stage.characters["a"].npc.ledger.n_cells
+        n_cells = engine.stage.characters["a"].dialogue.ledger.n_cells
         assert 256 < n_cells <= 512
         engine.save("s")
     for window, is_small in ((512, False), (256, True)):
@@ -386,7 +388,7 @@ def test_a_real_slot_that_is_too_small(tiny_model: Path, tmp_path: Path) -> None
             assert npc.source == (
                 "tokens" if is_small and "mamba" not in tiny_model.name else "payload"
             )
-            n_pending = engine.stage.characters["a"].npc.ledger.n_pending
+            n_pending = engine.stage.characters["a"].dialogue.ledger.n_pending
             n_read = engine.stats()["n_prefilled"]
             engine.attend("a")
             while engine.patience() == 0:
@@ -423,7 +425,7 @@ def test_the_limit_of_events_that_is_in_force_counts(
     rig.save("s")
     fresh = make_rig(max_events=loads, window=16_000, fake=TimedLlama(n_cells=16_000))
     fresh.load("s")
-    ledger = fresh["a"].npc.ledger
+    ledger = fresh["a"].dialogue.ledger
     told = [s.text for s in ledger.segments if s.kind == "event"]
     assert len(told) == kept
     assert told[-1] == "*Bell 499.*\n"
@@ -439,7 +441,7 @@ def test_events_of_the_open_turn_keep_to_the_limit_too(make_rig: MakeRig) -> Non
     rig.save("s")
     fresh = make_rig(max_events=5)
     fresh.load("s")
-    told = [s.text for s in fresh["a"].npc.ledger.segments if s.kind == "event"]
+    told = [s.text for s in fresh["a"].dialogue.ledger.segments if s.kind == "event"]
     assert told == [f"*Bell {i}.*\n" for i in range(15, 20)]
 
 
@@ -489,7 +491,7 @@ def test_auto_keeps_what_takes_long_to_read(make_rig: MakeRig) -> None:
     rig = make_rig(fake=fake)
     rig.spawn("long", card={"name": "Long", "system_prompt": "x" * 220})
     rig.rest()
-    n_cells = rig["long"].npc.ledger.n_cells
+    n_cells = rig["long"].dialogue.ledger.n_cells
     token_s = rig.engine._governor.reading_s(1) or 0.0
     assert token_s * n_cells > MOST_READING_S
     rig.save("s")
@@ -567,7 +569,7 @@ def test_a_save_leaves_out_an_unfinished_turn_and_does_not_disturb_it(make_rig: 
 
     rig, quiet = rambling(), rambling()
     before = {name: rig.tokens(name) for name in "abcd"}
-    turns = {name: rig[name].npc.turn for name in "abcd"}
+    turns = {name: rig[name].dialogue.turn for name in "abcd"}
     ids = {name: rig.say(name, f"Unfinished, {name}?", priority="near") for name in "ab"}
     rig.steps(6)
     rig.event("A late bell.", ["a"])
@@ -586,7 +588,7 @@ def test_a_save_leaves_out_an_unfinished_turn_and_does_not_disturb_it(make_rig: 
     opened = fresh.fake.chat_format().open
     assert rest == {"a": [*b"*A late bell.*\n"], "b": opened, "c": [], "d": []}
     assert all(fresh.tokens(name)[: len(before[name])] == before[name] for name in "abcd")
-    assert {name: fresh[name].npc.turn for name in "abcd"} == turns
+    assert {name: fresh[name].dialogue.turn for name in "abcd"} == turns
     twin = rambling()
     twin.event("A late bell.", ["a"])
     fresh.fake.mind = twin.fake.mind
@@ -976,7 +978,7 @@ def test_what_is_loaded_behind_a_save_is_read_without_a_further_message(tmp_path
     rig.send(m.Load(id="load", slot="a"))
     rig.rest()
     assert not rig.open
-    assert rig["mara"].npc.sequence.n_pending == 0
+    assert rig["mara"].dialogue.sequence.n_pending == 0
     rig.close()
 
 
@@ -990,5 +992,5 @@ def test_a_flood_of_huge_events_does_not_make_a_save_fail(make_rig: MakeRig) -> 
     assert isinstance(rig.save("s"), m.Saved)
     fresh = make_rig()
     assert isinstance(fresh.load("s"), m.Loaded)
-    told = [s.text for s in fresh["mara"].npc.ledger.segments if s.kind is Kind.EVENT]
+    told = [s.text for s in fresh["mara"].dialogue.ledger.segments if s.kind is Kind.EVENT]
     assert told and told[-1].startswith("*59 ")

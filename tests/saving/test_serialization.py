@@ -32,17 +32,17 @@ def saved() -> tuple[dict[str, Any], bytes]:
         rig.talk(NAME, f"Question {turn}? " * 2)
     rig.event("A dog barks.")
     rig.rest()
-    assert rig[NAME].npc.ledger.n_evicted > 0
-    state, payload = frozen(rig[NAME].npc, [("Rain falls.", 0.5, None)])
+    assert rig[NAME].dialogue.ledger.n_evicted > 0
+    state, payload = frozen(rig[NAME].dialogue, [("Rain falls.", 0.5, None)])
     assert payload is not None
     rig.close()
     return state, bytes_of(payload)
 
 
 def frozen(
-    npc: Dialogue, events: list[tuple[str, float, float | None]] | None = None
+    dialogue: Dialogue, events: list[tuple[str, float, float | None]] | None = None
 ) -> tuple[dict[str, Any], Payload | None]:
-    return freeze(npc, events or [], now=NOW), npc.sequence.payload()
+    return freeze(dialogue, events or [], now=NOW), dialogue.sequence.payload()
 
 
 def bytes_of(payload: Payload | None) -> bytes:
@@ -73,17 +73,17 @@ def retold(state: dict[str, Any], fake: FakeLlama, most_events: int = 64) -> Dia
     )
 
 
-def live(npc: Dialogue, tmp_path: Path) -> None:
+def live(dialogue: Dialogue, tmp_path: Path) -> None:
     """Put it on a stage and talk with it: nothing may break."""
     fake = TimedLlama(n_slots=1, n_cells=WINDOW)
-    npc.sequence._cache = fake
+    dialogue.sequence._cache = fake
     rig = Rig(tmp_path, fake=fake, window=WINDOW)
-    rig.engine.stage.add(npc)
+    rig.engine.stage.add(dialogue)
     rig.step()
     for text in ("Hello.", "A long story. " * 40, ""):
         rig.event("A bell.")
         rig.talk(NAME, text, max_tokens=60)
-    state = freeze(npc, [], now=rig.now)
+    state = freeze(dialogue, [], now=rig.now)
     thawed(state, fake)
     rig.close()
 
@@ -93,7 +93,7 @@ def test_what_waits_is_bounded_in_characters_and_in_bytes(letter: str, n: int) -
     rig = Rig(Path("never-written"))
     rig.spawn(NAME)
     texts = [f"{i} {letter * (400_000 // (1 + (letter > 'a')))}" for i in range(9)]
-    state = freeze(rig[NAME].npc, [(text, 0.5, None) for text in texts], texts, now=NOW)
+    state = freeze(rig[NAME].dialogue, [(text, 0.5, None) for text in texts], texts, now=NOW)
     assert [text for text, _ in state["events"]] == state["heard"] == texts[-n:]
 
 
@@ -121,11 +121,11 @@ def test_however_full_it_is_nothing_leaves(n: int) -> None:
     for _ in range(20):
         rig.event("A bell.")
         rig.talk(NAME, "Well?", max_tokens=n)
-        state, payload = frozen(rig[NAME].npc)
+        state, payload = frozen(rig[NAME].dialogue)
         for given_payload in (None, bytes_of(payload)):
             npc = thawed(state, fake, given_payload)
             assert npc.ledger.tokens() == rig.tokens(NAME)
-            assert npc.ledger.n_evicted == rig[NAME].npc.ledger.n_evicted
+            assert npc.ledger.n_evicted == rig[NAME].dialogue.ledger.n_evicted
     assert npc.ledger.n_evicted > 0
     rig.close()
 

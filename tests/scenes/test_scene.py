@@ -156,7 +156,7 @@ def test_what_is_heard_is_read_once_and_ahead(make: MakeTroupe) -> None:
         troupe.step()
         if len(troupe.speakers(target)) > n_turns:
             n_turns += 1
-            n_left.append(max(troupe[npc].npc.sequence.n_pending for npc in THREE))
+            n_left.append(max(troupe[npc].dialogue.sequence.n_pending for npc in THREE))
     troupe.rest()
     n_read = sum(len(tokens) for batch in troupe.fake.batches for _, _, tokens, _ in batch)
     assert n_read == sum(len(troupe.tokens(npc)) for npc in THREE), "something was read twice"
@@ -171,10 +171,10 @@ def test_a_listener_reads_ahead_but_not_beside_the_player(make: MakeTroupe) -> N
     troupe.say("tom")
     troupe.step()
     assert troupe["tom"].claim.priority is Priority.PLAYER
-    before = troupe["bram"].npc.ledger.n_cells
+    before = troupe["bram"].dialogue.ledger.n_cells
     for _ in range(10):
         troupe.step()
-        assert troupe["bram"].npc.ledger.n_cells == before
+        assert troupe["bram"].dialogue.ledger.n_cells == before
     troupe.cancel(target)
 
 
@@ -184,13 +184,13 @@ def test_who_listens_does_not_read_its_window_again_meanwhile(make: MakeTroupe) 
     troupe.rest()
     target = troupe.scene("inn", list(THREE), turns=4)
     troupe.until_line(target, 1)
-    drift = troupe["wren"].npc.drift
+    drift = troupe["wren"].dialogue.drift
     assert drift is not None
     drift.next_look = 0
     while (GAME, target) in troupe.open:
         troupe.step()
         speaks = any(troupe[npc].is_speaking for npc in THREE)
-        assert not (speaks and troupe["wren"].npc.sequence.is_reading_again)
+        assert not (speaks and troupe["wren"].dialogue.sequence.is_reading_again)
     troupe.rest()
     assert drift.n_reread == 1
 
@@ -199,7 +199,7 @@ def test_what_is_read_again_waits_while_others_speak(make: MakeTroupe) -> None:
     troupe = make(recurrent=True)
     troupe.talk("wren", "A long story. " * 30)
     troupe.rest()
-    sequence = troupe["wren"].npc.sequence
+    sequence = troupe["wren"].dialogue.sequence
     sequence.read_again()
     target = troupe.scene("inn", list(THREE), turns=2)
     troupe.step()
@@ -319,10 +319,10 @@ def test_a_line_under_way_pauses_for_the_player_at_once(make: MakeTroupe) -> Non
     target = troupe.scene("inn", ["mara", "bram"])
     troupe.until_line(target, 2)
     troupe.say("tom", "k " * 60)
-    before = len(troupe["mara"].npc.reply.tokens)
+    before = len(troupe["mara"].dialogue.reply.tokens)
     while not troupe["tom"].claim.speaking:
         troupe.step()
-    assert len(troupe["mara"].npc.reply.tokens) <= before + 1
+    assert len(troupe["mara"].dialogue.reply.tokens) <= before + 1
     assert troupe.until(troupe.cancel(target)).cancelled
 
 

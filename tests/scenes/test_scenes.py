@@ -223,12 +223,12 @@ class Walk:
     def remembers_all(self, npc: str) -> bool:
         characters = self.troupe.engine.stage.characters
         is_known = npc in characters and npc not in self.disturbed
-        return is_known and not characters[npc].npc.ledger.n_evicted
+        return is_known and not characters[npc].dialogue.ledger.n_evicted
 
     def check_what_others_heard(self) -> None:
         """At rest: who has not answered what it heard knows no more of it than who said it."""
         for npc, character in self.troupe.engine.stage.characters.items():
-            if any(s.pinned and s.kind != "persona" for s in character.npc.ledger.segments):
+            if any(s.pinned and s.kind != "persona" for s in character.dialogue.ledger.segments):
                 continue
             unanswered = self.troupe.talk_of(npc).rsplit("|assistant", 1)[-1]
             for word, speaker in re.findall(r"\b(k([a-z]+)\d+[qz])\b", unanswered):

@@ -133,10 +133,10 @@ def spawn_half_read(rig: Rig) -> None:
     """Mara and Bram, of whom Mara has read half of the world."""
     for name in ("mara", "bram"):
         rig.send(m.Spawn(id=name, npc=name, card=card(name)))
-    while rig["mara"].npc.ledger.n_cells <= MIN_TOKENS:
+    while rig["mara"].dialogue.ledger.n_cells <= MIN_TOKENS:
         rig.step()
-    assert MIN_TOKENS < rig["mara"].npc.ledger.n_cells < n_world(rig)
-    assert rig["bram"].npc.ledger.n_cells == 0
+    assert MIN_TOKENS < rig["mara"].dialogue.ledger.n_cells < n_world(rig)
+    assert rig["bram"].dialogue.ledger.n_cells == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -193,8 +193,8 @@ def test_a_recurrent_persona_keeps_its_own_state_too(make_rig: MakeRig) -> None:
     rig = make_rig("recurrent")
     spawn(rig, "mara", "bram")
     rig.talk("bram")
-    sequence = rig["bram"].npc.sequence
-    assert sequence._states[0][0] == rig["bram"].npc.ledger.n_persona > n_world(rig)
+    sequence = rig["bram"].dialogue.sequence
+    assert sequence._states[0][0] == rig["bram"].dialogue.ledger.n_persona > n_world(rig)
 
 
 def test_a_world_of_a_few_words_is_not_worth_keeping(make_rig: MakeRig) -> None:
@@ -302,7 +302,7 @@ def test_a_whole_slot_is_not_copied_out_for_a_few_tokens(
         spawn(rig, name, lore=LORE)
         rig.rest()
         assert len(exported) == (0, 2, 2, 2)[i], "out of one slot, and what is kept of it"
-    assert rig["brim"].npc.ledger.n_pending == 0
+    assert rig["brim"].dialogue.ledger.n_pending == 0
     assert n_read(rig, len(LORE)) == len(LORE)
 
 
@@ -313,7 +313,7 @@ def test_who_waits_is_given_all_at_once(make_rig: MakeRig) -> None:
     seen = set()
     while rig.engine.patience() is not None:
         rig.step()
-        seen |= {min(rig[name].npc.ledger.n_cells, n_world(rig)) for name in ("bram", "wren")}
+        seen |= {min(rig[name].dialogue.ledger.n_cells, n_world(rig)) for name in ("bram", "wren")}
     assert seen == {0, n_world(rig)}
     assert prefix_cache(rig).n_restored == 2 * n_world(rig)
 
@@ -505,7 +505,7 @@ def test_those_who_listen_beside_speech_do_not_read_it_again(make_rig: MakeRig, 
     rig.fake.mind = scripted("la " * 200)
     rig.spawn("crier", card=card("crier"))
     rig.say("crier", priority="ambient")
-    assert rig["crier"].npc.ledger.n_cells < n_world(rig)
+    assert rig["crier"].dialogue.ledger.n_cells < n_world(rig)
     for name in ("mara", "bram", "wren"):
         rig.send(m.Spawn(id=name, npc=name, card=card(name)))
     rig.scene("inn", ["mara", "bram", "wren"], turns=1)
@@ -567,7 +567,7 @@ class Village(RuleBasedStateMachine):
     @rule(data=st.data())
     def despawn(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(self.names))
-        self.n_excused += min(self.rig[name].npc.ledger.n_cells, MIN_TOKENS)
+        self.n_excused += min(self.rig[name].dialogue.ledger.n_cells, MIN_TOKENS)
         self.rig.ask(m.Despawn(id=self.rig.id(), npc=name))
 
     @precondition(lambda self: self.names)
@@ -713,7 +713,7 @@ def test_a_half_read_beginning_is_taken_over_exactly(
                 request = m.Spawn(id=name, npc=name, card=CAST[name], sampling=GREEDY)
                 engine.handle(request, b"game")
             engine.step()
-            assert 0 < engine.stage.characters["mara"].npc.ledger.n_cells < n_lore
+            assert 0 < engine.stage.characters["mara"].dialogue.ledger.n_cells < n_lore
             for name in ("bram", "mara"):
                 engine.say(name, "Who are you?", max_tokens=16).wait()
             return backend, n_read() // n_lore

@@ -19,8 +19,8 @@ TIMEOUT_S = 30.0
 CHILD = """
 import sys, time
 from pathlib import Path
-from npc_engine.storage.scratch_folder import Scratch
-s = Scratch(Path(sys.argv[1]))
+from npc_engine.storage.scratch_folder import ScratchFolder
+s = ScratchFolder(Path(sys.argv[1]))
 s.new_file().write_bytes(b"kv")
 print(s.folder, flush=True)
 if sys.argv[2] == "wait":
@@ -90,7 +90,8 @@ def test_a_forked_process_takes_nothing_with_it(tmp_path: Path) -> None:
     payload.write(mine.new_file())
     code = (
         "import os, sys\nfrom pathlib import Path\nfrom npc_engine.kvcache.payload import Payload\n"
-        "from npc_engine.storage.scratch_folder import Scratch\ns = Scratch(Path(sys.argv[1]))\n"
+        "from npc_engine.storage.scratch_folder import ScratchFolder\n"
+        "s = ScratchFolder(Path(sys.argv[1]))\n"
         "p = Payload(b'kv')\np.write(s.new_file())\nchild = os.fork()\n"
         "if child:\n    os.waitpid(child, 0)\n    assert p.read() == (b'kv',)\n"
     )

@@ -93,7 +93,7 @@ def _long(rig: Rig) -> None:
     for turn in range(6):
         rig.event(f"Bell {turn}.")
         rig.talk(NAME, f"Question {turn}? " * 2, max_tokens=20)
-    assert rig[NAME].npc.ledger.n_evicted > 0
+    assert rig[NAME].dialogue.ledger.n_evicted > 0
 
 
 def _new(rig: Rig) -> None:

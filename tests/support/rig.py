@@ -206,7 +206,7 @@ class Rig:
         return [r.text for r in self.records(request_id) if isinstance(r, kind)]  # type: ignore[attr-defined]
 
     def tokens(self, npc: str) -> list[int]:
-        return self[npc].npc.ledger.tokens()
+        return self[npc].dialogue.ledger.tokens()
 
     def heard(self, npc: str) -> str:
         """All that a character remembers, as text."""
@@ -214,7 +214,7 @@ class Rig:
 
     def last_reply(self, npc: str) -> str:
         """The last reply in the ledger, from its tokens."""
-        replies = [s for s in self[npc].npc.ledger.segments if s.kind == "reply"]
+        replies = [s for s in self[npc].dialogue.ledger.segments if s.kind == "reply"]
         return bytes(t for t in replies[-1].tokens if t < 256).decode("utf-8", "replace")
 
     @property
@@ -233,7 +233,9 @@ def check_beginnings(prefix_cache: PrefixCache, characters: Mapping[str, Charact
     """What is kept is what it says, is of use to somebody, and is little."""
     kept = prefix_cache._kept
     assert len(kept) <= MOST_KEPT
-    personas = [c.npc.ledger.tokens()[: c.npc.ledger.n_persona] for c in characters.values()]
+    personas = [
+        c.dialogue.ledger.tokens()[: c.dialogue.ledger.n_persona] for c in characters.values()
+    ]
     assert prefix_cache._users.keys() == characters.keys()
     order = [tokens for tokens, _ in prefix_cache._personas._order]
     assert order == sorted(map(tuple, personas))
@@ -248,7 +250,7 @@ def check_character(
     fake: FakeLlama, character: Character, name: str = "", may_lose: bool = False
 ) -> None:
     """The ledger's counts are right, and the cache holds what the ledger says, no cell more."""
-    sequence, ledger = character.npc.sequence, character.npc.ledger
+    sequence, ledger = character.dialogue.sequence, character.dialogue.ledger
     segments = ledger.segments
     assert ledger.n_tokens == sum(len(s.tokens) for s in segments), name
     assert ledger.n_cells == sum(s.n_cached for s in segments), name

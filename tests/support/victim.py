@@ -1,7 +1,8 @@
 """An engine that loads whatever file it is given, and what must hold whatever that was.
 
-The file goes the real way: a slot on disk, `Store.read`, the checks of `saving` and `frozen`, the
-stage. The seam to llama.cpp is watched: bytes get there only if the file's signature holds.
+The file goes the real way: a slot on disk, `Store.read`, the checks of `saving` and
+`serialization`, the stage. The seam to llama.cpp is watched: bytes get there only if the file's
+signature holds.
 """
 
 import time

@@ -89,7 +89,7 @@ class Walk:
 
     def check(self) -> None:
         for name, character in self.engine.stage.characters.items():
-            sequence = character.npc.sequence
+            sequence = character.dialogue.sequence
             ledger = sequence.ledger
             assert ledger.n_tokens <= ledger.window, name
             self.n_parked += sequence.parked is not None
@@ -203,7 +203,7 @@ def _next_distribution(engine: Engine, backend: Twin, name: str) -> tuple[list[i
     while not (new := backend.heard.keys() - known):
         assert time.monotonic() < deadline
         engine.poll()
-    ledger = engine.stage.characters[name].npc.ledger
+    ledger = engine.stage.characters[name].dialogue.ledger
     assert ledger.segments[-1].kind is Kind.REPLY
     assert len(ledger.segments[-1].tokens) == 1  # the sampled one
     read = ledger.tokens()[:-1]
@@ -232,7 +232,7 @@ def test_a_persona_that_was_read_ahead_is_as_if_read_just_now(model: Model, tmp_
         assert (stats["n_pending_tokens"], stats["n_parked"]) == (0, 3)
         for name in "ace":
             n_before = engine.stats()["n_prefilled"]
-            known = engine.stage.characters[name].npc.ledger.n_cells
+            known = engine.stage.characters[name].dialogue.ledger.n_cells
             tokens, logits = _next_distribution(engine, backend, name)
             assert kl(logits, _read_afresh(model, tokens)) < MOST_KL
             assert engine.stats()["n_prefilled"] - n_before == len(tokens) - known
@@ -253,7 +253,7 @@ def test_a_reply_that_is_cut_late_leaves_what_a_fresh_reading_makes(
         assert speech.wait().stats.n_decoded > 20
         for name in "bc" if parked else "":
             engine.say(name, "Hm.", max_tokens=1).wait()
-        sequence = engine.stage.characters["a"].npc.sequence
+        sequence = engine.stage.characters["a"].dialogue.sequence
         assert (sequence.parked is not None) == parked
         speech.cancel(heard=2)
         tokens, logits = _next_distribution(engine, backend, "a")
@@ -273,7 +273,7 @@ def test_what_is_rewound_leaves_what_a_fresh_reading_makes(
             engine.say("a", line, max_tokens=12).wait()
         for name in "bc" if parked else "":
             engine.say(name, "Hm.", max_tokens=1).wait()
-        sequence = engine.stage.characters["a"].npc.sequence
+        sequence = engine.stage.characters["a"].dialogue.sequence
         assert (sequence.parked is not None) == parked
         rewound = engine.rewind("a", 2)
         assert (rewound.turn, rewound.n_forgotten) == (1, 2)
@@ -292,7 +292,7 @@ def test_taking_words_back_reads_one_turn_again(model: Model, tmp_path: Path) ->
         engine.spawn("a", INNKEEPER, sampling=GREEDY)
         for _ in range(6):
             engine.say("a", "Tell me about the inn.", max_tokens=24).wait()
-        ledger = engine.stage.characters["a"].npc.ledger
+        ledger = engine.stage.characters["a"].dialogue.ledger
         assert ledger.n_evicted > 0
         decode, n_read = backend.decode, 0
 
@@ -310,7 +310,7 @@ def test_taking_words_back_reads_one_turn_again(model: Model, tmp_path: Path) ->
         speech.cancel(heard=3)
         while engine.patience() == 0:
             engine.step()
-        n_turn = len(engine.stage.characters["a"].npc.chat_format.words("And the cellar?"))
+        n_turn = len(engine.stage.characters["a"].dialogue.chat_format.words("And the cellar?"))
         assert n_read < n_turn + 20 + 40, "the line, what was said of it, and what of that was kept"
         assert ledger.n_pending == 0
 

@@ -179,7 +179,7 @@ def test_who_has_nothing_new_is_never_looked_at(crowd: MakeCrowd, disk: Disk) ->
     real = rig.engine._saving._journaling._freeze
 
     def freeze(character: Any) -> dict[str, Any]:
-        looked.append(character.npc.name)
+        looked.append(character.dialogue.name)
         return real(character)
 
     rig.engine._saving._journaling._freeze = freeze

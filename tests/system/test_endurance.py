@@ -75,7 +75,7 @@ def test_300_turns_in_a_window_of_512(talk: tuple[Engine, Llama, Mirror]) -> Non
     engine, llama, mirror = talk
     spawned = engine.spawn("mara", INNKEEPER, sampling={"seed": 7})
     character = engine.stage.characters["mara"]
-    ledger = character.npc.ledger
+    ledger = character.dialogue.ledger
     persona = list(ledger.segments[0].tokens)
     assert spawned.n_pinned == len(persona)
     for turn in range(TURNS):
@@ -118,7 +118,7 @@ def test_2000_turns_of_anything(tiny_llama: Path, tmp_path: Path) -> None:
     assert len(control) >= 3
     with engine:
         engine.spawn("mara", INNKEEPER)
-        ledger = engine.stage.characters["mara"].npc.ledger
+        ledger = engine.stage.characters["mara"].dialogue.ledger
         for turn in range(2000):
             text = NASTY[turn // 7 % len(NASTY)] if turn % 7 == 0 else f"Day {turn}, and no boat."
             if turn % 11 == 0:

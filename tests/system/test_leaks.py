@@ -67,7 +67,7 @@ class Crowd(Walk):
     def check_canaries(self) -> None:
         super().check_canaries()
         for name, character in self.rig.engine.stage.characters.items():
-            sequence = character.npc.sequence
+            sequence = character.dialogue.sequence
             held = [] if sequence.slot is None else [self.fake.held(sequence.slot)]
             states = [state for _, state in sequence._states if state]
             held += [[t for _, t in json.loads(state)] for state in states]
@@ -81,7 +81,7 @@ class Crowd(Walk):
         trim = parking.trim
 
         def trimmed(n_kept: int = 0) -> None:
-            sequences = [c.npc.sequence for c in self.rig.engine.stage.characters.values()]
+            sequences = [c.dialogue.sequence for c in self.rig.engine.stage.characters.values()]
             assert n_kept == sum(s.n_parked_bytes for s in sequences if s.slot is not None)
             trim(n_kept)
             n_writing = parking.n_writing_bytes  # first: the writer goes on meanwhile
@@ -91,7 +91,7 @@ class Crowd(Walk):
         parking.trim = trimmed  # type: ignore[method-assign]
 
     def check_memory(self) -> None:
-        copies = [c.npc.sequence.copy for c in self.rig.engine.stage.characters.values()]
+        copies = [c.dialogue.sequence.copy for c in self.rig.engine.stage.characters.values()]
         self.n_on_disk = max(self.n_on_disk, sum(c.n_disk_bytes > 0 for c in copies if c))
         if self.parking._scratch:
             self.parking._scratch.has_room = (  # type: ignore[method-assign]
@@ -212,9 +212,9 @@ def test_what_comes_back_from_disk_is_what_it_heard(
             assert known and known <= told[name], f"{name} holds {known - told[name]}"
             assert kl(_read_afresh(model, tokens), logits) < MOST_KL
         assert engine.stats()["parked_bytes"] <= engine.stage.parking.n_writing_bytes + sum(
-            c.npc.sequence.n_parked_bytes
+            c.dialogue.sequence.n_parked_bytes
             for c in engine.stage.characters.values()
-            if c.npc.sequence.slot is not None
+            if c.dialogue.sequence.slot is not None
         )
 
 

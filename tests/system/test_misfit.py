@@ -60,7 +60,7 @@ def saved(tmp_path: Path) -> tuple[Path, list[Any]]:
     for line in (*LINES, *LINES):
         rig.event("A bell.")
         rig.talk(NAME, line, max_tokens=16)
-    assert rig[NAME].npc.ledger.n_tokens > 360
+    assert rig[NAME].dialogue.ledger.n_tokens > 360
     rig.save("slot")
     told = texts(rig)
     rig.close()
@@ -74,7 +74,7 @@ def rig_of(folder: Path, fake: FakeLlama | None = None, window: int = 500) -> Ri
 
 
 def texts(rig: Rig) -> list[Any]:
-    return [(s.kind, s.text, s.turn, s.pinned) for s in rig[NAME].npc.ledger.segments]
+    return [(s.kind, s.text, s.turn, s.pinned) for s in rig[NAME].dialogue.ledger.segments]
 
 
 def with_header(file: Path, **change: Any) -> None:
@@ -120,7 +120,7 @@ def test_a_window_smaller_than_the_saved_one(
     rig = rig_of(tmp_path, other(n_cells=360, vocab=vocab, layout="less"), window=360)
     (npc,) = rig.load("slot").npcs
     assert npc.source == "tokens" and npc.notice
-    ledger = rig[NAME].npc.ledger
+    ledger = rig[NAME].dialogue.ledger
     assert ledger.window == 360
     assert ledger.n_evicted > 0
     kept = texts(rig)
@@ -241,7 +241,7 @@ def begin(engine: Engine) -> None:
 
 
 def ledger_of(engine: Engine) -> list[Any]:
-    segments = engine.stage.characters[NAME].npc.ledger.segments
+    segments = engine.stage.characters[NAME].dialogue.ledger.segments
     return [(s.kind, list(s.tokens), s.text, s.turn, s.pinned) for s in segments]
 
 

@@ -145,7 +145,7 @@ def test_it_survives_another_vocabulary(make: MakeRig, saves: Path) -> None:
     rig = make()
     (loaded,) = rig.load(slot.name, ["wren"]).npcs
     assert "told anew" in loaded.notice
-    segments = rig["wren"].npc.ledger.segments
+    segments = rig["wren"].dialogue.ledger.segments
     assert [(s.text, s.speaker) for s in segments if s.kind == "said"] == [("Tom: Hello.", "Tom")]
     ends = [s.expires is not None for s in segments if s.kind == "event"]
     assert ends == [True, True, False]

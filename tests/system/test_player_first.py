@@ -62,7 +62,7 @@ def test_it_breaks_off_at_its_whole_lines(make: MakeRig, priority: str, n_tokens
     rig = make()
     crowd(rig, "mara")
     chatter = rig.say("mara", "Chatter.", priority=priority)
-    while rig["mara"].speaking is None or len(rig["mara"].npc.reply.tokens) < n_tokens:
+    while rig["mara"].speaking is None or len(rig["mara"].dialogue.reply.tokens) < n_tokens:
         play(rig, 1)
     lines = rig.texts(chatter, m.Line)
     assert len(lines) == n_tokens // 15
@@ -160,7 +160,7 @@ def test_a_parked_one_with_an_ambient_line_of_its_own(make: MakeRig, n_slots: in
     for npc in [*others, "mara"]:
         rig.say(npc, "Chatter.", priority="ambient")
     play(rig, 10)
-    assert rig["mara"].npc.sequence.slot is None
+    assert rig["mara"].dialogue.sequence.slot is None
     began = rig.now
     assert n_steps_of(rig, rig.say("mara", "Help me!", max_tokens=1)) == 1
     assert rig.now - began < 0.011

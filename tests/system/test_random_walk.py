@@ -87,7 +87,7 @@ class Walk:
                 self.note_saved(reply)
         if self.rig.n_steps % self.look_every == 0:
             self.check_canaries()
-            drifts = [c.npc.drift for c in self.rig.engine.stage.characters.values()]
+            drifts = [c.dialogue.drift for c in self.rig.engine.stage.characters.values()]
             self.n_reread = max(self.n_reread, *[d.n_reread for d in drifts if d], 0)
 
     def note_what_others_hear(self) -> None:
@@ -325,4 +325,4 @@ def test_nobody_knows_what_it_was_not_told(
 
 
 def _sequences(walk: Walk) -> list[Any]:
-    return [c.npc.sequence for c in walk.rig.engine.stage.characters.values()]
+    return [c.dialogue.sequence for c in walk.rig.engine.stage.characters.values()]

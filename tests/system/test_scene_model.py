@@ -37,7 +37,7 @@ def play(tiny_model: Path, tmp_path: Path) -> Callable[..., tuple[Engine, Conver
 
 
 def memory(engine: Engine, npc: str) -> str:
-    ledger = engine.stage.characters[npc].npc.ledger
+    ledger = engine.stage.characters[npc].dialogue.ledger
     return "\n".join(segment.text for segment in ledger.segments)
 
 
@@ -77,7 +77,7 @@ def test_a_small_window_takes_a_long_scene(
 ) -> None:
     engine, talk = play("mara", "bram", turns=24, window=256)
     assert talk.done is not None and talk.done.n_turns == 24
-    assert engine.stage.characters["mara"].npc.ledger.n_evicted > 0
+    assert engine.stage.characters["mara"].dialogue.ledger.n_evicted > 0
     engine.close()
 
 

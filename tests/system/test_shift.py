@@ -187,7 +187,7 @@ def test_an_engine_renumbers_without_damage(model: Model, scaling: str, tmp_path
     settings = Settings(window=256, saves=str(tmp_path))
     with Engine(llama, voice_of(model), settings) as engine:
         engine.spawn("mara", INNKEEPER, sampling=GREEDY)
-        ledger = engine.stage.characters["mara"].npc.ledger
+        ledger = engine.stage.characters["mara"].dialogue.ledger
         for turn in range(60):
             n_renumbered = ledger.n_renumbered
             engine.say("mara", f"And on day {turn}?", max_tokens=24).wait()
@@ -198,7 +198,7 @@ def test_an_engine_renumbers_without_damage(model: Model, scaling: str, tmp_path
         assert ledger.n_renumbered >= 3
         assert ledger.n_holes == 0
         assert llama.can_shift == (scaling == "none")
-        slot = engine.stage.characters["mara"].npc.sequence.slot
+        slot = engine.stage.characters["mara"].dialogue.sequence.slot
         assert slot is not None
         tokens, end = ledger.tokens(), ledger.next_pos
         assert llama.positions(slot) == (0, end - 1) == (0, ledger.n_tokens - 1)

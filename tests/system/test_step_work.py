@@ -186,7 +186,9 @@ def test_an_event_that_ends_late_is_noted_once_however_much_comes_behind_it(
 
 def test_who_waits_for_a_slot_gets_one_that_becomes_free(make_rig: MakeRig) -> None:
     rig = make_rig(12, fake=TimedLlama(n_slots=3), park_ram=0)
-    assert sum(c.npc.sequence.slot is not None for c in rig.engine.stage.characters.values()) == 3
+    assert (
+        sum(c.dialogue.sequence.slot is not None for c in rig.engine.stage.characters.values()) == 3
+    )
     sitting = list(rig.engine.stage._slots.sitting)
     for name in sitting:
         rig.ask(m.Despawn(id=f"d{name}", npc=name))
@@ -245,7 +247,7 @@ def wanting_positions(make_rig: MakeRig) -> Rig:
     """One whose positions are to be won back in the next pause."""
     rig = make_rig(1, fake=TimedLlama(n_cells=300, n_batch=512, n_pos=900), window=300)
     rig.check_every = 1
-    ledger = rig["n0"].npc.ledger
+    ledger = rig["n0"].dialogue.ledger
     for turn in range(200):
         if ledger.wants_renumbering:
             return rig
@@ -263,7 +265,7 @@ def test_no_renumbering_while_somebody_is_about_to_be_spoken_to(
     else:
         rig.hear("n0", "Half a wo")
     rig.rest()
-    ledger = rig["n0"].npc.ledger
+    ledger = rig["n0"].dialogue.ledger
     assert ledger.n_renumbered == 0
     assert rig.ask(m.Stats(id=rig.id())).stats["n_renumberings"] == 0
     rig.now += ATTENTION_S + 1  # they have thought better of it
@@ -276,7 +278,7 @@ def test_no_renumbering_while_somebody_is_about_to_be_spoken_to(
 def test_a_pause_behind_a_line_is_used(make_rig: MakeRig) -> None:
     rig = wanting_positions(make_rig)
     rig.send(m.Attend(id=rig.id(), npc="n0"))
-    n = rig["n0"].npc.ledger.n_renumbered
+    n = rig["n0"].dialogue.ledger.n_renumbered
     rig.talk("n0", "Go on.")
     rig.rest()
-    assert rig["n0"].npc.ledger.n_renumbered > n
+    assert rig["n0"].dialogue.ledger.n_renumbered > n

@@ -83,7 +83,7 @@ def test_a_turn_that_broke_off_unheard_takes_no_answer_with_it(make: MakeTroupe)
     troupe = make()
     scene = troupe.scene("inn", list(THREE), turns=9)
     troupe.until_line(scene, 3)
-    while not (troupe["mara"].is_speaking and troupe["mara"].npc.reply.tokens):
+    while not (troupe["mara"].is_speaking and troupe["mara"].dialogue.reply.tokens):
         troupe.step()
     said = troupe.say("mara", "Where is zanzibar?")
     troupe.cancel(scene, heard=len(troupe.spoken(scene)))
@@ -187,7 +187,7 @@ def test_once_also_where_numbers_are_given_out_again(make: MakeTroupe) -> None:
     troupe = make()
     scene = troupe.scene("inn", ["tom", "wren"], turns=8, first="tom")
     troupe.until_line(scene, 2)
-    while not (troupe["tom"].is_speaking and troupe["tom"].npc.reply.tokens):
+    while not (troupe["tom"].is_speaking and troupe["tom"].dialogue.reply.tokens):
         troupe.step()
     troupe.cancel(scene, heard=len(troupe.spoken(scene)))
     troupe.rest()

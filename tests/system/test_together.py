@@ -58,7 +58,10 @@ class Walk:
             "attend": (2, lambda: t.send(m.Attend(id=t.id(), npc=npc))),
             "leave": (2, lambda: t.send(m.Leave(id=t.id(), scene=scene, npc=npc))),
             "join": (2, lambda: t.send(m.Join(id=t.id(), scene=scene, npc=npc))),
-            "pin": (2, lambda: t.send(m.Pin(id=t.id(), npc=npc, turn=max(1, t[npc].npc.turn - 1)))),
+            "pin": (
+                2,
+                lambda: t.send(m.Pin(id=t.id(), npc=npc, turn=max(1, t[npc].dialogue.turn - 1))),
+            ),
             "save": (2, lambda: t.send(m.Save(id=t.id(), slot="a"))),
             "load": (1, lambda: t.send(m.Load(id=t.id(), slot="a", npcs=choice([None, [npc]])))),
             "anew": (1, lambda: self.anew(npc)),

@@ -80,7 +80,7 @@ def n_rows(rig: Rig) -> int:
 
 def n_own_steps(rig: Rig, npc: str, before: int) -> int:
     """Batches since `before` that held prefill of a character."""
-    slot = rig[npc].npc.sequence.slot
+    slot = rig[npc].dialogue.sequence.slot
     return sum(
         any(s == slot and len(tokens) > 1 for s, _, tokens, _ in batch)
         for batch in rig.fake.batches[before:]
@@ -109,17 +109,17 @@ def test_a_ninth_character_where_all_slots_chatter(village: Callable[..., Rig]) 
     began = rig.now
     said = rig.say("mara", "Hello.", stream=["text"], max_tokens=5)
     rig.step()
-    assert rig["mara"].npc.sequence.slot is not None  # at once, in the place of a villager
+    assert rig["mara"].dialogue.sequence.slot is not None  # at once, in the place of a villager
     n = first_token(rig, said)
     assert 1 + n <= 2 + n_own_steps(rig, "mara", n_before)
     assert rig.now - began < 0.05 * (n + 2)  # none of these steps was long
     rig.until(said)
     for _ in range(60):
         walk(rig)
-    lengths = [rig[f"v{i}"].npc.ledger.n_tokens for i in range(8)]
+    lengths = [rig[f"v{i}"].dialogue.ledger.n_tokens for i in range(8)]
     for _ in range(60):
         walk(rig)
-    assert all(rig[f"v{i}"].npc.ledger.n_tokens > lengths[i] for i in range(8))  # all go on
+    assert all(rig[f"v{i}"].dialogue.ledger.n_tokens > lengths[i] for i in range(8))  # all go on
 
 
 def test_ambient_lines_go_on_beside_a_player_who_is_answered(village: Callable[..., Rig]) -> None:

@@ -185,7 +185,7 @@ def test_a_thought_leaves_the_window(rig: Rig) -> None:
     again = rig.say("mara", max_tokens=80)
     done = rig.until(again)
     assert rig["mara"].forget_unheard(b"game", again, 9)
-    assert rig["mara"].npc.ledger.segments[-2].text == "Sit down."
+    assert rig["mara"].dialogue.ledger.segments[-2].text == "Sit down."
     assert "Sit down.\u2014" in rig.heard("mara")
 
 

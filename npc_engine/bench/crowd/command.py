@@ -1,7 +1,7 @@
 """`npc-engine bench crowd`: many characters, one small machine.
 
-Owns the command and which parts are measured. `crowd_parts` measures them, `crowd_figures` says
-what they come to, `crowd_report` and `crowd_plot` how it is shown.
+Owns the command and which parts are measured. `parts` measures them, `figures` says
+what they come to, `report` and `plot` how it is shown.
 """
 
 import argparse

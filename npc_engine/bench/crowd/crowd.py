@@ -225,7 +225,9 @@ class Crowd:
         for _ in range(n_steps + PATIENCE * len(characters)):
             all_speak = all(c.claim.is_row for c in characters)
             if all_speak and not spoken.step_ms:
-                spoken.depth = round(sum(c.npc.ledger.n_tokens for c in characters) / len(self))
+                spoken.depth = round(
+                    sum(c.dialogue.ledger.n_tokens for c in characters) / len(self)
+                )
             self.llama.inner_s = 0.0
             start = time.perf_counter()
             over = self.step()
@@ -241,8 +243,8 @@ class Crowd:
         spoken.seconds = time.perf_counter() - began
         spoken.n_tokens = sum(self.n_said())
         for c in characters:
-            if c.speaking is not None and c.npc.name not in self._first_ms:
-                self._first_ms[c.npc.name] = c.speaking.stats.ttft_ms
+            if c.speaking is not None and c.dialogue.name not in self._first_ms:
+                self._first_ms[c.dialogue.name] = c.speaking.stats.ttft_ms
         spoken.first_ms = list(self._first_ms.values())
         return spoken
 

@@ -1,7 +1,7 @@
 """The parts of `bench crowd`: many speak at once, is it fair, and more characters than slots.
 
-Owns the order in which things take turns in each, and the list of all parts: `crowd_governor` and
-`crowd_idle` have one each. A part writes what it finds as it finds it, so that an interrupted run
+Owns the order in which things take turns in each, and the list of all parts: `threads` and
+`idle` have one each. A part writes what it finds as it finds it, so that an interrupted run
 keeps it, and yields what it is doing: one more to go each time.
 """
 
@@ -177,7 +177,7 @@ def _places(crowd: Crowd) -> tuple[list[int], list[int]]:
     """Who is away, and who sits in a slot."""
     places: tuple[list[int], list[int]] = [], []
     for i in range(len(crowd)):
-        places[crowd[i].npc.sequence.slot is not None].append(i)
+        places[crowd[i].dialogue.sequence.slot is not None].append(i)
     return places
 
 
@@ -199,7 +199,7 @@ def _call_in(crowd: Crowd, name: str, parking: Parking) -> None:
 def _reread(crowd: Crowd, i: int) -> float:
     """Return the ms that it takes to read a window again that has no copy."""
     crowd.settle()
-    crowd[i].npc.sequence.forget_cache()
+    crowd[i].dialogue.sequence.forget_cache()
     crowd[i].n_changes += 1  # a step looks only at whom something has happened to
     began = time.perf_counter()
     crowd.settle()

@@ -1,6 +1,6 @@
 """The report of `bench crowd`: JSON, tables and Markdown of the same numbers.
 
-Owns how they are told; `crowd_plot` draws them. It measures and judges nothing.
+Owns how they are told; `plot` draws them. It measures and judges nothing.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """`npc-engine bench save`: what a save takes, what it spares, and whether anybody notices.
 
-Owns the command and which parts are measured. `bench_save_parts` measures them,
-`bench_save_figures` says what they come to, `bench_save_report` how it is shown.
+Owns the command and which parts are measured. `parts` measures them,
+`figures` says what they come to, `report` how it is shown.
 """
 
 import argparse

@@ -123,7 +123,7 @@ def trips(setup: Setup, found: Measured) -> Iterator[str]:
 
 def _trip(crowd: Crowd, character: Character, store: Store) -> Trip:
     crowd.gather(1)
-    character.n_tokens = crowd[0].npc.ledger.n_cells
+    character.n_tokens = crowd[0].dialogue.ledger.n_cells
     began = time.perf_counter()
     crowd.engine.handle(m.Save(id="save", slot=WHOLE), CLIENT)
     crowd.engine.step()  # nobody speaks: all that it does is to copy
@@ -166,7 +166,7 @@ def _load(crowd: Crowd, slot: str, source: str) -> float:
     if not isinstance(loaded, m.Loaded) or loaded.npcs[0].source != source:
         raise BackendError(f"A save in the slot {slot!r} did not come back by its {source}.")
     _answer(crowd, m.Attend(id="attend", npc=NAME))
-    while crowd[0].npc.sequence.slot is None or crowd[0].npc.sequence.n_pending:
+    while crowd[0].dialogue.sequence.slot is None or crowd[0].dialogue.sequence.n_pending:
         if crowd.engine.patience() is None:
             raise BackendError("A loaded character found no slot.")
         crowd.engine.step()
@@ -190,7 +190,7 @@ def beside(setup: Setup, found: Measured) -> Iterator[str]:
             what = f"{n} characters saved while {setup.n_speakers} speak"
             yield f"{what}, round {number + 1} of {setup.n_rounds}"
             crowd.gather(n)
-            figures.n_tokens = round(sum(crowd[i].npc.ledger.n_cells for i in range(n)) / n)
+            figures.n_tokens = round(sum(crowd[i].dialogue.ledger.n_cells for i in range(n)) / n)
             figures.rounds.append(_Beside(crowd, setup).take())
             crowd.clear()
 
@@ -206,7 +206,7 @@ class _Beside:
 
     def take(self) -> Beside:
         crowd = self._crowd
-        crowd.ask([c.npc.name for c in self._speakers])
+        crowd.ask([c.dialogue.name for c in self._speakers])
         for _ in range(MOST_STEPS):
             if self._all_speak():
                 break

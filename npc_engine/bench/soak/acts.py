@@ -1,7 +1,8 @@
 """What a player may do to a character, act by act, the worst of it included.
 
-Owns the script of `npc-engine bench soak`. An act says its requests through a `CheckingClient`, names
-the errors that it provokes, and notes whatever else is wrong. It knows no model and measures nothing.
+Owns the script of `npc-engine bench soak`. An act says its requests through a `CheckingClient`,
+names the errors that it provokes, and notes whatever else is wrong. It knows no model and measures
+nothing.
 """
 
 import random

@@ -1,7 +1,7 @@
 """`npc-engine bench soak`: does anything grow, slow down or fail over a million tokens?
 
 Owns the command, its report, table and plot. What is done over those tokens is the script of
-`soak_acts`, and what is made of it is for `soak_verdict` to say.
+`acts`, and what is made of it is for `figures` to say.
 """
 
 import argparse

@@ -47,7 +47,9 @@ class Soak:
             self._fill()
             for name, card in CARDS.items():
                 self.guest.ask(m.Spawn, npc=name, card=card)
-                self._personas[name] = list(self._character(name).npc.ledger.segments[0].tokens)
+                self._personas[name] = list(
+                    self._character(name).dialogue.ledger.segments[0].tokens
+                )
             n_done = 0
             while n_done < n_tokens and self.guest.n_faults < MOST_FAULTS:
                 self._cycle(yardstick)
@@ -96,7 +98,7 @@ class Soak:
     def facts(self) -> dict[str, Any]:
         """Return what was run, and how much of it, in plain JSON types."""
         about, replies = self._engine.backend.about, self.guest.replies
-        ledgers = [self._character(name).npc.ledger for name in CARDS]
+        ledgers = [self._character(name).dialogue.ledger for name in CARDS]
         return {
             "model": dict(about["model"]),
             "layout": about["layout"],
@@ -115,7 +117,7 @@ class Soak:
 
     def _check(self, character: Character) -> None:
         """Note a fault where ledger and cache disagree, or one of them is too large."""
-        npc, ledger = character.npc, character.npc.ledger
+        npc, ledger = character.dialogue, character.dialogue.ledger
         slot = npc.sequence.slot
         holds = {
             "its persona stands first": ledger.segments[0].tokens == self._personas[npc.name],

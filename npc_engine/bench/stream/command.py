@@ -1,7 +1,7 @@
 """`npc-engine bench stream`: a long text in a small window, every policy side by side.
 
-Owns the command line and what goes into the report. `stream` knows the policies, `stream_reader`
-measures one, `stream_run` all of them, `stream_report` tells the result.
+Owns the command line and what goes into the report. `policies` has the policies, `reader`
+measures one, `run` all of them, `report` tells the result.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The report of `bench stream` as table, Markdown and plot.
 
-Owns how a run is told. `stream_figures` computes what is told; this reads no model, and a report
+Owns how a run is told. `figures` computes what is told; this reads no model, and a report
 that was kept as JSON can be told again.
 """
 

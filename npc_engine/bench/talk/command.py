@@ -1,7 +1,8 @@
 """`npc-engine bench talk`: what does the turn cost in which the window overflows?
 
 Owns the command and the order of the turns: ours and the rival's by turns, so that whatever else
-the machine does meets both. `talk` and `rival` are the two sides, `talk_turn` says what must hold.
+the machine does meets both. `engine_side` and `baseline` are the two sides, `figures` says what
+must hold.
 """
 
 import argparse

@@ -50,7 +50,7 @@ class Talk:
         )
         self.engine = Engine(self._llama, voice_of(model), settings)
         self.n_pinned = self.engine.spawn(NPC, CARD, sampling=GREEDY).n_pinned
-        self._ledger = self.engine.stage.characters[NPC].npc.ledger
+        self._ledger = self.engine.stage.characters[NPC].dialogue.ledger
         self._process = psutil.Process()
         self._n_turns = self._n_evicted = self._n_renumbered = 0
         self._pause()

@@ -1,7 +1,7 @@
 """`npc-engine inspect FILE|SLOT`: what is in a save, and what a load here would make of it.
 
 Owns which files are meant, and how a report on one looks. It changes nothing; what is in a file is
-`save_report`'s to say. With a model it says what an engine with the default settings would do.
+`report`'s to say. With a model it says what an engine with the default settings would do.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """`npc-engine top`: a running engine at a glance, again and again.
 
 Owns its flags, how often it looks, and what happens when the engine goes away. It knows the client
-and the screen; the picture is `top_picture`'s.
+and the screen; the picture is `picture`'s.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Which characters are journaled into which slots, and what becomes of each write.
 
-Owns who is followed. Whoever is due (`follow`, `agenda`) is frozen, never while nothing happens,
+Owns who is followed. Whoever is due (`pace`, `queue`) is frozen, never while nothing happens,
 and goes in `rounds` to the thread that writes files; there it is compared and appended
-(`journals`). It knows no byte of a journal, never looks at those who have not changed, and a bad
+(`files`). It knows no byte of a journal, never looks at those who have not changed, and a bad
 disk costs nobody a line.
 """
 
@@ -85,7 +85,7 @@ class Journaling:
 
     def _follow_by(self, slot: str, witness: Witness) -> JournalPace | None:
         """Return what is noted of this one; None where another has its name by now."""
-        follow = self.follow_of(slot, witness[0].npc.name)
+        follow = self.follow_of(slot, witness[0].dialogue.name)
         return follow if follow is not None and follow.character is witness[0] else None
 
     def copied(self, slot: str, who: Mapping[str, Witness]) -> None:
@@ -201,7 +201,7 @@ class Journaling:
     # -- when ----------------------------------------------------------------------------------
 
     def _note_change(self, character: Character) -> None:
-        for follow in list(self._follows.get(character.npc.name, {}).values()):
+        for follow in list(self._follows.get(character.dialogue.name, {}).values()):
             if follow.character is character:
                 self._fresh[follow] = None
                 self._unfolded.setdefault(follow.slot, {})[follow.name] = follow
@@ -306,7 +306,7 @@ class Journaling:
         return follow.without_line(state)
 
     def _line_begins(self, character: Character) -> None:
-        of_name = self._follows.get(character.npc.name, {}).values()
+        of_name = self._follows.get(character.dialogue.name, {}).values()
         follows = [follow for follow in of_name if follow.character is character]
         for follow in follows:
             follow.before = self._frozen(follow)

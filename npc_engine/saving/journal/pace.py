@@ -45,7 +45,7 @@ class JournalPace:
     def of(cls, slot: str, witness: Witness) -> "JournalPace":
         """Return one that begins with a snapshot."""
         character, n_changes = witness
-        return cls(slot, character, n_changes, n_changes, character.npc.turn)
+        return cls(slot, character, n_changes, n_changes, character.dialogue.turn)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -55,7 +55,7 @@ class JournalPace:
     @property
     def name(self) -> str:
         """The character's."""
-        return self.character.npc.name
+        return self.character.dialogue.name
 
     @property
     def has_changed(self) -> bool:
@@ -75,7 +75,7 @@ class JournalPace:
     @property
     def has_ended_turn(self) -> bool:
         """Whether a turn has ended that is not submitted."""
-        return self.turn != self.character.npc.turn
+        return self.turn != self.character.dialogue.turn
 
     def due(self, now: float) -> float:
         """Return when it is to be submitted. It has changed."""
@@ -85,7 +85,11 @@ class JournalPace:
 
     def note_submitted(self) -> None:
         """Note that it is submitted as it is now."""
-        self.seen, self.turn, self.since = self.character.n_changes, self.character.npc.turn, None
+        self.seen, self.turn, self.since = (
+            self.character.n_changes,
+            self.character.dialogue.turn,
+            None,
+        )
 
     def put_off(self, now: float) -> None:
         """Submit it again, later: it was not written."""

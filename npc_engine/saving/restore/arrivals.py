@@ -3,7 +3,7 @@
 Owns what each of these waits for, and that one is all or nothing: first the slot gets all that it
 is to have, then its characters are read on a thread of their own, and made one by one between the
 steps of the engine; when all are there they come on the stage together. Meanwhile whoever they
-replace stands still, and what is asked of them waits (`held`). It knows no byte of a file.
+replace stands still, and what is asked of them waits (`held_requests`). It knows no byte of a file.
 """
 
 import logging

@@ -47,31 +47,31 @@ class Spawning:
         return None
 
     def _restored(
-        self, request: m.Spawn, npc: Dialogue, greeting: str, found: Restored | None
+        self, request: m.Spawn, dialogue: Dialogue, greeting: str, found: Restored | None
     ) -> m.Reply:
         self._stage.check_new(request.npc)  # it may have come while a save was written
         if found is None:
-            self._stage.add(npc)
+            self._stage.add(dialogue)
             notice = f"The save {request.restore!r} does not hold {request.npc!r}: it begins anew."
-            return self._spawned(request, npc, greeting=greeting, notice=notice)
+            return self._spawned(request, dialogue, greeting=greeting, notice=notice)
         self._stage.add(found[0])
         return self._spawned(request, found[0], restored=True, notice=found[2])
 
     def _spawned(
         self,
         request: m.Spawn,
-        npc: Dialogue,
+        dialogue: Dialogue,
         *,
         restored: bool = False,
         greeting: str = "",
         notice: str | None = None,
     ) -> m.Reply:
-        notices = [notice, *npc.card.notices, _of_greeting(npc, greeting)]
+        notices = [notice, *dialogue.card.notices, _of_greeting(dialogue, greeting)]
         return m.Spawned(
             id=request.id,
-            npc=npc.name,
-            n_pinned=npc.ledger.n_pinned,
-            n_shared=self._stage.prefix_cache.n_shared(npc.name),
+            npc=dialogue.name,
+            n_pinned=dialogue.ledger.n_pinned,
+            n_shared=self._stage.prefix_cache.n_shared(dialogue.name),
             restored=restored,
             greeting=greeting,
             notice=" ".join(filter(None, notices)) or None,
@@ -87,12 +87,12 @@ class Spawning:
         return reply
 
 
-def _of_greeting(npc: Dialogue, greeting: str) -> str | None:
+def _of_greeting(dialogue: Dialogue, greeting: str) -> str | None:
     """What there is to say of a greeting that is shown whole and remembered otherwise."""
     words = clean(greeting)
-    if not words or any(s.text == words for s in npc.ledger.segments if s.kind is Kind.REPLY):
+    if not words or any(s.text == words for s in dialogue.ledger.segments if s.kind is Kind.REPLY):
         return None
     return (
-        f"first_mes is too long for a window of {npc.ledger.window} tokens: how it begins and how "
-        "it ends is remembered."
+        f"first_mes is too long for a window of {dialogue.ledger.window} tokens: how it begins and "
+        "how it ends is remembered."
     )

@@ -7,10 +7,10 @@ budget of work that ends any loop, recursion or growing string. It knows nothing
    published chat templates use. Filters and methods are refused where they are used: many stand in
    what is written for tools alone.
 2. Every loop turn, macro call and call costs work from one budget for all renderings, counted by
-   the syntax tree itself (`template_tree`). There is no clock: whether a template is accepted must
+   the syntax tree itself (`syntax_tree`). There is no clock: whether a template is accepted must
    not depend on how busy the machine is.
 3. Every value that an operation makes is measured, so none outgrows `MAX_VALUE`; what multiplies
-   sizes (`*`, replace, join, indent) is measured before it is done (`template_values`).
+   sizes (`*`, replace, join, indent) is measured before it is done (`values`).
 4. Today is always 26 July 2024 (the default date of Llama 3's own template): a persona's tokens
    must be the same tomorrow, or no saved character could be restored.
 """

@@ -1,6 +1,6 @@
 """A chat template's syntax tree, with the counting of work and sizes put into it.
 
-Owns what a template may be made of, and where the cage of `template` has to look. It knows no
+Owns what a template may be made of, and where the cage of `sandbox` has to look. It knows no
 budget: the tree calls `spend`, `measure`, `weigh`, `concat_measured` and `lack` of the cage.
 """
 

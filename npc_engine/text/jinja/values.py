@@ -1,6 +1,6 @@
 """What a chat template makes of values, and how large any of them may be.
 
-Owns the functions in the cage of `template` that multiply what they are given: each is measured
+Owns the functions in the cage of `sandbox` that multiply what they are given: each is measured
 before it is done. It knows no syntax and no budget of work.
 """
 

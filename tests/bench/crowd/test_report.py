@@ -1,4 +1,4 @@
-"""The report in its four forms, from numbers that are made up; `crowd_plot` is one of them."""
+"""The report in its four forms, from numbers that are made up; `plot` is one of them."""
 
 from pathlib import Path
 from typing import Any

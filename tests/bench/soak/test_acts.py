@@ -43,5 +43,5 @@ def test_the_script_does_what_it_says(tmp_path: Path) -> None:
         assert guest.replies[reply], reply
     for code in ("busy", "unknown_npc", "npc_exists", "unknown_slot", "unknown_target"):
         assert guest.replies[f"Error {code}"], code
-    assert rig["mara"].npc.ledger.n_evicted > 1200
+    assert rig["mara"].dialogue.ledger.n_evicted > 1200
     rig.engine.close()

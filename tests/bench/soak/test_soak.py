@@ -55,8 +55,8 @@ def test_samples_go_on(soak: Soak) -> None:
 def test_a_cache_that_is_not_the_ledgers_is_a_fault(soak: Soak) -> None:
     for _ in soak.run(1):
         pass
-    name = next(n for n in soak._personas if soak._character(n).npc.sequence.slot is not None)
-    slot = soak._character(name).npc.sequence.slot
+    name = next(n for n in soak._personas if soak._character(n).dialogue.sequence.slot is not None)
+    slot = soak._character(name).dialogue.sequence.slot
     assert slot is not None
     soak._llama.remove(slot, 0, -1)
     soak._check(soak._character(name))
@@ -81,6 +81,6 @@ def test_what_the_engine_logs_as_an_error_is_a_fault(soak: Soak) -> None:
 
 
 def test_a_run_that_fails_all_the_time_ends(soak: Soak, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soak, "_check", lambda character: soak.guest.fault(character.npc.name))
+    monkeypatch.setattr(soak, "_check", lambda character: soak.guest.fault(character.dialogue.name))
     samples = list(soak.run(10**9))
     assert 5 < len(samples) < 10

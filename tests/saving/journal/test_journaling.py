@@ -150,15 +150,15 @@ def test_a_save_takes_nothing_back(make_rig: MakeRig, mode: Any, tmp_path: Path)
 
 def test_what_was_in_the_snapshot_is_not_read_again(make_rig: MakeRig) -> None:
     rig = journaled(make_rig())
-    n_cells = rig["a"].npc.ledger.n_cells
+    n_cells = rig["a"].dialogue.ledger.n_cells
     rig.talk("a", "News.")
     rig.rest()
     fresh = make_rig()
     fresh.load("s")
     fresh.rest()
     n_read = sum(len(tokens) for batch in fresh.fake.batches for _, _, tokens, _ in batch)
-    n_all = sum(fresh[name].npc.ledger.n_tokens for name in "ab")
-    assert n_read == n_all - n_cells - fresh["b"].npc.ledger.n_cells
+    n_all = sum(fresh[name].dialogue.ledger.n_tokens for name in "ab")
+    assert n_read == n_all - n_cells - fresh["b"].dialogue.ledger.n_cells
     assert n_read > 0
 
 
@@ -178,7 +178,7 @@ def test_over_evictions_and_renumberings(make_rig: MakeRig, kind: str) -> None:
         assert fresh.tokens("a") == rig.tokens("a")
         fresh.rest()  # the rig compares the cells with the ledger
         fresh.talk("a", "And?")
-    assert rig["a"].npc.ledger.n_evicted > 256
+    assert rig["a"].dialogue.ledger.n_evicted > 256
 
 
 def test_told_anew_for_another_model(make_rig: MakeRig) -> None:
@@ -282,9 +282,9 @@ def test_what_makes_room_for_a_line_leaves_with_its_end(make_rig: MakeRig) -> No
     rig.talk("a", "First.", max_tokens=40)
     rig.talk("a", "Second.", max_tokens=40)
     rig.rest()
-    was, n_evicted = lives(rig, "a"), rig["a"].npc.ledger.n_evicted
+    was, n_evicted = lives(rig, "a"), rig["a"].dialogue.ledger.n_evicted
     target = rig.say("a", "Tell me all of it. " * 5)
-    rig._loop(lambda: rig["a"].npc.ledger.n_evicted > n_evicted)
+    rig._loop(lambda: rig["a"].dialogue.ledger.n_evicted > n_evicted)
     rig.event("A late bell.", ["a"])
     rig.now += LOOK_S
     on_disk(rig)
@@ -574,7 +574,7 @@ def test_who_comes_back_while_the_disk_is_full_has_lost_nothing(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = journaled(make_rig())
-    n_cells = rig["a"].npc.ledger.n_cells
+    n_cells = rig["a"].dialogue.ledger.n_cells
     disk = FullDisk(monkeypatch, 0)
     rig.talk("a", "No room.")
     last = lives(rig, "a")
@@ -584,7 +584,7 @@ def test_who_comes_back_while_the_disk_is_full_has_lost_nothing(
     assert rig.now == began, "it waited for the disk"
     assert lives(rig, "a") == last
     assert "not on the disk" in str(spawned.notice)
-    assert rig["a"].npc.ledger.n_tokens - rig["a"].npc.sequence.n_pending == n_cells
+    assert rig["a"].dialogue.ledger.n_tokens - rig["a"].dialogue.sequence.n_pending == n_cells
     rig.load("s")
     assert lives(rig, "a") == last
     disk.left = float("inf")

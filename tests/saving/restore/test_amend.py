@@ -78,8 +78,12 @@ def test_the_same_again_is_taken_over_whole(make_rig: MakeRig, saved: Rig) -> No
 def test_what_is_not_asked_for_stays_as_it_was_saved(make_rig: MakeRig, saved: Rig) -> None:
     rig = make_rig(window=512)
     spawned = rig.spawn("mara", card=CARD, restore="s")
-    npc = rig["mara"].npc
-    assert (spawned.notice, npc.sampling.temperature, npc.ledger.window) == (None, 0.5, 400)
+    dialogue = rig["mara"].dialogue
+    assert (spawned.notice, dialogue.sampling.temperature, dialogue.ledger.window) == (
+        None,
+        0.5,
+        400,
+    )
 
 
 def test_a_patch_reaches_a_saved_character(make_rig: MakeRig, saved: Rig) -> None:
@@ -91,7 +95,7 @@ def test_a_patch_reaches_a_saved_character(make_rig: MakeRig, saved: Rig) -> Non
     assert "read again" in (spawned.notice or "")
     fresh = make_rig()
     fresh.spawn("mara", card=PATCHED)
-    n = fresh["mara"].npc.ledger.n_persona
+    n = fresh["mara"].dialogue.ledger.n_persona
     assert saved.tokens("mara")[:n] == fresh.tokens("mara")[:n]
     assert "keeps the inn" not in saved.heard("mara")
     kept = turns(saved)
@@ -111,8 +115,8 @@ def test_a_field_that_is_no_part_of_the_persona(make_rig: MakeRig, saved: Rig) -
     rig = make_rig()
     spawned = rig.spawn("mara", card={**CARD, "tags": ["mill"], "first_mes": "Hi."}, restore="s")
     assert spawned.notice == "Not as it was saved: its card (first_mes, tags)."
-    assert rig["mara"].npc.card.tags == ("mill",)
-    assert rig["mara"].npc.sequence.copy is not None, "its cells are as good as ever"
+    assert rig["mara"].dialogue.card.tags == ("mill",)
+    assert rig["mara"].dialogue.sequence.copy is not None, "its cells are as good as ever"
     assert rig.tokens("mara") == saved.tokens("mara")
 
 
@@ -121,7 +125,7 @@ def test_the_saved_card_when_that_is_wanted(make_rig: MakeRig, saved: Rig) -> No
     spawned = rig.spawn("mara", card=PATCHED, restore="s", restore_card="saved")
     assert "saved card counts" in (spawned.notice or "")
     assert "system_prompt" in (spawned.notice or "")
-    assert rig["mara"].npc.card.system_prompt == CARD["system_prompt"]
+    assert rig["mara"].dialogue.card.system_prompt == CARD["system_prompt"]
     assert rig.tokens("mara") == saved.tokens("mara")
 
 
@@ -131,12 +135,12 @@ def test_sampling_and_window(make_rig: MakeRig, saved: Rig, window: int) -> None
     spawned = rig.spawn(
         "mara", card=CARD, sampling={"temperature": 0, "seed": 3}, window=window, restore="s"
     )
-    npc = rig["mara"].npc
-    assert (npc.ledger.window, npc.sampling.temperature) == (window, 0)
+    dialogue = rig["mara"].dialogue
+    assert (dialogue.ledger.window, dialogue.sampling.temperature) == (window, 0)
     assert spawned.notice == (
         f"Not as it was saved: its sampling (temperature), its window (400 tokens, now {window})."
     )
-    assert npc.sequence.copy is not None
+    assert dialogue.sequence.copy is not None
     rig.talk("mara", "And?")
     assert (len(turns(rig)) < len(turns(saved))) == (window == 250)
 
@@ -151,8 +155,8 @@ def test_told_anew_it_is_as_asked_for_too(
     spawned = rig.spawn("mara", restore="s", **keys)
     assert "told anew" in (spawned.notice or "")
     assert "Not as it was saved" in (spawned.notice or "")
-    assert rig["mara"].npc.card.system_prompt == keys["card"]["system_prompt"]
-    assert rig["mara"].npc.ledger.window == keys.get("window", 400)
+    assert rig["mara"].dialogue.card.system_prompt == keys["card"]["system_prompt"]
+    assert rig["mara"].dialogue.ledger.window == keys.get("window", 400)
     assert turns(rig)[-1] == turns(saved)[-1]
 
 

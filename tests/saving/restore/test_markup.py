@@ -68,7 +68,7 @@ def live(rig: Rig) -> None:
     rig.talk("mara", "Hello.", notes=["It rains."])
     rig.until(rig.scene("inn", ["mara", "bram"], turns=3))
     broken = rig.say("mara", "Tell me all.")
-    while rig["mara"].speaking is None or len(rig["mara"].npc.reply.tokens) < 6:
+    while rig["mara"].speaking is None or len(rig["mara"].dialogue.reply.tokens) < 6:
         rig.step()
     rig.cancel(broken)
     rig.until(broken)
@@ -80,17 +80,17 @@ def live(rig: Rig) -> None:
 def told(rig: Rig) -> list[Any]:
     return [
         (s.kind, s.text, s.turn, s.pinned, s.importance, s.cut_off, s.expires is None)
-        for s in rig["mara"].npc.ledger.segments
+        for s in rig["mara"].dialogue.ledger.segments
         if s.text and s.kind is not Kind.PERSONA
     ]
 
 
 def check_markup(rig: Rig) -> None:
     """Each segment is as this engine's own template has it, and nothing else is there."""
-    npc = rig["mara"].npc
-    chat_format, segments = npc.chat_format, npc.ledger.segments
+    dialogue = rig["mara"].dialogue
+    chat_format, segments = dialogue.chat_format, dialogue.ledger.segments
     pieces = {Kind.OPEN: chat_format.open, Kind.CLOSE: chat_format.close, Kind.END: chat_format.end}
-    persona = npc.card.persona(user="Player").strip()
+    persona = dialogue.card.persona(user="Player").strip()
     assert [
         t for s in segments if s.kind is Kind.PERSONA for t in s.tokens
     ] == chat_format.beginning(persona)[0]
@@ -129,7 +129,7 @@ def test_a_save_is_told_anew_in_the_new_markup(make_rig: MakeRig, how: str, temp
     assert "another chat template" in (loaded.notice or "")
     assert told(rig) == was
     check_markup(rig)
-    before = rig["mara"].npc.turn
+    before = rig["mara"].dialogue.turn
     assert rig.talk("mara", "And now?").turn == before
     rig.rest()
     check_markup(rig)
