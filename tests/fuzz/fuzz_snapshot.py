@@ -50,7 +50,7 @@ TRUE_PAYLOADS: set[bytes] = set()
 
 
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:
-    """One mutation of a file: of its bytes, under its checksums, or one of tests/support/mutate.py."""
+    """One mutation of a file: its bytes, under its checksums, or one of tests/support/mutate.py."""
     rng = random.Random(seed)
     try:
         save = Save.of(data)
