@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from npc_engine.client.zmq_client import Client
     from npc_engine.engine import Engine
     from npc_engine.errors import NpcError
-    from npc_engine.protocol.codec import Done, Gesture, Line, SceneDone, Text, Turn
+    from npc_engine.protocol import Done, Gesture, Line, SceneDone, Text, Turn
 
 __all__ = [
     "Card",
@@ -35,15 +35,15 @@ __all__ = [
 _HOME = {
     "Card": "npc_engine.cards.card",
     "Client": "npc_engine.client.zmq_client",
-    "Done": "npc_engine.protocol.codec",
+    "Done": "npc_engine.protocol",
     "Engine": "npc_engine.engine",
-    "Gesture": "npc_engine.protocol.codec",
-    "Line": "npc_engine.protocol.codec",
+    "Gesture": "npc_engine.protocol",
+    "Line": "npc_engine.protocol",
     "NpcError": "npc_engine.errors",
-    "SceneDone": "npc_engine.protocol.codec",
+    "SceneDone": "npc_engine.protocol",
     "Sidecar": "npc_engine.client.sidecar",
-    "Text": "npc_engine.protocol.codec",
-    "Turn": "npc_engine.protocol.codec",
+    "Text": "npc_engine.protocol",
+    "Turn": "npc_engine.protocol",
 }
 
 

@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from npc_engine import protocol as m
 from npc_engine.characters.character import Character, Why
 from npc_engine.characters.stage import Room, Stage
 from npc_engine.client.verbs import Verbs
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
-from npc_engine.protocol import codec as m
 from npc_engine.saving.kv_rule import keeps_kv
 from npc_engine.saving.restore.held_requests import HeldRequests
 from npc_engine.saving.restore.spawning import Spawning

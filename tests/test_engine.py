@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.engine import LOCAL
 from npc_engine.errors import BackendError, ConnectionLost, Internal, NoRoom, UnknownNpc
-from npc_engine.protocol import codec as m
 from npc_engine.text.chat_format import ChatFormat, clean
 from tests.support.fake_llama import END, FakeLlama
 from tests.support.paths import ROOT

@@ -18,7 +18,7 @@ from npc_engine.cli.top.sample import Sample, rates
 from npc_engine.cli.window_bars import FANCY
 from npc_engine.client.speech import Speech
 from npc_engine.client.zmq_client import Client
-from npc_engine.protocol.codec import NpcInfo
+from npc_engine.protocol import NpcInfo
 
 __all__ = ["main"]
 

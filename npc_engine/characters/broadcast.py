@@ -6,7 +6,7 @@ is told.
 
 from collections.abc import Callable, Iterable
 
-from npc_engine.protocol.codec import Event
+from npc_engine.protocol import Event
 
 __all__ = ["Broadcast"]
 

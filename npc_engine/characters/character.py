@@ -19,7 +19,7 @@ from npc_engine.dialogue.dialogue import USER, Dialogue
 from npc_engine.dialogue.overheard import Cue, Ears, Overheard, Unheard, Unsaid
 from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
 from npc_engine.kvcache.ledger import Kind
-from npc_engine.protocol.codec import (
+from npc_engine.protocol import (
     Done,
     DoneStats,
     Event,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from npc_engine.dialogue.overheard import Told
-from npc_engine.protocol.codec import Done, DoneStats, Gesture, Line, Reply, Say, Text
+from npc_engine.protocol import Done, DoneStats, Gesture, Line, Reply, Say, Text
 from npc_engine.text.detokenizer import Detokenizer
 from npc_engine.text.detokenizer import Record as Found
 from npc_engine.text.thoughts import MESSAGES, Thoughts

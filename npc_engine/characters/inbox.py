@@ -18,7 +18,7 @@ from npc_engine.dialogue import overhearing
 from npc_engine.dialogue.dialogue import CUT_OFF
 from npc_engine.dialogue.overheard import Cue, Overheard, Undoing, Unheard, Unsaid
 from npc_engine.errors import Busy
-from npc_engine.protocol.codec import Event, Hear, Pin, Rewind, Say, Unpin
+from npc_engine.protocol import Event, Hear, Pin, Rewind, Say, Unpin
 from npc_engine.scheduling.batching import Priority
 
 __all__ = ["Heard", "Inbox", "Waiting", "priority_of"]

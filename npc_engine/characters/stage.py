@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
+from npc_engine import protocol as m
 from npc_engine.cards.card import Card
 from npc_engine.characters.broadcast import Broadcast
 from npc_engine.characters.character import Character, Samples, Send, Why
@@ -31,7 +32,6 @@ from npc_engine.errors import (
 )
 from npc_engine.kvcache.parking import Parking, auto_budget
 from npc_engine.kvcache.sequence import Cache
-from npc_engine.protocol import codec as m
 from npc_engine.scenes.scenes import Scenes
 from npc_engine.scheduling.batching import Claim
 from npc_engine.scheduling.prefix_cache import PrefixCache

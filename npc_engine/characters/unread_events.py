@@ -20,7 +20,7 @@ import msgspec
 
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.kvcache.ledger import oldest
-from npc_engine.protocol.codec import Event, Say
+from npc_engine.protocol import Event, Say
 
 __all__ = ["NEVER", "Flood", "Unread", "Waiting", "end_of"]
 

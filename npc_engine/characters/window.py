@@ -7,7 +7,7 @@ that is `window_picture`.
 from npc_engine.characters.character import Character
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.kvcache.ledger import Kind, Segment
-from npc_engine.protocol.codec import Event, NpcInfo, Say, State, WindowReply, WindowSegment
+from npc_engine.protocol import Event, NpcInfo, Say, State, WindowReply, WindowSegment
 from npc_engine.text.chat_format import Vocabulary
 
 __all__ = ["info_of", "window_of"]

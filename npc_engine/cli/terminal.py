@@ -17,7 +17,7 @@ from rich.text import Text
 
 from npc_engine.cli import window_bars, window_picture
 from npc_engine.errors import NpcError
-from npc_engine.protocol.codec import Done, NpcInfo, WindowReply
+from npc_engine.protocol import Done, NpcInfo, WindowReply
 
 __all__ = ["Screen", "open_screen"]
 

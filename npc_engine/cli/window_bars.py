@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import cycle, groupby
 from typing import NamedTuple
 
-from npc_engine.protocol.codec import WindowReply, WindowSegment
+from npc_engine.protocol import WindowReply, WindowSegment
 
 __all__ = ["FANCY", "PLAIN", "Glyphs", "Part", "Row", "draw_bars", "glyphs_for", "parts_of"]
 

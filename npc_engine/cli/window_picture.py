@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from unicodedata import category, east_asian_width
 
 from npc_engine.cli.window_bars import FANCY, Glyphs, Part, Row, draw_bars, parts_of
-from npc_engine.protocol.codec import WindowReply
+from npc_engine.protocol import WindowReply
 
 __all__ = ["MIN_WIDTH", "cut", "draw", "n_columns"]
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import ClassVar, Generic, Self, TypeVar, cast
 
 from npc_engine.errors import ConnectionLost, Internal, NpcError, UnknownTarget, error_for_code
-from npc_engine.protocol.codec import (
+from npc_engine.protocol import (
     Cancel,
     Done,
     Error,

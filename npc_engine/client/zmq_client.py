@@ -13,7 +13,7 @@ import zmq
 from npc_engine.cards.shapes import to_send
 from npc_engine.client.verbs import Verbs
 from npc_engine.errors import BadMessage, ConnectionLost, ProtocolVersion
-from npc_engine.protocol.codec import (
+from npc_engine.protocol import (
     PROTOCOL_VERSION,
     Hello,
     Reply,

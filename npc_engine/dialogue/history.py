@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from npc_engine.dialogue.dialogue import USER, Dialogue
 from npc_engine.errors import BadMessage, TooLarge, UnknownTarget
 from npc_engine.kvcache.ledger import Kind, Segment
-from npc_engine.protocol.codec import (
+from npc_engine.protocol import (
     Rewind,
     Rewound,
     Transcript,

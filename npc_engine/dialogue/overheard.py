@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from npc_engine.protocol.codec import Say
+from npc_engine.protocol import Say
 
 __all__ = ["Cue", "Ears", "Overheard", "Said", "Told", "Undoing", "Unheard", "Unsaid"]
 

@@ -7,7 +7,7 @@ whatever leaves around it; it is named by that turn's number, as any turn is. It
 from npc_engine.dialogue.dialogue import Dialogue, most_pinned
 from npc_engine.errors import BadMessage, TooLarge, UnknownTarget
 from npc_engine.kvcache.ledger import Kind, Segment
-from npc_engine.protocol.codec import Pin, Pinned, Unpin
+from npc_engine.protocol import Pin, Pinned, Unpin
 from npc_engine.text.chat_format import clean, most_characters
 
 __all__ = ["budget", "pin", "release", "unpin"]

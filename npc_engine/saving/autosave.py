@@ -14,7 +14,7 @@ from typing import Protocol
 
 from npc_engine.characters.character import Character
 from npc_engine.characters.stage import Stage
-from npc_engine.protocol.codec import Error, Reply, Saved
+from npc_engine.protocol import Error, Reply, Saved
 from npc_engine.saving.journal.journaling import Journaling
 
 __all__ = ["AUTOSAVE", "BEFORE", "Autosave"]

@@ -16,7 +16,7 @@ from npc_engine.characters.character import Character
 from npc_engine.characters.stage import Stage
 from npc_engine.errors import Internal, NpcError, SnapshotError
 from npc_engine.kvcache.payload import Payload
-from npc_engine.protocol.codec import Reply, Save
+from npc_engine.protocol import Reply, Save
 from npc_engine.saving.journal.pace import Witness
 from npc_engine.storage.snapshot import encode_parts
 from npc_engine.version import __version__

@@ -17,7 +17,7 @@ import msgspec
 from npc_engine.characters.character import Character, Send
 from npc_engine.characters.stage import Stage
 from npc_engine.errors import BadMessage, NpcError, SnapshotError, UnknownNpc
-from npc_engine.protocol.codec import Error, Load, Reply, Save, Saved, error_reply
+from npc_engine.protocol import Error, Load, Reply, Save, Saved, error_reply
 from npc_engine.saving.autosave import AUTOSAVE, BEFORE, Autosave
 from npc_engine.saving.copying import Copying, Job, Unsavable
 from npc_engine.saving.journal.journaling import Journaling

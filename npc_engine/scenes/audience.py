@@ -22,7 +22,7 @@ from typing import Protocol
 
 from npc_engine.dialogue.dialogue import CUT_OFF, Dialogue
 from npc_engine.dialogue.overheard import Cue, Ears, Overheard, Said, Told, Unheard, Unsaid
-from npc_engine.protocol.codec import Event, Say
+from npc_engine.protocol import Event, Say
 from npc_engine.text.chat_format import clean
 
 __all__ = ["Audience", "Member", "Utterance"]

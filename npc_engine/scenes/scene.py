@@ -21,9 +21,9 @@ It knows no llama, no batch and no socket.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
+from npc_engine import protocol as m
 from npc_engine.dialogue.hearing import USER, own_turn
 from npc_engine.dialogue.overheard import Cue
-from npc_engine.protocol import codec as m
 from npc_engine.scenes.audience import Audience, Member
 from npc_engine.scenes.turn_taking import called
 from npc_engine.text.chat_format import clean

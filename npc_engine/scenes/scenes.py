@@ -8,8 +8,8 @@ import itertools
 import secrets
 from collections.abc import Callable, Iterator
 
+from npc_engine import protocol as m
 from npc_engine.errors import BadMessage, Busy, UnknownTarget
-from npc_engine.protocol import codec as m
 from npc_engine.scenes.audience import Member
 from npc_engine.scenes.scene import Scene, Send, Why
 

@@ -7,7 +7,7 @@ import hmac
 import logging
 
 from npc_engine.errors import BadMessage, ProtocolVersion, Unauthorized
-from npc_engine.protocol.codec import (
+from npc_engine.protocol import (
     PROTOCOL_VERSION,
     Hello,
     Request,

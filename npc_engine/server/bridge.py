@@ -18,7 +18,7 @@ import zmq
 
 from npc_engine.config import Settings
 from npc_engine.errors import Internal, RequestError
-from npc_engine.protocol.codec import Cancel, Ping, Reply, Request, error_reply
+from npc_engine.protocol import Cancel, Ping, Reply, Request, error_reply
 from npc_engine.server.admission import Admission
 from npc_engine.server.connection import Connection
 from npc_engine.server.endpoint import bind_endpoint, release_endpoint

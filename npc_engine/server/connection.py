@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 
 from npc_engine.errors import BadMessage, Busy, NpcError
-from npc_engine.protocol.codec import Reply, error_reply, pack
+from npc_engine.protocol import Reply, error_reply, pack
 
 __all__ = ["Connection"]
 

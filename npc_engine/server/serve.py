@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from npc_engine.config import LOG_LEVELS, Settings
 from npc_engine.errors import ConfigError
-from npc_engine.protocol.codec import PROTOCOL_VERSION, Reply, Request
+from npc_engine.protocol import PROTOCOL_VERSION, Reply, Request
 from npc_engine.server.niceness import lower_priority
 
 if TYPE_CHECKING:

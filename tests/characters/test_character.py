@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.config import N_RECENT
 from npc_engine.dialogue.overhearing import overhear
-from npc_engine.protocol import codec as m
 from tests.support.rig import GAME, Rig, TimedLlama, scripted
 
 LINE = "*nods* I am Mara. Sit down. Warm yourself by the fire."

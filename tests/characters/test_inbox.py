@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.characters.inbox import Heard, Inbox, Waiting
 from npc_engine.characters.unread_events import Flood, Unread
 from npc_engine.dialogue.overheard import Cue, Overheard
 from npc_engine.errors import Busy
-from npc_engine.protocol import codec as m
 
 NPC: Any = None  # nothing is served here
 

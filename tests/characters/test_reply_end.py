@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.characters.generation import MAX_SILENT_TOKENS
-from npc_engine.protocol import codec as m
 from tests.support.rig import Rig, TimedLlama, scripted
 
 MakeRig = Callable[..., Rig]

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.cards.card import Card
 from npc_engine.characters import save_limit as savable
 from npc_engine.characters.save_limit import MAX_CARD_COST, check_card
 from npc_engine.config import Sampling
 from npc_engine.errors import CardError, ConfigError
-from npc_engine.protocol import codec as m
+from npc_engine.protocol.codec import MAX_VALUES
 from npc_engine.storage.snapshot import encode
 from tests.support.rig import GAME, Rig, TimedLlama
 
@@ -70,7 +71,7 @@ def test_what_a_save_can_hold_comes(rig: Rig) -> None:
 def test_what_comes_over_the_wire_is_reckoned_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The walk over all values takes a second for a card of a megabyte."""
     monkeypatch.setattr(savable, "measure", None)
-    filler: list[list[None]] = [[] for _ in range(m.MAX_VALUES - 20)]
+    filler: list[list[None]] = [[] for _ in range(MAX_VALUES - 20)]
     check_card(Card.from_map({"name": "Mara", "x": filler, "description": "x" * 65_000}))
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.characters.stage import Stage
 from npc_engine.config import Settings
 from npc_engine.errors import Busy, NpcExists, TooLarge, UnknownNpc, UnknownTarget
-from npc_engine.protocol import codec as m
 from tests.support.fake_llama import FakeLlama
 from tests.support.rig import CARD, Rig, TimedLlama, scripted
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from npc_engine import protocol as m
 from npc_engine.characters.unread_events import Flood, Unread
 from npc_engine.kvcache.ledger import Kind
-from npc_engine.protocol import codec as m
-from npc_engine.protocol.codec import Event, Hear, Say
+from npc_engine.protocol import Event, Hear, Say
 from tests.support.rig import Rig, TimedLlama, scripted
 
 TEXTS = [f"Bell {i}." for i in range(6)]

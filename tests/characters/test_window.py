@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from tests.support.fake_llama import FakeLlama
 from tests.support.rig import Rig, scripted
 

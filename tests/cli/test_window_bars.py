@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from npc_engine.cli.terminal import WINDOW_STYLES
 from npc_engine.cli.window_bars import FANCY, LABEL, PLAIN, Glyphs, draw_bars, glyphs_for, parts_of
-from npc_engine.protocol.codec import WindowReply
+from npc_engine.protocol import WindowReply
 from tests.support.windows import segment, window, windows
 
 WIDTHS = st.integers(40, 200)

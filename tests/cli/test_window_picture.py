@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from npc_engine.cli.window_bars import FANCY, PLAIN, Glyphs
 from npc_engine.cli.window_picture import MIN_WIDTH, draw, n_columns
-from npc_engine.protocol.codec import WindowReply
+from npc_engine.protocol import WindowReply
 from tests.support.windows import segment, window, windows
 
 

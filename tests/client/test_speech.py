@@ -9,7 +9,7 @@ import pytest
 from npc_engine.client.speech import MAX_KEPT
 from npc_engine.client.verbs import Verbs
 from npc_engine.errors import BadMessage, Busy, ConnectionLost, Internal, NpcExists, UnknownNpc
-from npc_engine.protocol.codec import (
+from npc_engine.protocol import (
     Cancel,
     Done,
     DoneStats,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.dialogue.pins import TAKEN
 from npc_engine.kvcache.ledger import Kind
-from npc_engine.protocol import codec as m
 from tests.support.rig import CARD, GAME, Rig, TimedLlama, scripted
 
 FACT = "You promised Tom your sword."

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from npc_engine import protocol as m
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.pins import TAKEN, budget
 from npc_engine.kvcache.ledger import Kind
-from npc_engine.protocol import codec as m
 from npc_engine.saving.serialization import freeze, retell, thaw
 from tests.support.fake_llama import FakeLlama
 from tests.support.rig import Rig, TimedLlama

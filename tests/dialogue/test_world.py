@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.config import Settings
 from npc_engine.dialogue.dialogue import most_pinned
 from npc_engine.dialogue.world import MAX_BYTES, check_world, read_world
 from npc_engine.errors import ConfigError
 from npc_engine.loading import load_engine
-from npc_engine.protocol import codec as m
 from tests.support.fake_llama import FakeLlama
 from tests.support.rig import Rig, TimedLlama
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.kvcache.ledger import Kind, Ledger, Segment
 from npc_engine.kvcache.recurrent_drift import LITTLE, MUCH, RecurrentDrift, divergence
 from npc_engine.kvcache.sequence import Sequence
 from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.model import Layout, Model
-from npc_engine.protocol import codec as m
 from tests.support.fake_llama import FakeLlama
 from tests.support.real import GREEDY, INNKEEPER, kl, make_engine
 from tests.support.rig import Rig, TimedLlama

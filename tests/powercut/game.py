@@ -17,9 +17,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from npc_engine import protocol as m
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
-from npc_engine.protocol import codec as m
 from npc_engine.saving import autosave, copying
 from npc_engine.saving.autosave import AUTOSAVE
 from npc_engine.saving.journal import journaling

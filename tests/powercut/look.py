@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from npc_engine import protocol as m
 from npc_engine.errors import SnapshotError
-from npc_engine.protocol import codec as m
 from npc_engine.saving.autosave import AUTOSAVE, BEFORE
 from npc_engine.storage.store import Store
 from tests.powercut.game import KEY, digest, engine, progress, spoken

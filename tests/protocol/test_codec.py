@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect as shape
 
+from npc_engine import protocol
 from npc_engine.errors import (
     BadMessage,
     ConnectionLost,
@@ -22,21 +23,29 @@ from npc_engine.errors import (
     TooLarge,
     UnknownNpc,
 )
-from npc_engine.protocol import codec as messages
-from npc_engine.protocol import validation as complaint
-from npc_engine.protocol.codec import (
+from npc_engine.protocol import (
     TERMINAL,
+    DoneStats,
     Event,
+    Gesture,
+    Line,
+    LoadedNpc,
+    NpcInfo,
     Ping,
     Reply,
     Request,
     Say,
     Spawn,
+    Text,
+    Turn,
+    WindowSegment,
+    codec,
     error_reply,
     find_id,
     pack,
     unpack,
     unpack_reply,
+    validation,
 )
 from tests.support.paths import ROOT, TESTS
 
@@ -57,6 +66,13 @@ def _meaning(name: str) -> Any:
 
 def _unpacked(name: str) -> Any:
     return (unpack if name.startswith("request-") else unpack_reply)(_frame(name))
+
+
+def test_the_room_hands_out_every_record() -> None:
+    records = [cls.__name__ for cls in RECORDS]
+    assert len(set(protocol.__all__)) == len(protocol.__all__)
+    assert {*records, "NpcInfo", "WindowSegment", "pack", "unpack"} <= set(protocol.__all__)
+    assert [name for name in protocol.__all__ if not hasattr(protocol, name)] == []
 
 
 # Golden vectors
@@ -144,7 +160,7 @@ def test_the_document_names_every_key_of_a_reply(cls: type[Any]) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     tag = cls.__struct_config__.tag
     assert f"`{tag}`" in text or f"`{tag}{{" in text
-    parts = (messages.DoneStats, messages.NpcInfo, messages.LoadedNpc, messages.WindowSegment)
+    parts = (DoneStats, NpcInfo, LoadedNpc, WindowSegment)
     for record in (cls, *parts):
         for field in msgspec.structs.fields(record):
             assert re.search(rf"[`{{ ]{field.encode_name}\b", text), field.encode_name
@@ -160,21 +176,21 @@ def test_the_document_has_every_error_code() -> None:
 
 @pytest.mark.parametrize("filler", [b"\x01", b"\x90", b"\x80", b"\xc0", b"\xa0"])
 def test_of_too_many_values_none_is_built(filler: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    n = messages.MAX_VALUES
+    n = codec.MAX_VALUES
     card = b"\x82\xa4name\xa4Mara\xa1x\xdd" + n.to_bytes(4, "big") + filler * n
     head = b"\x84\xa4type\xa5spawn\xa2id\xa1s\xa3npc\xa4mara\xa4card"
-    monkeypatch.setattr(messages, "_requests", None)
+    monkeypatch.setattr(codec, "_requests", None)
     with pytest.raises(TooLarge, match=r"131072 values, most of them in 'card\.x'"):
-        messages.unpack(head + card)
+        codec.unpack(head + card)
 
 
 def test_in_a_map_without_end_nothing_is_sought() -> None:
     keys = b"".join(b"\xa4%04x\xc0" % i for i in range(0xFFFF)) + b"\xa2id\xa1a"
-    assert messages.find_id(b"\xdf\0\0\xff\xff" + keys[: -len(b"\xa2id\xa1a")]) is None
-    assert messages.find_id(b"\xdf\0\0\0\x01\xa2id\xa1a") == "a"
-    assert messages.find_id(b"\xdf\0\1\0\0" + keys) is None
+    assert codec.find_id(b"\xdf\0\0\xff\xff" + keys[: -len(b"\xa2id\xa1a")]) is None
+    assert codec.find_id(b"\xdf\0\0\0\x01\xa2id\xa1a") == "a"
+    assert codec.find_id(b"\xdf\0\1\0\0" + keys) is None
     frame = b"\x81\xa4card\xdf\0\1\0\0" + keys
-    assert complaint.heaviest(frame) == "card"
+    assert validation.heaviest(frame) == "card"
 
 
 def test_a_frame_over_the_limit_is_too_large() -> None:
@@ -232,7 +248,7 @@ def test_defaults_are_as_documented() -> None:
 
 def test_only_what_streams_is_not_terminal_and_has_a_seq() -> None:
     streamed = set(Reply.__subclasses__()) - set(TERMINAL)
-    assert streamed == {messages.Text, messages.Line, messages.Gesture, messages.Turn}
+    assert streamed == {Text, Line, Gesture, Turn}
     counted = {r for r in Reply.__subclasses__() if "seq" in r.__struct_fields__}
     assert counted == streamed
 
@@ -274,12 +290,12 @@ def test_what_any_msgspec_raises_is_a_bad_message(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for decoder in ("_requests", "_replies", "_raw_values"):
-        monkeypatch.setattr(messages, decoder, Raising(error))
+        monkeypatch.setattr(codec, decoder, Raising(error))
     with pytest.raises(BadMessage):
         unpack(b"\x80")
     with pytest.raises(BadMessage):
         unpack_reply(b"\x80")
-    assert messages.find_id(b"\x80") is None
+    assert codec.find_id(b"\x80") is None
 
 
 def test_an_id_is_found_whatever_is_wrong_elsewhere() -> None:

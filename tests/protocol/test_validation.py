@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npc_engine.errors import BadMessage
-from npc_engine.protocol.codec import unpack
+from npc_engine.protocol import unpack
 from npc_engine.protocol.validation import complaint
 
 SAY = {"type": "say", "id": "1", "npc": "mara", "text": "Hi."}

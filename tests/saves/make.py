@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from npc_engine import protocol as m
 from npc_engine.kvcache.ledger import Segment
-from npc_engine.protocol import codec as m
 from npc_engine.storage.snapshot import FORMAT
 from tests.support.rig import Rig, TimedLlama
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.config import Settings
 from npc_engine.errors import ConfigError
-from npc_engine.protocol import codec as m
 from npc_engine.saving import autosave
 from npc_engine.saving.autosave import AUTOSAVE, BEFORE, GATHER_S
 from npc_engine.storage.locks import LOCK_FILE
@@ -321,7 +321,7 @@ def test_settings_that_are_wrong(value: object) -> None:
 CHILD = """
 import sys, time
 from pathlib import Path
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from tests.support.rig import CARD, Rig, TimedLlama
 
 rig = Rig(Path(sys.argv[1]), fake=TimedLlama(), autosave=5)

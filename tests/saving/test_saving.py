@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.engine import Engine
 from npc_engine.errors import SnapshotError
 from npc_engine.kvcache.ledger import Kind
-from npc_engine.protocol import codec as m
 from npc_engine.saving.copying import LINE_TOKENS
 from npc_engine.saving.kv_rule import MOST_READING_S
 from npc_engine.saving.saving import POLL_S

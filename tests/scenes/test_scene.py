@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from npc_engine import protocol as m
 from npc_engine.dialogue.overheard import Cue, Overheard
-from npc_engine.protocol import codec as m
 from npc_engine.scheduling.batching import Priority
 from tests.support.rig import GAME, TimedLlama
 from tests.support.troupe import Troupe

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from npc_engine.scenes.scenes import MAX_PAST
 from tests.support.rig import GAME
 from tests.support.troupe import Troupe

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from npc_engine import protocol as m
 from npc_engine.engine import Engine
 from npc_engine.kvcache.ledger import Kind, Ledger, Segment
 from npc_engine.kvcache.sequence import Sequence
 from npc_engine.llama.model import Layout, Model
-from npc_engine.protocol import codec as m
 from npc_engine.scheduling.batching import Claim, Priority
 from npc_engine.scheduling.prefix_cache import MIN_TOKENS, MOST_KEPT, PrefixCache
 from tests.support.fake_llama import FakeLlama

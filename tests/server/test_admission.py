@@ -15,7 +15,7 @@ from npc_engine.errors import (
     TooLarge,
     Unauthorized,
 )
-from npc_engine.protocol.codec import PROTOCOL_VERSION, Hello, Ping, Request, pack
+from npc_engine.protocol import PROTOCOL_VERSION, Hello, Ping, Request, pack
 from npc_engine.server.admission import Admission
 from npc_engine.server.connection import Connection
 

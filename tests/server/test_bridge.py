@@ -24,7 +24,7 @@ from npc_engine.client.zmq_client import Client
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
 from npc_engine.errors import BindError, RequestError
-from npc_engine.protocol.codec import (
+from npc_engine.protocol import (
     PROTOCOL_VERSION,
     Cancel,
     Event,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npc_engine.errors import BadMessage, Busy
-from npc_engine.protocol.codec import Line, Pong, Reply
+from npc_engine.protocol import Line, Pong, Reply
 from npc_engine.server.connection import Connection
 
 MAX_OPEN, MAX_WAITING = 3, 4

@@ -17,7 +17,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import msgspec
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from npc_engine.storage.snapshot import CHUNK_BYTES, MAGIC
 from tests.support.rig import Rig, TimedLlama
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from npc_engine import protocol as m
 from npc_engine.characters.character import Character
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
-from npc_engine.protocol import codec as m
 from npc_engine.saving.saving import POLL_S
 from npc_engine.scheduling.prefix_cache import MIN_TOKENS, MOST_KEPT, PrefixCache
 from npc_engine.scheduling.threads import Threads

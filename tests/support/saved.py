@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from tests.support.rig import Rig, scripted
 
 

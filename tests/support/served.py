@@ -15,7 +15,7 @@ import msgspec
 import zmq
 
 from npc_engine.config import Settings
-from npc_engine.protocol.codec import (
+from npc_engine.protocol import (
     PROTOCOL_VERSION,
     Done,
     DoneStats,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from tests.support.fake_llama import END
 from tests.support.rig import Rig, TimedLlama
 

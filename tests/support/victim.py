@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from npc_engine import protocol as m
 from npc_engine.errors import BackendError
-from npc_engine.protocol import codec as m
 from tests.support.mutate import KEY, NAME, WINDOW, signed_payload
 from tests.support.rig import Rig, TimedLlama
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from npc_engine.protocol.codec import WindowReply, WindowSegment
+from npc_engine.protocol import WindowReply, WindowSegment
 
 
 def segment(kind: str, turn: int, n: int, start: int | None = 0, **keys: Any) -> WindowSegment:

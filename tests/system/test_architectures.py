@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.engine import Engine
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.model import Layout, Model
-from npc_engine.protocol import codec as m
 from tests.support.real import GREEDY, INNKEEPER, SMITH, Twin, kl, make_engine
 
 pytestmark = pytest.mark.model

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.errors import SnapshotError
-from npc_engine.protocol import codec as m
 from npc_engine.saving import saving
 from npc_engine.saving.copying import Copying
 from npc_engine.saving.journal import journaling

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from npc_engine.storage.disk import TOGETHER
 from npc_engine.storage.journal.files import Journals
 from tests.saving.journal.test_journaling import held, lives

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.kvcache.parking import Parking
 from npc_engine.kvcache.payload import Payload
 from npc_engine.llama.model import Model
-from npc_engine.protocol import codec as m
 from tests.support.real import GREEDY, kl, make_engine
 from tests.system.test_architectures import MOST_KL, WINDOW, _next_distribution, _read_afresh
 from tests.system.test_random_walk import CANARY, Walk

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.characters import runnable as awake
-from npc_engine.protocol import codec as m
 from npc_engine.saving.autosave import AUTOSAVE, BEFORE, GATHER_S
 from npc_engine.saving.journal.pace import LOOK_S
 from npc_engine.storage.store import Store

@@ -15,10 +15,10 @@ import llama_cpp.llama_cpp as C  # noqa: N812
 import msgspec
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.engine import Engine
 from npc_engine.errors import SnapshotError
 from npc_engine.llama.model import Layout, Model
-from npc_engine.protocol import codec as m
 from npc_engine.storage.signing_key import installation_key
 from tests.support.fake_llama import FakeLlama
 from tests.support.mutate import FOREIGN, KEY, MUTATORS, NAME, Save, signed, signed_payload

@@ -9,7 +9,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import pytest
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from npc_engine.storage.snapshot import FORMAT, MAGIC, decode, encode
 from tests.saves.make import EXPECTED, FOLDER, KEY, name_of, remembered, rig
 from tests.support.rig import Rig

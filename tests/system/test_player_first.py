@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from tests.support.rig import GAME, Rig, TimedLlama, scripted
 
 LINES = "One is here. Two is there. And three"

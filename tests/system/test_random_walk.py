@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from tests.support.rig import GAME, Rig, TimedLlama
 
 CANARY = re.compile(r"k\d+q")  # babble has neither digits nor k

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.cli.commands import main
 from npc_engine.errors import SnapshotError
-from npc_engine.protocol import codec as m
 from npc_engine.saving.autosave import AUTOSAVE, GATHER_S
 from npc_engine.saving.journal import journaling
 from npc_engine.storage.locks import FolderLock

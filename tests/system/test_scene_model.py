@@ -10,7 +10,7 @@ from npc_engine.client.speech import Conversation
 from npc_engine.dialogue.overheard import Cue
 from npc_engine.engine import Engine
 from npc_engine.llama.model import Model
-from npc_engine.protocol.codec import Done, Reply
+from npc_engine.protocol import Done, Reply
 from tests.support.paths import ROOT
 from tests.support.real import GREEDY, INNKEEPER, SMITH, make_engine
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.cards.card import Card
 from npc_engine.characters import runnable as awake
 from npc_engine.characters.character import Character
 from npc_engine.characters.stage import ATTENTION_S
-from npc_engine.protocol import codec as m
 from npc_engine.saving.saving import Saving
 from npc_engine.scheduling.slots import Slots
 from tests.support.fake_llama import END, babble

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import zmq
 
-from npc_engine.protocol.codec import Event, Spawn, pack
+from npc_engine.protocol import Event, Spawn, pack
 from npc_engine.server import admission as gate_module
 from npc_engine.server import bridge as bridge_module
 from npc_engine.server import stream_socket as connections_module

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.dialogue.overheard import Cue, Overheard
-from npc_engine.protocol import codec as m
 from tests.support.rig import GAME
 from tests.support.troupe import Troupe
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from tests.support.troupe import Troupe, card
 
 NAMES = ("mara", "bram", "wren", "tess", "odo")

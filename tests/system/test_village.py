@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
-from npc_engine.protocol import codec as m
 from npc_engine.scheduling.threads import Threads
 from tests.support.machines import Machine
 from tests.support.rig import CARD, Rig, TimedLlama, scripted

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from npc_engine import protocol as m
 from npc_engine.bench.crowd.timed_llama import Past, Timed
 from npc_engine.bench.shared.script import CARD, lines
 from npc_engine.characters.character import Character
@@ -18,7 +19,6 @@ from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.errors import BackendError, ConfigError
 from npc_engine.llama.model import Layout, Model
 from npc_engine.loading import engine_over, n_auto_threads, voice_of
-from npc_engine.protocol import codec as m
 from npc_engine.text.chat_format import ChatFormat
 
 __all__ = ["CLIENT", "MOST_TOKENS", "ROOM", "Crowd", "Endless", "Spoken"]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import psutil
 
+from npc_engine import protocol as m
 from npc_engine.bench.crowd.crowd import CLIENT, ROOM, Crowd
 from npc_engine.bench.save.figures import Beside, Character, Measured, Trip
 from npc_engine.bench.save.figures import Crowd as CrowdFigures
 from npc_engine.errors import BackendError, ModelError, SnapshotError
 from npc_engine.llama.model import Layout, Model
-from npc_engine.protocol import codec as m
 from npc_engine.storage.signing_key import installation_key
 from npc_engine.storage.snapshot import Snapshot, encode_parts
 from npc_engine.storage.store import Store

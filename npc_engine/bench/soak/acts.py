@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from npc_engine import protocol as m
 from npc_engine.bench.soak.checking_client import CheckingClient
-from npc_engine.protocol import codec as m
 
 __all__ = ["ACTS", "CARDS", "SLOT"]
 

@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from npc_engine import protocol as m
 from npc_engine.engine import LOCAL, Engine
-from npc_engine.protocol import codec as m
 
 __all__ = ["CheckingClient"]
 

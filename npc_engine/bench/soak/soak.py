@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from npc_engine import protocol as m
 from npc_engine.bench.soak.acts import ACTS, CARDS
 from npc_engine.bench.soak.checking_client import CheckingClient
 from npc_engine.bench.soak.figures import Sample
@@ -21,7 +22,6 @@ from npc_engine.bench.soak.reference_work import ReferenceWork
 from npc_engine.characters.character import Character
 from npc_engine.engine import Engine
 from npc_engine.llama.context import Llama, Span
-from npc_engine.protocol import codec as m
 
 __all__ = ["N_SLOTS", "Soak"]
 

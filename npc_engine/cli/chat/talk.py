@@ -15,7 +15,7 @@ from npc_engine.cards.card import Card
 from npc_engine.cli.terminal import Screen
 from npc_engine.client.verbs import Verbs
 from npc_engine.errors import BadMessage, ConnectionLost, NpcError, UnknownNpc
-from npc_engine.protocol.codec import NAME_PATTERN, Gesture, Line, NpcInfo, Text, TranscriptEntry
+from npc_engine.protocol import NAME_PATTERN, Gesture, Line, NpcInfo, Text, TranscriptEntry
 from npc_engine.text.sentences import LineSplitter
 
 __all__ = ["DEFAULT_SLOT", "Talk"]

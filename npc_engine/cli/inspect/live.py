@@ -18,7 +18,7 @@ from npc_engine.cli.flags import TOKEN_VARIABLE, seconds
 from npc_engine.cli.inspect import saved as inspect_file
 from npc_engine.client.zmq_client import Client
 from npc_engine.errors import ConnectionLost, UnknownNpc
-from npc_engine.protocol.codec import WindowReply
+from npc_engine.protocol import WindowReply
 
 if TYPE_CHECKING:
     from npc_engine.cli.terminal import Screen

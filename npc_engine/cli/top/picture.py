@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from npc_engine.cli.top.sample import DOING, Rates, Sample, doing, in_order, memory, number
 from npc_engine.cli.window_bars import FANCY, Glyphs, Row
 from npc_engine.cli.window_picture import MIN_WIDTH, cut, n_columns
-from npc_engine.protocol.codec import NpcInfo
+from npc_engine.protocol import NpcInfo
 
 __all__ = ["draw"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from npc_engine.protocol.codec import NpcInfo
+from npc_engine.protocol import NpcInfo
 
 __all__ = ["DOING", "Rates", "Sample", "doing", "in_order", "memory", "number", "rates"]
 

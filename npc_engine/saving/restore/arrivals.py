@@ -14,7 +14,7 @@ from typing import Protocol
 
 from npc_engine.characters.stage import Stage
 from npc_engine.errors import Internal, NpcError, SnapshotError
-from npc_engine.protocol.codec import Reply
+from npc_engine.protocol import Reply
 from npc_engine.saving.restore.held_requests import HeldRequests
 from npc_engine.saving.restore.reader import AHEAD_BYTES, SlotReader
 from npc_engine.saving.restore.restoring import Restored

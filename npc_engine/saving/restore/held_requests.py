@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 
 __all__ = ["HeldRequests"]
 

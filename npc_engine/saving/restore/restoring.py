@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from npc_engine.characters.stage import Stage
 from npc_engine.dialogue.dialogue import Dialogue
-from npc_engine.protocol.codec import Load, Loaded, LoadedNpc, Reply
+from npc_engine.protocol import Load, Loaded, LoadedNpc, Reply
 from npc_engine.saving.restore.amend import Wanted, amend
 from npc_engine.saving.restore.markup import is_in_markup_of
 from npc_engine.saving.serialization import n_cells_of, retell, thaw

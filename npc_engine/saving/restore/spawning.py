@@ -3,11 +3,11 @@
 Owns what is answered. It knows no batch and no byte of a file.
 """
 
+from npc_engine import protocol as m
 from npc_engine.characters.stage import Stage
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.errors import BadMessage
 from npc_engine.kvcache.ledger import Kind
-from npc_engine.protocol import codec as m
 from npc_engine.saving.restore.amend import Wanted
 from npc_engine.saving.restore.restoring import Restored
 from npc_engine.saving.saving import Saving

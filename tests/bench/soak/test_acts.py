@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.bench.soak.acts import ACTS, CARDS, Act
 from npc_engine.bench.soak.checking_client import CheckingClient
-from npc_engine.protocol import codec as m
 from tests.support.fake_llama import FakeLlama
 from tests.support.rig import Rig, scripted
 

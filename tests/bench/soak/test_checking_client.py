@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.bench.soak.checking_client import CheckingClient
-from npc_engine.protocol import codec as m
 from tests.support.rig import CARD, Rig
 
 

@@ -9,13 +9,13 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
+from npc_engine import protocol as m
 from npc_engine.cards.card import Card
 from npc_engine.cli.chat import demo
 from npc_engine.cli.chat.talk import COMMANDS, Talk
 from npc_engine.cli.terminal import Screen
 from npc_engine.client.verbs import Verbs
 from npc_engine.errors import Busy, ConnectionLost, SnapshotError, UnknownNpc
-from npc_engine.protocol import codec as m
 from tests.support.windows import segment, window
 
 WINDOWS = {"mara": 2048, "bram": 512}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from npc_engine.cli.top.sample import Rates, Sample, doing, in_order, memory, number, rates
-from npc_engine.protocol.codec import NpcInfo
+from npc_engine.protocol import NpcInfo
 
 
 def npc(name: str = "mara", **keys: Any) -> NpcInfo:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.errors import BadMessage
-from npc_engine.protocol import codec as m
 from npc_engine.saving.journal import journaling
 from npc_engine.saving.journal.pace import LOOK_S, MAX_RETRY_S, RETRY_S
 from npc_engine.storage.delta import Image

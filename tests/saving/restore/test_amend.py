@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from npc_engine.saving.restore.amend import Wanted, amend
 from tests.support.rig import Rig, TimedLlama, scripted
 

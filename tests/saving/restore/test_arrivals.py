@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from npc_engine.protocol import codec as m
+from npc_engine import protocol as m
 from npc_engine.saving.restore import reader as reading
 from npc_engine.saving.restore.arrivals import MOST_AT_ONCE
 from npc_engine.saving.restore.restoring import Restoring

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from npc_engine import protocol as m
 from npc_engine.dialogue.dialogue import CUT_OFF
 from npc_engine.kvcache.ledger import Kind
-from npc_engine.protocol import codec as m
 from npc_engine.storage.snapshot import decode, encode
 from npc_engine.text.chat_format import ChatFormat
 from tests.support.fake_llama import START
