@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tiny test test-fast test-newest lock test-godot test-unity demo lint lint-godot docs-godot godot-zip format bench clean
+.PHONY: help setup tiny test test-fast test-newest lock test-godot test-unity demo lint lint-godot docs-godot docs-rooms godot-zip format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ build/gdtoolkit/bin/gdlint:
 
 docs-godot: ## Write docs/godot.md from the comments in the Godot addon
 	@tools/godot_docs.py
+
+docs-rooms: ## Draw docs/rooms.svg from what npc_engine/ imports (tools/house.py prints figures)
+	@"$(PYTHON)" tools/house.py picture
 
 godot-zip: ## Pack the Godot addon as it is committed, for a game or the Asset Library
 	@mkdir -p dist

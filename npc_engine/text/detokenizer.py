@@ -132,20 +132,7 @@ class Detokenizer:
         thoughts: Thoughts = KNOWN,
     ) -> None:
         self._labels = Labels(own, others)
-        closings = thoughts.closings
-        anywhere = (
-            (_Found.STOP, [*stop, *DEBRIS]),
-            (_Found.THINK, list(thoughts.pairs)),
-            (_Found.THINK_WORDS, list(WORDS)),
-            (_Found.HEADER, [CHANNEL]),
-            (_Found.IDLE, [*(c for c in closings if not c[0].isalpha()), *WRAPPERS, MESSAGE]),
-        )
-        self._within_row = _Table(*anywhere, also="\n" + "".join(_GESTURES.values()))
-        self._row_start = _Table(*anywhere)
-        self._thinking = _Table((_Found.THINK_END, closings))
-        headers = (_Found.HEADER, [CHANNEL, START, *TURN_ENDS])
-        self._channel = _Table(headers)
-        self._header = _Table(headers, (_Found.MESSAGE, [MESSAGE]))
+        self._look_for(stop, thoughts)
         self._header_text = ""
         self.thought: str | None = None
         """The mark that opened the thought it is in."""
@@ -174,6 +161,23 @@ class Detokenizer:
         self._finished = False
         self._splitter = LineSplitter()
         self.stopped = False
+
+    def _look_for(self, stop: Sequence[str], thoughts: Thoughts) -> None:
+        """Set what is looked for in each state: a table of marks, and what each of them is."""
+        closings = thoughts.closings
+        anywhere = (
+            (_Found.STOP, [*stop, *DEBRIS]),
+            (_Found.THINK, list(thoughts.pairs)),
+            (_Found.THINK_WORDS, list(WORDS)),
+            (_Found.HEADER, [CHANNEL]),
+            (_Found.IDLE, [*(c for c in closings if not c[0].isalpha()), *WRAPPERS, MESSAGE]),
+        )
+        self._within_row = _Table(*anywhere, also="\n" + "".join(_GESTURES.values()))
+        self._row_start = _Table(*anywhere)
+        self._thinking = _Table((_Found.THINK_END, closings))
+        headers = (_Found.HEADER, [CHANNEL, START, *TURN_ENDS])
+        self._channel = _Table(headers)
+        self._header = _Table(headers, (_Found.MESSAGE, [MESSAGE]))
 
     @property
     def text(self) -> str:

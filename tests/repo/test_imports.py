@@ -11,14 +11,16 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
 
 import pytest
 
 from tests.support.paths import ROOT
 
-PACKAGE = ROOT / "npc_engine"
+sys.path.insert(0, str(ROOT / "tools"))  # scripts, no package
+
+from house import FILES, MODULES, SIGNS, imports, room
+
 HEAVY = {"jinja2", "llama_cpp", "numpy", "psutil", "rich", "zmq"}
 MAX_IMPORT_S = 0.1
 
@@ -65,42 +67,6 @@ OWNERS = {
 BENCH = {"cli.commands", "cli.doctor.requantize"}
 # They define no names for others.
 SCRIPTS = {"__main__"}
-
-FILES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
-    for path in sorted(PACKAGE.rglob("*.py"))
-}
-SIGNS = {name: path for name, path in FILES.items() if name.endswith(".__init__")}
-MODULES = sorted(set(FILES) - set(SIGNS))
-
-
-def room(module: str) -> str:
-    return module.partition(".")[0]
-
-
-def imports(module: str) -> Iterator[str]:
-    """The package's own modules that a module imports anywhere in its file."""
-    for node in ast.walk(ast.parse(FILES[module].read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{module} imports relatively"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            package, _, rest = name.partition(".")
-            if package == "npc_engine":
-                yield _module(rest)
-
-
-def _module(name: str) -> str:
-    """The file that `a.b.c` names: it, what it stands in, or the room's sign."""
-    while name and name not in FILES:
-        if f"{name}.__init__" in FILES:
-            return f"{name}.__init__"
-        name = name.rpartition(".")[0]
-    return name or "__init__"
 
 
 def public(module: str) -> list[str]:
