@@ -16,10 +16,9 @@ event 15 %, the notes of a turn 10 %; a reply gets what then remains. So a turn 
 the past has left.
 """
 
-from collections.abc import Sequence as Seq
-
 from npc_engine.kvcache.ledger import Kind, Ledger, Segment
 from npc_engine.kvcache.sequence import Sequence
+from npc_engine.kvcache.tokens import n_common
 from npc_engine.text.chat_format import ChatFormat
 
 __all__ = ["EVENT_SHARE", "MESSAGE_SHARE", "NOTES_SHARE", "SPARE", "OpenTurn"]
@@ -149,7 +148,7 @@ class OpenTurn:
             self._open(0)
             self._draft = self._add(Kind.SAID, [], words)
         draft = self._draft
-        self.sequence.cut(draft, _n_common(draft.tokens, tokens))
+        self.sequence.cut(draft, n_common(draft.tokens, tokens))
         more = tokens[len(draft.tokens) :][: self.ledger.window - self.ledger.n_tokens]
         self.sequence.make_room(len(more), self.turn)
         for token in more:
@@ -173,7 +172,7 @@ class OpenTurn:
         Makes room for `n_more` tokens behind them.
         """
         tokens = self.chat_format.words(words)
-        self.sequence.cut(tail, _n_common(tail.tokens, tokens))
+        self.sequence.cut(tail, n_common(tail.tokens, tokens))
         self.sequence.make_room(len(tokens) - len(tail.tokens) + n_more, self.turn)
         if self.ledger.segments[-1] is not tail:
             return False
@@ -181,12 +180,3 @@ class OpenTurn:
             self.ledger.append_token(token)
         tail.text = words
         return True
-
-
-def _n_common(a: Seq[int], b: Seq[int]) -> int:
-    n = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        n += 1
-    return n

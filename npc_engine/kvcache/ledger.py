@@ -37,6 +37,8 @@ from enum import StrEnum
 from math import ceil
 from typing import Any
 
+from npc_engine.kvcache.tokens import n_common
+
 __all__ = [
     "EVENTS_SHARE",
     "RENUMBER_AT",
@@ -367,7 +369,7 @@ class Ledger:
         complete = True
         for segment in self.segments:
             start, tokens = was.pop(id(segment), (0, []))
-            n = _n_common(tokens, segment.tokens) if complete else 0
+            n = n_common(tokens, segment.tokens) if complete else 0
             segment.start, segment.n_cached = start, n
             self.n_cells += n
             complete = complete and n == len(segment.tokens)
@@ -375,13 +377,6 @@ class Ledger:
         gone += [(start, start + len(tokens)) for start, tokens in was.values()]
         self.tail = next_pos if next_pos > self.next_pos else 0
         return _merge([(first, last) for first, last in gone if first < last])
-
-
-def _n_common(a: list[int], b: list[int]) -> int:
-    n = 0
-    while n < min(len(a), len(b)) and a[n] == b[n]:
-        n += 1
-    return n
 
 
 def weighted(age: int, importance: float) -> float:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from npc_engine.storage.disk import write_all
+
 __all__ = ["Payload"]
 
 log = logging.getLogger("npc_engine")
@@ -80,7 +82,7 @@ class Payload:
         try:
             for part in parts:
                 digest.update(part)
-                _write(fd, part)
+                write_all(fd, [part])
         except BaseException:
             os.close(fd)
             end()
@@ -99,12 +101,6 @@ class Payload:
         self.is_released = True
         if self.on_release is not None:
             self.on_release(self)
-
-
-def _write(fd: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
 
 
 def _unlink(path: Path, pid: int) -> None:

@@ -29,8 +29,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from npc_engine.kvcache.sequence import Sequence
+from npc_engine.kvcache.tokens import n_common
 from npc_engine.scheduling.batching import Claim, may_read
-from npc_engine.scheduling.prefix_index import PrefixIndex, Tokens, n_common, n_shorter
+from npc_engine.scheduling.prefix_index import PrefixIndex, Tokens, n_shorter
 
 __all__ = ["MIN_TOKENS", "MOST_KEPT", "PrefixCache"]
 

@@ -1,14 +1,16 @@
 """Who begins alike: token sequences by name, in sorted order.
 
-Owns the order, and the counting of what is in common. In sorted order those who begin alike stand
-together, so the longest common prefix is one with a neighbour, and who begins with given tokens is
-one run. It knows no cells and no slots.
+Owns the order. In sorted order those who begin alike stand together, so the longest common prefix
+is one with a neighbour, and who begins with given tokens is one run. It knows no cells and no
+slots.
 """
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 
-__all__ = ["PrefixIndex", "Tokens", "n_common", "n_shorter"]
+from npc_engine.kvcache.tokens import n_common
+
+__all__ = ["PrefixIndex", "Tokens", "n_shorter"]
 
 Tokens = tuple[int, ...]
 
@@ -39,18 +41,6 @@ class PrefixIndex:
         """Return how many begin with these tokens."""
         first = bisect_left(self._order, (tokens, ""))
         return bisect_left(self._order, ((*tokens, END_OF_TOKENS), "")) - first
-
-
-def n_common(a: Tokens, b: Tokens) -> int:
-    """Return the length of a common prefix. By halves: slices are compared in C."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def n_shorter(tokens: Tokens, others: Iterable[Tokens]) -> int:

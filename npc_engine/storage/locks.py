@@ -1,7 +1,8 @@
 """One writer at a time in a folder: a lock that the system lets go of when its process ends.
 
-Owns the file `.lock`, which is empty and stays. It knows nothing of what is in the folder. Readers
-need no lock. Where the file system has none (some network disks), everybody may write, as ever.
+Owns how a file is locked on this system, and the file `.lock`, which is empty and stays. It knows
+nothing of what is in the folder. Readers need no lock. Where the file system has none (some network
+disks), everybody may write, as ever.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from npc_engine.errors import SnapshotError
 
-__all__ = ["LOCK_FILE", "FolderLock"]
+__all__ = ["LOCK_FILE", "FolderLock", "lock"]
 
 LOCK_FILE = ".lock"
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -28,11 +29,6 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._close: weakref.finalize[..., FolderLock] | None = None
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it is ours."""
-        return self._close is not None
 
     def acquire(self, wait_s: float = 0.0) -> None:
         """Take it, if it is not ours yet; of another who has it, wait `wait_s` that it lets go.
@@ -70,13 +66,14 @@ def _let_go(fd: int, pid: int) -> None:
 
 def _try(fd: int) -> bool:
     try:
-        _lock(fd)
+        lock(fd)
     except OSError as e:
         return e.errno not in _TAKEN  # one that knows no locks: nobody can be kept out
     return True
 
 
-def _lock(fd: int) -> None:
+def lock(fd: int) -> None:
+    """Lock an open file until it is closed. Raises OSError: another has it, or there are none."""
     if sys.platform == "win32":
         import msvcrt
 

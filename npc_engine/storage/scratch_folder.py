@@ -22,6 +22,8 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
+from npc_engine.storage.locks import lock
+
 __all__ = ["ScratchFolder", "remove_leftovers"]
 
 log = logging.getLogger("npc_engine")
@@ -50,15 +52,15 @@ class ScratchFolder:
     def __init__(self, under: Path | None = None) -> None:
         for _ in range(TRIES):
             self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=under or root()))
-            lock = _locked(self.folder / LOCK, os.O_CREAT | os.O_EXCL)
-            if lock is not None:
+            held = _locked(self.folder / LOCK, os.O_CREAT | os.O_EXCL)
+            if held is not None:
                 break
             _remove(self.folder, None)
         else:
             raise OSError(f"{self.folder} cannot be locked")
         self._n_files = 0
         # Also where nobody closes it: Python calls this at its end.
-        self._end = weakref.finalize(self, _remove_own, self.folder, lock, os.getpid())
+        self._end = weakref.finalize(self, _remove_own, self.folder, held, os.getpid())
 
     def new_file(self) -> Path:
         """Return a path in it that nobody has used."""
@@ -93,31 +95,31 @@ def _remove_if_dead(folder: Path) -> bool:
     with suppress(OSError):  # not empty
         folder.rmdir()  # just made, before it was locked: its engine makes another
         return False
-    lock = _locked(folder / LOCK)
-    if lock is None and os.path.lexists(folder / LOCK):
+    held = _locked(folder / LOCK)
+    if held is None and os.path.lexists(folder / LOCK):
         return False
-    _remove(folder, lock)  # without a lock only what was removed in part (rule 2)
+    _remove(folder, held)  # without a lock only what was removed in part (rule 2)
     return True
 
 
-def _remove_own(folder: Path, lock: int, pid: int) -> None:
+def _remove_own(folder: Path, held: int, pid: int) -> None:
     if pid == os.getpid():  # not in a process that was forked off this one
-        _remove(folder, lock)
+        _remove(folder, held)
 
 
-def _remove(folder: Path, lock: int | None) -> None:
+def _remove(folder: Path, held: int | None) -> None:
     """Remove a folder that has no other holder: the lock last (rule 2)."""
     with suppress(OSError):
         for path in list(folder.iterdir()):
             if path.name != LOCK:
                 path.unlink(missing_ok=True)  # its character may have come back meanwhile
-    if lock is not None and os.name == "nt":  # no open file can be removed there
-        os.close(lock)
+    if held is not None and os.name == "nt":  # no open file can be removed there
+        os.close(held)
     with suppress(OSError):
         (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()
-    if lock is not None and os.name != "nt":
-        os.close(lock)
+    if held is not None and os.name != "nt":
+        os.close(held)
 
 
 def _locked(path: Path, flags: int = 0) -> int | None:
@@ -127,7 +129,7 @@ def _locked(path: Path, flags: int = 0) -> int | None:
     except OSError:
         return None
     try:
-        _lock(fd)
+        lock(fd)
         # Whoever held it before may have removed it between the two.
         if os.path.samestat(os.fstat(fd), path.lstat()):
             return fd
@@ -135,16 +137,3 @@ def _locked(path: Path, flags: int = 0) -> int | None:
         pass
     os.close(fd)
     return None
-
-
-if os.name == "nt":
-    import msvcrt
-
-    def _lock(fd: int) -> None:
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-
-else:
-    import fcntl
-
-    def _lock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

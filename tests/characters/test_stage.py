@@ -497,7 +497,7 @@ def test_a_full_disk_costs_a_new_reading(
     def fail(fd: int, data: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("npc_engine.kvcache.payload._write", fail)
+    monkeypatch.setattr("npc_engine.kvcache.payload.write_all", fail)
     for name in "abcd":
         assert rig.talk(name, "Again.").reason == "stop"
         written(rig)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npc_engine.scheduling.prefix_index import PrefixIndex, Tokens, n_common, n_shorter
+from npc_engine.scheduling.prefix_index import PrefixIndex, Tokens, n_shorter
 
 tokens = st.lists(st.integers(0, 2), max_size=8).map(tuple)
 
@@ -13,11 +13,6 @@ def naive_common(a: Tokens, b: Tokens) -> int:
     while n < min(len(a), len(b)) and a[n] == b[n]:
         n += 1
     return n
-
-
-@given(tokens, tokens)
-def test_a_common_prefix(a: Tokens, b: Tokens) -> None:
-    assert n_common(a, b) == n_common(b, a) == naive_common(a, b)
 
 
 @given(tokens, st.lists(tokens))
