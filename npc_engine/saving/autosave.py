@@ -15,6 +15,7 @@ from typing import Protocol
 from npc_engine.characters.character import Character
 from npc_engine.characters.stage import Stage
 from npc_engine.protocol import Error, Reply, Saved
+from npc_engine.saving.backoff import Backoff
 from npc_engine.saving.journal.journaling import Journaling
 
 __all__ = ["AUTOSAVE", "BEFORE", "Autosave"]
@@ -25,7 +26,6 @@ AUTOSAVE = "autosave"
 BEFORE = "autosave-before"
 
 GATHER_S = 0.2  # newcomers mostly come several at once; a turn is to be safe within a second
-RETRY_S, MAX_RETRY_S = 1.0, 30.0
 
 Save = Callable[[list[str], Callable[[Reply], None]], None]
 
@@ -57,8 +57,7 @@ class Autosave:
         self._n_added = 0  # of the stage, when all were in the slot
         self._gather_until: float | None = None
         self._fold_at = 0.0
-        self._retry_at = 0.0
-        self._retry_s = RETRY_S
+        self._retry = Backoff()
         self._is_saving = False
         self._begun: dict[str, Character] = {}  # of the save under way
         self._has_kept = False
@@ -104,9 +103,9 @@ class Autosave:
         if self._stage.n_added != self._n_added:
             if self._gather_until is None:
                 self._gather_until = self._clock() + GATHER_S
-            return max(self._gather_until, self._retry_at)
+            return max(self._gather_until, self._retry.at)
         if any(self._journaling.changed(AUTOSAVE)):
-            return max(self._fold_at, self._retry_at)
+            return max(self._fold_at, self._retry.at)
         return None
 
     def _begin(self) -> None:
@@ -129,10 +128,10 @@ class Autosave:
                 if not self._error:
                     log.warning("The autosave has failed, and is tried again. %s", reply.message)
                 self._error = reply.message
-                self._retry_at = self._clock() + self._retry_s
-                self._retry_s = min(2 * self._retry_s, MAX_RETRY_S)
+                self._retry.note_failure(self._clock())
             else:
-                self._n_added, self._retry_s, self._error = n_added, RETRY_S, ""
+                self._retry.note_success()
+                self._n_added, self._error = n_added, ""
                 if isinstance(reply, Saved):
                     self._note_left_out({n: c for n, c in begun.items() if n not in reply.npcs})
 

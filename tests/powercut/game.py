@@ -20,7 +20,7 @@ from msgspec import Struct
 from npc_engine import protocol as m
 from npc_engine.config import Settings
 from npc_engine.engine import Engine
-from npc_engine.saving import autosave, copying
+from npc_engine.saving import autosave, backoff, copying
 from npc_engine.saving.autosave import AUTOSAVE
 from npc_engine.saving.journal import journaling
 from npc_engine.saving.saving import Saving
@@ -280,7 +280,7 @@ class Game:
         """Try again at once what has failed."""
         for slots in self._engine._saving._journaling._follows.values():
             for follow in slots.values():
-                follow.retry_s = 0.01
+                follow.retry.wait_s = 0.01
 
     def _trouble_the_disk(self) -> None:
         if self._plan.disk == "fails":
@@ -314,8 +314,7 @@ def run(plan: Plan) -> None:
     Hooks(log, trap, plan.first_save).install()
     logging.getLogger("npc_engine").addHandler(Troubles(log))
     journaling.FOLD_BYTES = 3000
-    for part in (journaling, autosave):
-        part.RETRY_S, part.MAX_RETRY_S = 0.01, 0.05  # type: ignore[attr-defined]
+    backoff.FIRST_S, backoff.MAX_S = 0.01, 0.05
     autosave.GATHER_S = 0.01
     if plan.without == "fsync":
         durable._sync = lambda fd: None

@@ -17,7 +17,7 @@ from typing import Any
 from npc_engine.characters.character import Character
 from npc_engine.characters.stage import Stage
 from npc_engine.errors import NpcError, SnapshotError
-from npc_engine.saving.journal.pace import RETRY_S, JournalPace, Witness
+from npc_engine.saving.journal.pace import JournalPace, Witness
 from npc_engine.saving.journal.queue import JournalQueue
 from npc_engine.saving.journal.rounds import Round
 from npc_engine.storage.journal.files import Journals, Outcome
@@ -111,7 +111,8 @@ class Journaling:
             if follow is None:
                 continue
             follow.is_safe, follow.is_folding = True, False
-            follow.folded, follow.retry_s = witness[1], RETRY_S
+            follow.folded = witness[1]
+            follow.retry.note_success()
             self._note_change(follow.character)
             self._errors.pop((slot, name), None)
             if slot != self._own_slot:
@@ -251,10 +252,10 @@ class Journaling:
         return True
 
     def _submit_left(self, left: JournalPace, now: float) -> None:
-        if now >= left.retry_at:
+        if now >= left.retry.at:
             self._submit(left)
         else:
-            self._note_next(left.retry_at)
+            self._note_next(left.retry.at)
 
     def _note_next(self, due: float | None) -> None:
         if due is not None:
@@ -325,7 +326,7 @@ class Journaling:
             if isinstance(outcome, NpcError):
                 self._put_off(follow, str(outcome))
                 continue
-            follow.retry_s = RETRY_S
+            follow.retry.note_success()
             if outcome is None:
                 follow.seen = -1
             if self._left.get(follow.key) is follow:

@@ -4,15 +4,15 @@ Owns the pace: at once when a turn has ended, else half a second after the chang
 write has failed. It knows no journal and no thread.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from npc_engine.characters.character import Character
+from npc_engine.saving.backoff import Backoff
 
-__all__ = ["LOOK_S", "MAX_RETRY_S", "RETRY_S", "JournalPace", "Witness"]
+__all__ = ["LOOK_S", "JournalPace", "Witness"]
 
 LOOK_S = 0.5  # from a change to its record, at most, where no turn ends before
-RETRY_S, MAX_RETRY_S = 1.0, 30.0  # after a failed write
 WAITING = ("events", "events_expire_s", "heard")  # keys of a state: what has not come in yet
 
 Witness = tuple[Character, int]
@@ -33,8 +33,7 @@ class JournalPace:
     seen: int
     turn: int
     since: float | None = None  # when the first change was noticed that is not submitted
-    retry_at: float = 0.0
-    retry_s: float = RETRY_S
+    retry: Backoff = field(default_factory=Backoff)
     n_under_way: int = 0
     is_safe: bool = False
     is_folding: bool = False
@@ -81,7 +80,7 @@ class JournalPace:
         """Return when it is to be submitted. It has changed."""
         if self.since is None:
             self.since = now
-        return max(now if self.has_ended_turn else self.since + LOOK_S, self.retry_at)
+        return max(now if self.has_ended_turn else self.since + LOOK_S, self.retry.at)
 
     def note_submitted(self) -> None:
         """Note that it is submitted as it is now."""
@@ -94,8 +93,7 @@ class JournalPace:
     def put_off(self, now: float) -> None:
         """Submit it again, later: it was not written."""
         self.seen = -1
-        self.retry_at = now + self.retry_s
-        self.retry_s = min(2 * self.retry_s, MAX_RETRY_S)
+        self.retry.note_failure(now)
 
     def without_line(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return its state as it would be without the line that it speaks.

@@ -17,8 +17,9 @@ import pytest
 
 from npc_engine import protocol as m
 from npc_engine.errors import BadMessage
+from npc_engine.saving.backoff import FIRST_S, MAX_S
 from npc_engine.saving.journal import journaling
-from npc_engine.saving.journal.pace import LOOK_S, MAX_RETRY_S, RETRY_S
+from npc_engine.saving.journal.pace import LOOK_S
 from npc_engine.storage.delta import Image
 from npc_engine.storage.journal import files as journals
 from npc_engine.storage.journal.records import image_of
@@ -541,11 +542,11 @@ def test_a_full_disk_costs_nothing_once_it_has_room(
     for _ in range(4):  # it is tried again, ever more seldom
         wait = rig.engine.patience()
         assert wait is not None
-        assert 0 < wait <= MAX_RETRY_S
+        assert 0 < wait <= MAX_S
         waits.append(wait)
         rig.now += wait
         written(rig)
-    assert waits[-1] >= 4 * RETRY_S
+    assert waits[-1] >= 4 * FIRST_S
     disk.left = float("inf")
     rig.rest()
     assert held(rig, "a") == lives(rig, "a")
