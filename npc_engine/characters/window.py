@@ -9,6 +9,7 @@ from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.kvcache.ledger import Kind, Segment
 from npc_engine.protocol import Event, NpcInfo, Say, State, WindowReply, WindowSegment
 from npc_engine.text.chat_format import Vocabulary
+from npc_engine.text.wording import on_one_row
 
 __all__ = ["info_of", "window_of"]
 
@@ -84,5 +85,4 @@ def _beginning(segment: Segment, vocabulary: Vocabulary) -> str:
     if not text and segment.kind is Kind.REPLY:  # under way: it gets its text at its end
         pieces = map(vocabulary.piece, segment.tokens[:MAX_TEXT])
         text = b"".join(pieces).decode("utf-8", "ignore")
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(printable.split())[:MAX_TEXT].rstrip()
+    return on_one_row(text)[:MAX_TEXT].rstrip()

@@ -17,6 +17,7 @@ from npc_engine.client.verbs import Verbs
 from npc_engine.errors import BadMessage, ConnectionLost, NpcError, UnknownNpc
 from npc_engine.protocol import NAME_PATTERN, Gesture, Line, NpcInfo, Text, TranscriptEntry
 from npc_engine.text.sentences import LineSplitter
+from npc_engine.text.wording import counted, on_one_row
 
 __all__ = ["DEFAULT_SLOT", "Talk"]
 
@@ -104,7 +105,7 @@ class Talk:
     def event(self, text: str) -> None:
         """Let everybody there perceive something."""
         n_heard = self.engine.event(text)
-        self.screen.note(f"Noticed by {_count(n_heard, 'character')}; they remember it.")
+        self.screen.note(f"Noticed by {counted(n_heard, 'character')}; they remember it.")
 
     def save(self, slot: str = "") -> None:
         """Save everybody there."""
@@ -127,13 +128,13 @@ class Talk:
     def rewind(self, turns: str = "") -> None:
         """Let the character forget its last turn, or so many."""
         n_forgotten = self.engine.rewind(self.npc, _number(turns or "1")).n_forgotten
-        self.screen.note(f"{self._display_name()} has forgotten {_count(n_forgotten, 'turn')}.")
+        self.screen.note(f"{self._display_name()} has forgotten {counted(n_forgotten, 'turn')}.")
 
     def transcript(self, last: str = "") -> None:
         """Show the talk as the character remembers it, or its last turns."""
         told = self.engine.transcript(self.npc, _number(last) if last else None)
         if told.n_forgotten:
-            self.screen.note(f"Its window has lost {_count(told.n_forgotten, 'turn')}.")
+            self.screen.note(f"Its window has lost {counted(told.n_forgotten, 'turn')}.")
         self.screen.rows(
             [
                 (f"{turn.turn}{'*' if turn.pinned else ''}", self._who_said(entry), _words(entry))
@@ -143,7 +144,7 @@ class Talk:
         )
 
     def _who_said(self, entry: TranscriptEntry) -> str:
-        return self._display_name() if entry.kind == "reply" else _flat(entry.speaker or "")
+        return self._display_name() if entry.kind == "reply" else on_one_row(entry.speaker or "")
 
     def who(self, name: str = "") -> None:
         """List the characters, or turn to one of them."""
@@ -278,17 +279,8 @@ def _number(text: str) -> int:
 
 
 def _words(entry: TranscriptEntry) -> str:
-    text = _flat(entry.text)
+    text = on_one_row(entry.text)
     return f"~ {text} ~" if entry.kind == "event" else text
-
-
-def _flat(text: str) -> str:
-    """On one row, without what could steer a terminal: it may come from somebody else's save."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _state(info: NpcInfo) -> str:

@@ -17,6 +17,7 @@ from npc_engine.cli.doctor.model_trial import try_model
 from npc_engine.cli.doctor.quantization import advise
 from npc_engine.cli.doctor.requantize import try_types
 from npc_engine.cli.doctor.text import render
+from npc_engine.cli.output import write
 from npc_engine.cpu import BUSY
 from npc_engine.errors import NpcError
 from npc_engine.llama.machine import computer, library
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
         _say(f"npc-engine: error: {' '.join(str(e).split())}")
         return 2
     text = json.dumps(report, indent=2) + "\n" if args.json else render(report)
-    _print(text)
+    write(text, end="")
     return 0 if report["healthy"] else 1
 
 
@@ -72,15 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
-
-
-def _print(text: str) -> None:
-    """Write to stdout, whatever letters its encoding lacks."""
-    if sys.stdout is None:  # closed, or a program with windows and no console
-        return
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
-    sys.stdout.flush()
 
 
 def _say(text: str) -> None:

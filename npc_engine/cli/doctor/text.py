@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from npc_engine.llama.measurements import day_of
+from npc_engine.text.wording import counted, plain
 
 __all__ = ["render"]
 
@@ -106,12 +107,12 @@ def _measured(row: dict[str, Any]) -> str:
 
 def _speed(model: dict[str, Any]) -> Iterator[Row]:
     speed = model["speed"]
-    threads = f"{speed['n_threads']} thread{'s' if speed['n_threads'] > 1 else ''}"
+    threads = counted(speed["n_threads"], "thread")
     yield "Reading", f"{speed['prefill_tps']:,.0f} tokens/s ({threads})"
     yield "Speaking", f"{speed['decode_tps']:,.0f} tokens/s ({threads})"
     yield "First word", f"after {speed['first_token_ms']:,.0f} ms, for a line of 30 tokens"
     for n, size in model["ram"].items():
-        who = "1 character" if n == "1" else f"{n} characters"
+        who = counted(int(n), "character")
         window = f"a window of {model['window']:,} tokens each"
         yield f"RAM for {n}", f"{_size(size)}: the model and {who}, {window}"
 
@@ -128,7 +129,7 @@ def _checks(report: dict[str, Any]) -> list[str]:
 
 def _printable(text: str) -> str:
     """A model file's own words must not steer the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text[:400]).strip()
+    return plain(text[:400], " ").strip()
 
 
 def _size(n_bytes: float) -> str:

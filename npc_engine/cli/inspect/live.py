@@ -6,16 +6,16 @@ screen; the picture is `window_picture`'s, and a file is `inspect_file`'s.
 
 import argparse
 import json
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from npc_engine.cli.attach import CONNECT_S, add_token, token_from
 from npc_engine.cli.flags import TOKEN_VARIABLE, seconds
 from npc_engine.cli.inspect import saved as inspect_file
+from npc_engine.cli.output import write
 from npc_engine.client.zmq_client import Client
 from npc_engine.errors import ConnectionLost, UnknownNpc
 from npc_engine.protocol import WindowReply
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-CONNECT_S = 3.0  # an engine that runs answers at once, unless it is amid a long step
 ABOUT = f"""\
 Of a save: is it whole, what is in it, and will it load by its KV cache or from its tokens?
 FILE is a character's .npc file or a folder of them, SLOT a slot of --saves. Exit status 1 if
@@ -65,11 +64,10 @@ def main(argv: Sequence[str], sleep: Callable[[float], None] = time.sleep) -> in
         parser.error("--text and --model are for a save, not for --live")
     if args.live is None:
         return inspect_file.run(args)
-    token = args.token or os.environ.get(TOKEN_VARIABLE) or None
-    with Client(args.live, token=token, timeout=CONNECT_S, name="inspect") as client:
+    with Client(args.live, token=token_from(args), timeout=CONNECT_S, name="inspect") as client:
         if args.json:
             records = [msgspec.to_builtins(window) for window, _name in _windows(client, args.npc)]
-            _print(json.dumps(records, indent=2) + "\n")
+            write(json.dumps(records, indent=2))
             return 0
         from npc_engine.cli.terminal import open_screen  # here: JSON needs no rich
 
@@ -92,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--npc", metavar="NAME", help="one character (default: all)")
     live = parser.add_argument_group("a running engine")
     live.add_argument("--live", metavar="ENDPOINT", help="the engine: tcp://127.0.0.1:5757")
-    live.add_argument("--token", metavar="TEXT", help="the engine's token")
+    add_token(live)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--text", action="store_true", help="of a save: print the conversation in the window"
@@ -135,9 +133,3 @@ def _watch(
     except ConnectionLost as error:
         screen.problem(error)
         return 1
-
-
-def _print(text: str) -> None:
-    if sys.stdout is not None:
-        sys.stdout.write(text)
-        sys.stdout.flush()

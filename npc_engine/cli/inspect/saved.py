@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+from npc_engine.cli.output import write
 from npc_engine.cli.saves.report import Report, how_it_loads, report_on, reports_on
-from npc_engine.cli.saves.text import counted, plain, size, words, write
+from npc_engine.cli.saves.text import words
 from npc_engine.config import Settings
 from npc_engine.errors import SnapshotError, UnknownNpc, UnknownSlot
 from npc_engine.storage.disk import NAME, unescape
@@ -19,6 +20,7 @@ from npc_engine.storage.saves_folder import read_slot, steady
 from npc_engine.storage.signing_key import key_if_any
 from npc_engine.storage.slot_reader import JOURNAL, SUFFIX
 from npc_engine.text.tables import table
+from npc_engine.text.wording import counted, plain, size
 
 __all__ = ["add_arguments", "run"]
 

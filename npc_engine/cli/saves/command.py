@@ -13,8 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from npc_engine.cli.output import write
 from npc_engine.cli.saves.report import Report, reports_on
-from npc_engine.cli.saves.text import counted, plain, size, write
 from npc_engine.config import Settings
 from npc_engine.storage.archive import export_slot, import_slot
 from npc_engine.storage.backups import MAX_KEPT, discard
@@ -23,6 +23,7 @@ from npc_engine.storage.saves_folder import Leftover, Slot, leftovers, look, rea
 from npc_engine.storage.signing_key import key_if_any
 from npc_engine.storage.store import Store
 from npc_engine.text.tables import table
+from npc_engine.text.wording import counted, plain, size
 
 __all__ = ["main"]
 

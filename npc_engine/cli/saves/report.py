@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from npc_engine.cli.saves.text import counted, name_of
+from npc_engine.cli.saves.text import name_of
 from npc_engine.errors import SnapshotError
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.saving.records import SavedNpc, card_of, parse, sampling_of
@@ -28,6 +28,7 @@ from npc_engine.storage.snapshot import (
     Snapshot,
     decode,
 )
+from npc_engine.text.wording import counted
 
 __all__ = ["Journal", "Report", "how_it_loads", "report_on", "reports_on"]
 

@@ -6,19 +6,19 @@ and the screen; the picture is `picture`'s.
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from io import TextIOWrapper
 from typing import Any
 
 import msgspec
 
+from npc_engine.cli.attach import CONNECT_S, add_token, token_from
 from npc_engine.cli.flags import TOKEN_VARIABLE, seconds
 from npc_engine.cli.keyboard import listening
+from npc_engine.cli.output import write
 from npc_engine.cli.top.picture import draw
 from npc_engine.cli.top.sample import Rates, Sample, rates
 from npc_engine.cli.window_bars import Row, glyphs_for
@@ -27,8 +27,7 @@ from npc_engine.errors import ConnectionLost
 
 __all__ = ["main", "watch"]
 
-CONNECT_S = 3.0  # an engine that runs answers at once, unless it is amid a long step
-AGAIN_S = 1.0  # the same, of one that has gone and may come back
+AGAIN_S = 1.0  # as CONNECT_S, of one that has gone and may come back
 GIVE_UP_S = 30.0
 RATES_S = 2.0  # over how long speeds are taken: half a second holds few steps on a slow machine
 MOST_ROWS = 20  # of a frame that goes to no screen
@@ -56,11 +55,11 @@ def main(argv: Sequence[str], clock: Callable[[], float] = time.monotonic) -> in
     1 when the engine goes away and does not come back; q and Ctrl-C end it with 0.
     """
     args = _parser().parse_args(argv)
-    link = _Link(args.endpoint, args.token or os.environ.get(TOKEN_VARIABLE) or None)
+    link = _Link(args.endpoint, token_from(args))
     try:
         link.open(CONNECT_S)
         if args.json:
-            _print(json.dumps(link.facts(), indent=2) + "\n")
+            write(json.dumps(link.facts(), indent=2))
         elif args.once or sys.stdout is None or not sys.stdout.isatty():
             _once(link, args.every)
         else:
@@ -87,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         default="tcp://127.0.0.1:5757",
         help="the engine (default: tcp://127.0.0.1:5757)",
     )
-    parser.add_argument("--token", metavar="TEXT", help="the engine's token")
+    add_token(parser)
     parser.add_argument(
         "--every",
         metavar="SECONDS",
@@ -156,13 +155,11 @@ def _once(link: _Link, every_s: float) -> None:
     before = link.look()
     time.sleep(every_s)
     now = link.look()
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a name that an old code page lacks
     glyphs = glyphs_for(getattr(sys.stdout, "encoding", None))
     width = shutil.get_terminal_size().columns
     rows = draw(now, rates(before, now), width, height=MOST_ROWS, glyphs=glyphs)
     text = ("".join(text for _style, text in row).rstrip() for row in rows)
-    _print("".join(f"{row}\n" for row in text))
+    write("\n".join(text))
 
 
 def _live(link: _Link, every_s: float, clock: Callable[[], float]) -> int:
@@ -221,9 +218,3 @@ def watch(
             seen.append(sample)
             while len(seen) * every_s > RATES_S + every_s and len(seen) > 2:
                 seen.popleft()
-
-
-def _print(text: str) -> None:
-    if sys.stdout is not None:
-        sys.stdout.write(text)
-        sys.stdout.flush()

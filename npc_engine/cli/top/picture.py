@@ -11,6 +11,7 @@ from npc_engine.cli.top.sample import DOING, Rates, Sample, doing, in_order, mem
 from npc_engine.cli.window_bars import FANCY, Glyphs, Row
 from npc_engine.cli.window_picture import MIN_WIDTH, cut, n_columns
 from npc_engine.protocol import NpcInfo
+from npc_engine.text.wording import on_one_row
 
 __all__ = ["draw"]
 
@@ -56,7 +57,7 @@ def _head(sample: Sample, rates: Rates, width: int, glyphs: Glyphs) -> Iterator[
     stats = sample.stats
     uptime = number(stats, "uptime_s")
     up = f"up {_duration(uptime)}" if uptime is not None else ""
-    title = filter(None, (_clean(sample.model), sample.endpoint, up))
+    title = filter(None, (on_one_row(sample.model), sample.endpoint, up))
     yield [("head", cut(glyphs.dot.join(title), width, glyphs.more))]
     for label, facts in (
         ("who", _who(sample)),
@@ -129,7 +130,7 @@ class _Table:
     def row(self, npc: NpcInfo) -> Row:
         """Return one character: who, what, for whom, how much waits, how full it is."""
         what = doing(npc)
-        name = cut(_clean(npc.name) or npc.npc, NAME, self.glyphs.more)
+        name = cut(on_one_row(npc.name) or npc.npc, NAME, self.glyphs.more)
         facts = f"{what:9}"
         if self.is_wide:
             queue = "?" if npc.n_waiting is None else str(npc.n_waiting or "")
@@ -179,8 +180,3 @@ def _duration(seconds: float) -> str:
 
 def _word(part: str) -> str:
     return {"kv": "KV"}.get(part, part.replace("_", " "))
-
-
-def _clean(text: str) -> str:
-    """Return a name on one line, without what could steer a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from npc_engine import __version__
 from npc_engine.cli.saves import report as save_report
 from npc_engine.cli.saves.report import how_it_loads, report_on
-from npc_engine.cli.saves.text import plain, size, words
+from npc_engine.cli.saves.text import words
 from npc_engine.saving.records import parse
 from npc_engine.storage.journal.records import Replay
 from npc_engine.storage.signing_key import installation_key
@@ -188,26 +188,3 @@ def test_any_file_gets_a_report(mara: Path, at: int, cut: bool) -> None:
     report = report_on(bad, b"key", "mara")
     assert report.problem or report.damage or (report.snapshot and not report.snapshot.trusted)
     assert report.facts()["n_bytes"] == bad.stat().st_size
-
-
-def test_texts_of_strangers_do_not_steer_the_terminal() -> None:
-    assert plain("a\x1b[2J\rb\u202ec\x07") == "a\ufffd[2J\ufffdb\ufffdc\ufffd"
-    assert plain("Jos\u00e9 \u96e8") == "Jos\u00e9 \u96e8"
-
-
-@pytest.mark.parametrize(
-    ("n", "text"),
-    [
-        (0, "0 bytes"),
-        (999, "999 bytes"),
-        (1000, "1.0 kB"),
-        (99_949, "99.9 kB"),
-        (999_499, "999 kB"),
-        (999_500, "1.0 MB"),
-        (4_200_000, "4.2 MB"),
-        (8 << 30, "8.6 GB"),
-        (10**16, "10000 TB"),
-    ],
-)
-def test_sizes(n: int, text: str) -> None:
-    assert size(n) == text
