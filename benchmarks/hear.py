@@ -41,8 +41,8 @@ PERSONA = (
 
 def rest(engine: Engine) -> None:
     """Let the engine read what there is to read."""
-    while engine.patience() == 0:
-        engine.step()
+    while engine.core.patience() == 0:
+        engine.core.step()
 
 
 def first_token_ms(engine: Engine, line: str, typed: bool) -> tuple[float, int]:
@@ -82,7 +82,7 @@ def lines(model: Path) -> None:
 
 def first_words_ms(engine: Engine, ahead: bool) -> list[tuple[float, int]]:
     """Return the milliseconds to the first token of each one asked, and the tokens read for it."""
-    parking = engine.stage.parking
+    parking = engine.core.stage.parking
     budget = parking.budget
     parking.budget = budget if ahead else 0  # with no room, idle time reads for the slots only
     for i in range(N_CHARACTERS):

@@ -11,9 +11,9 @@ from npc_engine.version import __version__
 
 if TYPE_CHECKING:
     from npc_engine.cards.card import Card
+    from npc_engine.client.in_process import Engine
     from npc_engine.client.sidecar import Sidecar
     from npc_engine.client.zmq_client import Client
-    from npc_engine.engine import Engine
     from npc_engine.errors import NpcError
     from npc_engine.protocol import Done, Gesture, Line, SceneDone, Text, Turn
 
@@ -36,7 +36,7 @@ _HOME = {
     "Card": "npc_engine.cards.card",
     "Client": "npc_engine.client.zmq_client",
     "Done": "npc_engine.protocol",
-    "Engine": "npc_engine.engine",
+    "Engine": "npc_engine.client.in_process",
     "Gesture": "npc_engine.protocol",
     "Line": "npc_engine.protocol",
     "NpcError": "npc_engine.errors",

@@ -12,16 +12,14 @@ character are served in their order: while it speaks, what follows waits in its 
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from npc_engine import protocol as m
 from npc_engine.characters.character import Character, Why
 from npc_engine.characters.stage import Room, Stage
-from npc_engine.client.verbs import Verbs
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
 from npc_engine.saving.kv_rule import keeps_kv
@@ -36,7 +34,7 @@ from npc_engine.storage.writer import WriterThread
 from npc_engine.text.chat_format import ChatFormat
 from npc_engine.version import __version__
 
-__all__ = ["LOCAL", "Backend", "Engine"]
+__all__ = ["LOCAL", "Backend", "EngineCore"]
 
 log = logging.getLogger("npc_engine")
 
@@ -72,14 +70,8 @@ class Backend(Room, Protocol):
         """Free everything."""
 
 
-class Engine(Verbs):
-    """Many characters over one backend. Also a `Verbs`: usable in process, with no socket.
-
-    engine = Engine.open("q4.gguf")
-    engine.spawn("mara", "mara.toml")
-    for line in engine.say("mara", "Who are you?"):
-        print(line.text)
-    """
+class EngineCore:
+    """Many characters over one backend. `client.in_process.Engine` is the way in for a game."""
 
     def __init__(
         self,
@@ -95,7 +87,6 @@ class Engine(Verbs):
 
         `load`: how many cores other programs take, if anybody knows.
         """
-        super().__init__()
         self.settings = settings or Settings()
         self.backend = backend
         self._files = WriterThread()
@@ -150,26 +141,9 @@ class Engine(Verbs):
             m.List: stage.list,
             m.Window: stage.show_window,
             m.Transcript: stage.show_transcript,
-            m.Stats: self._stats,
+            m.Stats: lambda _client, request: m.StatsReply(id=request.id, stats=self.stats()),
             m.Ping: lambda _client, request: m.Pong(id=request.id),
         }
-
-    @classmethod
-    def open(
-        cls,
-        model: str | os.PathLike[str],
-        *,
-        progress: Callable[[float], None] | None = None,
-        **settings: Any,
-    ) -> "Engine":
-        """Load a GGUF model and return an engine over it. `settings`: names of config.Settings.
-
-        `progress` is called with fractions from 0 to 1. Raises SetupError.
-        """
-        # The one upward import: it makes `Engine` all that a game in Python has to know.
-        from npc_engine.loading import load_engine
-
-        return load_engine(Settings.parse({"model": os.fspath(model), **settings}), progress)
 
     def handle(self, message: m.Request, client: bytes = LOCAL) -> None:
         """Take in a request; its replies come out of `step`."""
@@ -323,27 +297,8 @@ class Engine(Verbs):
         out, self._outbox = self._outbox, []
         return out
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     def _post_reply(self, client: bytes, reply: m.Reply) -> None:
         self._outbox.append((client, reply))
-
-    def _send(self, request: m.Request) -> None:
-        self.handle(request, LOCAL)
-
-    def _receive(self, timeout: float) -> list[m.Reply]:
-        deadline = self._clock() + timeout
-        while True:
-            replies = [reply for client, reply in self.step() if client == LOCAL]
-            patience = self.patience()
-            if replies or patience is None or self._clock() >= deadline:
-                return replies
-            if patience:
-                time.sleep(max(0.0, min(patience, deadline - self._clock())))
 
     def _cancel(self, client: bytes, request: m.Cancel) -> m.Reply:
         if self._held.cancel(client, request.target):
@@ -375,9 +330,10 @@ class Engine(Verbs):
             npcs=sorted(self.stage.characters),
         )
 
-    def _stats(self, _client: bytes, request: m.Stats) -> m.Reply:
+    def stats(self) -> dict[str, Any]:
+        """Return counts, speeds and sizes, as `stats` answers them."""
         about = self.backend.about
-        stats = {
+        return {
             **self.stage.counts(),
             "n_steps": self._n_steps,
             "n_decoded": self._n_decoded,
@@ -389,7 +345,6 @@ class Engine(Verbs):
             "kv_bytes": about["kv_bytes"],
             "uptime_s": self._clock() - self._started,
         }
-        return m.StatsReply(id=request.id, stats=stats)
 
 
 def _are_served(claims: list[Claim]) -> bool:

@@ -14,7 +14,7 @@ import psutil
 from npc_engine.config import DEFAULT_WINDOW, Settings
 from npc_engine.cpu import OthersLoad, n_usable_cores
 from npc_engine.dialogue.world import check_world, read_world
-from npc_engine.engine import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.errors import ConfigError, ModelError
 from npc_engine.llama.context import Llama
 from npc_engine.llama.kv_layout import choose_layout
@@ -35,7 +35,7 @@ MIN_PREFILL = 16  # tokens of a batch that are left when all slots speak
 RESERVE_BYTES = 256 << 20  # left for compute buffers, Python and the game when memory is tight
 
 
-def load_engine(settings: Settings, progress: Callable[[float], None] | None = None) -> Engine:
+def load_engine(settings: Settings, progress: Callable[[float], None] | None = None) -> EngineCore:
     """Return an engine over `settings.model`, which frees the model when it is closed.
 
     Raises SetupError.
@@ -64,13 +64,15 @@ def load_engine(settings: Settings, progress: Callable[[float], None] | None = N
         raise
 
 
-def engine_over(llama: Llama, chat_format: ChatFormat, settings: Settings) -> Engine:
+def engine_over(llama: Llama, chat_format: ChatFormat, settings: Settings) -> EngineCore:
     """Return an engine over a context; without `settings.threads` it moves their number itself."""
     if settings.threads is not None:
-        return Engine(llama, chat_format, settings)
+        return EngineCore(llama, chat_format, settings)
     most = n_usable_cores() if _threads_sleep() else 1
     load = OthersLoad(time.perf_counter)
-    return Engine(llama, chat_format, settings, threads=Threads(llama.n_threads, most), load=load)
+    return EngineCore(
+        llama, chat_format, settings, threads=Threads(llama.n_threads, most), load=load
+    )
 
 
 def _context(model: Model, settings: Settings) -> Llama:

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from npc_engine import loading
+from npc_engine.client.in_process import Engine
 from npc_engine.config import DEFAULT_WINDOW, Settings
-from npc_engine.engine import Engine
 from npc_engine.errors import ConfigError, ModelError
 from npc_engine.llama.context import Llama
 from npc_engine.llama.model import Model
@@ -113,7 +113,7 @@ def test_auto_may_move_and_a_given_count_may_not(
 
 
 def ladder(engine: Engine) -> list[int]:
-    return engine._governor._threads._ladder
+    return engine.core._governor._threads._ladder
 
 
 @pytest.mark.model
@@ -121,13 +121,13 @@ def test_without_its_fast_code_it_says_so(
     open_engine: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = open_engine()
-    assert "slow" not in engine.backend.about["model"]
+    assert "slow" not in engine.core.backend.about["model"]
     answer = Answer(works=False, cause="its self-test crashed (SIGSEGV)", at=1e9)
     monkeypatch.setattr(loading, "self_test", lambda _path: answer)
     engine = open_engine()
-    assert engine.backend.about["model"]["slow"] == answer.slow
+    assert engine.core.backend.about["model"]["slow"] == answer.slow
     late = serve._Late()
-    late.loaded = engine
+    late.loaded = engine.core
     assert late.slow == answer.slow
 
 
@@ -212,11 +212,11 @@ def test_a_cache_that_does_not_fit_is_refused(
     assert "--slots" in caught.value.help
     assert [model.handle for model in models] == [None]
     free_memory(monkeypatch, 8 * GIB, need + RESERVE_BYTES)
-    assert open_engine(**keys).stage.window == window
+    assert open_engine(**keys).core.stage.window == window
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("where", ["voice_of", "choose_layout", "Llama", "Engine"])
+@pytest.mark.parametrize("where", ["voice_of", "choose_layout", "Llama", "EngineCore"])
 def test_whatever_fails_after_the_weights_frees_them(
     monkeypatch: pytest.MonkeyPatch, open_engine: Open, models: list[Model], where: str
 ) -> None:
@@ -235,7 +235,7 @@ def test_whatever_fails_after_the_weights_frees_them(
 @pytest.mark.model
 def test_close_frees_the_model(open_engine: Open, models: list[Model]) -> None:
     engine = open_engine()
-    backend: Any = engine.backend
+    backend: Any = engine.core.backend
     assert isinstance(backend, Llama)
     assert backend.model is models[0]
     assert backend.model.handle
@@ -249,22 +249,24 @@ def test_an_engine_is_opened_and_left(tiny_llama: Path, tmp_path: Path) -> None:
     with Engine.open(tiny_llama, saves=str(tmp_path), **PLAIN) as engine:
         engine.spawn("mara", {"name": "Mara"})
         assert engine.say("mara", "Hm?", max_tokens=3).wait().stats.n_decoded <= 3
-    backend: Any = engine.backend
+    backend: Any = engine.core.backend
     assert backend.model.handle is None
 
 
 @pytest.mark.model
 def test_all_who_speak_have_a_row_and_prefill_has_room(open_engine: Open) -> None:
     engine = open_engine(slots=20, n_batch=32)
-    assert engine.backend.n_batch == 20 + MIN_PREFILL
-    assert open_engine(slots=2, n_batch=64).backend.n_batch == 64
+    assert engine.core.backend.n_batch == 20 + MIN_PREFILL
+    assert open_engine(slots=2, n_batch=64).core.backend.n_batch == 64
 
 
 @pytest.mark.model
 def test_the_cache_has_a_window_for_each_slot(open_engine: Open) -> None:
     engine = open_engine(slots=3, n_ctx=3 * 200, window=2048)
-    assert 200 <= engine.stage.window == engine.backend.n_cells <= 256  # llama.cpp rounds up
-    assert engine.backend.n_slots == 3
+    assert (
+        200 <= engine.core.stage.window == engine.core.backend.n_cells <= 256
+    )  # llama.cpp rounds up
+    assert engine.core.backend.n_slots == 3
 
 
 @pytest.mark.model

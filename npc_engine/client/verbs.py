@@ -1,7 +1,7 @@
 """The user's verbs: spawn, say, hear, attend, event, scene, pin, save, load, despawn, list...
 
-Owns their arguments and defaults. It knows no socket and no engine: `client.Client` (ZeroMQ) and
-`engine.Engine` (in process) supply `_send` and `_receive`, and are used alike.
+Owns their arguments and defaults. It knows no socket and no engine: `zmq_client.Client` and
+`in_process.Engine` supply `_send` and `_receive`, and are used alike.
 
 Errors of every verb: the RequestError that the engine's `error` stands for; BadMessage for
 arguments that the protocol does not allow; ConnectionLost when the engine is silent for longer

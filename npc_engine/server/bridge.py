@@ -48,7 +48,7 @@ _LINGER_MS = 250
 
 
 class EngineLike(Protocol):
-    """What the bridge needs of an engine. See `engine.Engine`."""
+    """What the bridge needs of an engine. See `engine.EngineCore`."""
 
     def handle(self, message: Request, client: bytes, /) -> None:
         """Take a request in; never raises for a bad one."""

@@ -27,7 +27,7 @@ from npc_engine.protocol import PROTOCOL_VERSION, Reply, Request
 from npc_engine.server.niceness import lower_priority
 
 if TYPE_CHECKING:
-    from npc_engine.engine import Engine
+    from npc_engine.engine import EngineCore
 
 __all__ = [
     "Progress",
@@ -112,7 +112,7 @@ def _check_saves(folder: Path) -> None:
     )
 
 
-def _loaded(settings: Settings) -> "Engine":
+def _loaded(settings: Settings) -> "EngineCore":
     from npc_engine.loading import load_engine  # brings llama_cpp
 
     with Progress(sys.stderr, f"Loading {Path(settings.model).name}") as progress:
@@ -122,7 +122,7 @@ def _loaded(settings: Settings) -> "Engine":
 class _Late:
     """Stands in the bridge for an engine that is not loaded yet."""
 
-    loaded: "Engine | None" = None
+    loaded: "EngineCore | None" = None
 
     def handle(self, message: Request, client: bytes, /) -> None:
         self._engine.handle(message, client)
@@ -145,7 +145,7 @@ class _Late:
         return str(self._engine.backend.about["model"].get("slow", ""))
 
     @property
-    def _engine(self) -> "Engine":
+    def _engine(self) -> "EngineCore":
         if self.loaded is None:
             raise RuntimeError("the loop runs without an engine")
         return self.loaded

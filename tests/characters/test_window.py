@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from npc_engine import protocol as m
+from npc_engine.client.in_process import Engine
 from tests.support.fake_llama import FakeLlama
 from tests.support.rig import Rig, scripted
 
@@ -148,7 +149,8 @@ def test_nobody_of_that_name(rig: Rig) -> None:
 
 
 def test_asking_in_process(rig: Rig) -> None:
-    assert rig.engine.window("mara").n_pinned == rig.engine.list_npcs()[0].n_pinned
+    engine = Engine(rig.engine)
+    assert engine.window("mara").n_pinned == engine.list_npcs()[0].n_pinned
 
 
 def listed(rig: Rig, npc: str = "mara") -> m.NpcInfo:

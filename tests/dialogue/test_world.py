@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from npc_engine import protocol as m
+from npc_engine.client.in_process import Engine
 from npc_engine.config import Settings
 from npc_engine.dialogue.dialogue import most_pinned
 from npc_engine.dialogue.world import MAX_BYTES, check_world, read_world
@@ -103,8 +104,10 @@ def test_a_persona_that_has_no_room_beside_the_world_says_so(tmp_path: Path) -> 
 def test_an_engine_with_a_world(smollm2: Path, tmp_path: Path) -> None:
     plain = {"kv_type": "f16", "flash_attn": "off", "threads": 1, "window": 256, "slots": 2}
     world = written(tmp_path, b"The sea took the old town. Nobody sails at night. " * 4)
-    with load_engine(Settings.parse({**plain, "model": str(smollm2), "world": world})) as engine:
-        n_world = len(engine.stage.chat_format.world_tokens)
+    with Engine(
+        load_engine(Settings.parse({**plain, "model": str(smollm2), "world": world}))
+    ) as engine:
+        n_world = len(engine.core.stage.chat_format.world_tokens)
         assert engine.spawn("mara", {"name": "Mara"}).n_shared == n_world > 40
         first = engine.window("mara").segments[0]
         assert (first.kind, first.n_tokens, first.pinned) == ("persona", n_world, True)

@@ -205,13 +205,13 @@ def test_a_real_state_is_as_if_read_afresh(tiny_model: Path, tmp_path: Path) -> 
     engine, llama = make_engine(model, tmp_path, n_slots=1, window=256)
     with engine:
         engine.spawn("mara", INNKEEPER, sampling=GREEDY)
-        character = engine.stage.characters["mara"]
+        character = engine.core.stage.characters["mara"]
         drift = character.dialogue.drift
         assert drift is not None
         for turn in range(60):
             engine.say("mara", f"And on day {turn}?", max_tokens=24).wait()
-            while engine.patience() == 0:
-                engine.step()
+            while engine.core.patience() == 0:
+                engine.core.step()
             if drift.n_reread:
                 break
         assert drift.nats is not None, "nothing was measured"

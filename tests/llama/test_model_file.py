@@ -11,7 +11,7 @@ import pytest
 from gguf import GGUFReader, GGUFWriter
 
 from npc_engine.cli import commands as cli
-from npc_engine.engine import Engine
+from npc_engine.client.in_process import Engine
 from npc_engine.errors import ModelError
 from npc_engine.llama.gguf_header import read_header
 from npc_engine.llama.model import Model

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from npc_engine import protocol as m
 from npc_engine.config import Settings
-from npc_engine.engine import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.saving import autosave, backoff, copying
 from npc_engine.saving.autosave import AUTOSAVE
 from npc_engine.saving.journal import journaling
@@ -70,10 +70,10 @@ class _Yielding(FakeLlama):
         return super().decode(spans)
 
 
-def engine(root: Path, keep: int = 1, seconds: float = 0) -> Engine:
+def engine(root: Path, keep: int = 1, seconds: float = 0) -> EngineCore:
     fake = _Yielding(n_slots=2, n_cells=WINDOW)
     values = {"saves": str(root), "window": WINDOW, "keep": keep}
-    made = Engine(fake, fake.chat_format(), Settings.parse(values))
+    made = EngineCore(fake, fake.chat_format(), Settings.parse(values))
     made._saving._given_key = KEY
     made._saving._autosave._seconds = seconds  # more often than a setting may say
     return made

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def _hidden(root: Path) -> list[str]:
 
 def _load(root: Path, found: Found) -> Iterable[str]:
     """Load all slots, one after the other; yield what goes wrong."""
-    with engine(root) as all_of_them:
+    with closing(engine(root)) as all_of_them:
         for slot, there in found.items():
             loaded = _answer(all_of_them, m.Load(id=f"load-{slot}", slot=slot))
             if not isinstance(loaded, m.Loaded) or {x.npc for x in loaded.npcs} != set(there):

@@ -43,8 +43,6 @@ RANKS = [  # the house from the ground up; rooms of one row do not know each oth
     {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
-# Imports that lead upward: none may come, and these are on their way out.
-EXCEPTIONS = {("engine", "client"), ("engine", "loading")}
 MOST_FILES = 14  # in a room, beside its folders
 # Who knows a library that is slow to import or dangerous to use.
 OWNERS = {
@@ -90,13 +88,8 @@ def test_every_room_has_a_row() -> None:
 def test_a_module_imports_lower_rooms_only(module: str) -> None:
     for other in imports(module):
         here, there = room(module), room(other)
-        if here != there and (here, there) not in EXCEPTIONS:
+        if here != there:
             assert RANK[there] < RANK[here], f"{module} may not import {other}"
-
-
-def test_the_exceptions_are_still_needed() -> None:
-    found = {(room(m), room(o)) for m in MODULES for o in imports(m)}
-    assert found >= EXCEPTIONS
 
 
 def test_within_a_room_no_import_leads_back() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from npc_engine import protocol as m
-from npc_engine.engine import Engine
+from npc_engine.client.in_process import Engine
 from npc_engine.errors import SnapshotError
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.saving.copying import LINE_TOKENS
@@ -379,7 +379,7 @@ def test_a_real_slot_that_is_too_small(tiny_model: Path, tmp_path: Path) -> None
         engine.spawn("a", CARD)
         for i in range(8):
             engine.say("a", f"Question {i}: who came over the bridge?", max_tokens=24).wait()
-        n_cells = engine.stage.characters["a"].dialogue.ledger.n_cells
+        n_cells = engine.core.stage.characters["a"].dialogue.ledger.n_cells
         assert 256 < n_cells <= 512
         engine.save("s")
     for window, is_small in ((512, False), (256, True)):
@@ -388,10 +388,10 @@ def test_a_real_slot_that_is_too_small(tiny_model: Path, tmp_path: Path) -> None
             assert npc.source == (
                 "tokens" if is_small and "mamba" not in tiny_model.name else "payload"
             )
-            n_pending = engine.stage.characters["a"].dialogue.ledger.n_pending
+            n_pending = engine.core.stage.characters["a"].dialogue.ledger.n_pending
             n_read = engine.stats()["n_prefilled"]
             engine.attend("a")
-            while engine.patience() == 0:
+            while engine.core.patience() == 0:
                 engine.poll()
             n_read = engine.stats()["n_prefilled"] - n_read
             assert npc.source == "tokens" or n_read == n_pending == 0

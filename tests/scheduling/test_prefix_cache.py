@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from npc_engine import protocol as m
-from npc_engine.engine import Engine
+from npc_engine.client.in_process import Engine
 from npc_engine.kvcache.ledger import Kind, Ledger, Segment
 from npc_engine.kvcache.sequence import Sequence
 from npc_engine.llama.model import Layout, Model
@@ -635,9 +635,9 @@ def count(backend: Twin, n_first: int) -> Callable[[], int]:
 
 def rest(engine: Engine) -> None:
     for _ in range(1000):
-        if engine.patience() is None:
+        if engine.core.patience() is None:
             return
-        engine.step()
+        engine.core.step()
     raise AssertionError("no end")
 
 
@@ -662,7 +662,7 @@ def talk_with_all(
     with engine:
         n_lore = len(model.tokenize(world or lore))
         n_read = count(backend, n_lore)
-        engine.stage.prefix_cache._works = shares
+        engine.core.stage.prefix_cache._works = shares
         for name, card_ in CAST.items():
             card_ = {**card_, "system_prompt": lore + "{{original}}"}
             shared = engine.spawn(name, card_, sampling=GREEDY).n_shared
@@ -706,14 +706,14 @@ def test_a_half_read_beginning_is_taken_over_exactly(
             model, tmp_path, n_slots=n_slots, n_batch=40, window=640, world=WORLD
         )
         with engine:
-            n_lore = len(engine.stage.chat_format.world_tokens)
+            n_lore = len(engine.core.stage.chat_format.world_tokens)
             n_read = count(backend, n_lore)
-            engine.stage.prefix_cache._works = shares
+            engine.core.stage.prefix_cache._works = shares
             for name in ("mara", "bram"):
                 request = m.Spawn(id=name, npc=name, card=CAST[name], sampling=GREEDY)
-                engine.handle(request, b"game")
-            engine.step()
-            assert 0 < engine.stage.characters["mara"].dialogue.ledger.n_cells < n_lore
+                engine.core.handle(request, b"game")
+            engine.core.step()
+            assert 0 < engine.core.stage.characters["mara"].dialogue.ledger.n_cells < n_lore
             for name in ("bram", "mara"):
                 engine.say(name, "Who are you?", max_tokens=16).wait()
             return backend, n_read() // n_lore
@@ -751,7 +751,7 @@ def test_six_hundred_tokens_of_lore_are_read_once_by_twenty(smollm2: Path, tmp_p
     world = WORLD * 6
     engine, backend = make_engine(model, tmp_path, n_slots=4, window=1024, world=world)
     with engine:
-        n_lore = len(engine.stage.chat_format.world_tokens)
+        n_lore = len(engine.core.stage.chat_format.world_tokens)
         assert n_lore >= 600
         n_read = count(backend, n_lore)
         for i in range(20):

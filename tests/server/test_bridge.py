@@ -22,7 +22,7 @@ import zmq
 
 from npc_engine.client.zmq_client import Client
 from npc_engine.config import Settings
-from npc_engine.engine import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.errors import BindError, RequestError
 from npc_engine.protocol import (
     PROTOCOL_VERSION,
@@ -58,9 +58,9 @@ from tests.support.served import (
 DEEP = 8192
 
 
-def real_engine(**settings: Any) -> Engine:
+def real_engine(**settings: Any) -> EngineCore:
     llama = FakeLlama()
-    return Engine(llama, llama.chat_format(), Settings(**settings))
+    return EngineCore(llama, llama.chat_format(), Settings(**settings))
 
 
 @pytest.fixture
@@ -545,7 +545,7 @@ def test_a_talk_with_the_real_engine(tmp_path: Path) -> None:
 def test_a_client_of_the_real_engine_killed_in_mid_stream(tmp_path: Path) -> None:
     llama = FakeLlama(mind=lambda tokens: ord("la. "[len(tokens) % 4]))
     settings = Settings(saves=str(tmp_path), max_tokens=1 << 16)
-    with Served(engine=Engine(llama, llama.chat_format(), settings)) as served:
+    with Served(engine=EngineCore(llama, llama.chat_format(), settings)) as served:
         victim, other = served.client(), served.client()
         for client, npc in ((victim, "mara"), (other, "tom")):
             assert client.ask(Spawn(id="1", npc=npc, card={"name": npc}))["type"] == "spawned"
@@ -576,7 +576,7 @@ def test_a_scene_over_the_wire(tmp_path: Path) -> None:
 def test_a_client_killed_in_a_scene(tmp_path: Path) -> None:
     llama = FakeLlama(mind=lambda tokens: ord("la. "[len(tokens) % 4]))
     settings = Settings(saves=str(tmp_path), max_tokens=1 << 16)
-    engine = Engine(llama, llama.chat_format(), settings)
+    engine = EngineCore(llama, llama.chat_format(), settings)
     with Served(engine=engine) as served, Client(served.endpoint) as other:
         victim = served.client()
         for npc in ("mara", "bo"):

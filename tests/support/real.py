@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from npc_engine.client.in_process import Engine
 from npc_engine.config import Settings
-from npc_engine.engine import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.llama.context import Llama
 from npc_engine.llama.model import Layout, Model
 from npc_engine.llama.sampler import Sampler
@@ -71,7 +72,7 @@ def make_engine(
         script=script,
     )
     settings = Settings(window=window, step_ms=step_ms, saves=str(saves), save_kv="yes")
-    return Engine(backend, voice_of(model, world), settings), backend
+    return Engine(EngineCore(backend, voice_of(model, world), settings)), backend
 
 
 def kl(p_logits: Any, q_logits: Any) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 from npc_engine import protocol as m
 from npc_engine.characters.character import Character
 from npc_engine.config import Settings
-from npc_engine.engine import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.saving.saving import POLL_S
 from npc_engine.scheduling.prefix_cache import MIN_TOKENS, MOST_KEPT, PrefixCache
 from npc_engine.scheduling.threads import Threads
@@ -69,7 +69,7 @@ class Rig:
         if isinstance(self.fake, TimedLlama):
             self.fake.rig = self
         values = {"saves": str(folder), "window": window, **settings}
-        self.engine = Engine(
+        self.engine = EngineCore(
             self.fake,
             self.fake.chat_format(),
             Settings.parse(values),

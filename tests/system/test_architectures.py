@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from npc_engine import protocol as m
-from npc_engine.engine import Engine
+from npc_engine.client.in_process import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.model import Layout, Model
@@ -49,7 +50,7 @@ def real_model(request: pytest.FixtureRequest) -> Iterator[Model]:
 class Walk:
     """Sends whatever comes to mind, and checks after each step what must always hold."""
 
-    def __init__(self, engine: Engine, backend: Llama, seed: int) -> None:
+    def __init__(self, engine: EngineCore, backend: Llama, seed: int) -> None:
         self.engine = engine
         self.backend = backend
         self.random = random.Random(seed)
@@ -169,7 +170,7 @@ class Walk:
 
 def test_a_random_walk(model: Model, tmp_path: Path) -> None:
     engine, backend = make_engine(model, tmp_path, n_slots=N_SLOTS, n_batch=128, window=WINDOW)
-    walk = Walk(engine, backend, seed=7)
+    walk = Walk(engine.core, backend, seed=7)
     try:
         walk.run(N_TURNS)
     finally:
@@ -184,7 +185,7 @@ def test_a_random_walk(model: Model, tmp_path: Path) -> None:
 
 def test_a_random_walk_with_a_real_model(real_model: Model, tmp_path: Path) -> None:
     engine, backend = make_engine(real_model, tmp_path, n_slots=N_SLOTS, n_batch=128, window=WINDOW)
-    walk = Walk(engine, backend, seed=3)
+    walk = Walk(engine.core, backend, seed=3)
     try:
         walk.run(N_TURNS // 2)
     finally:
@@ -203,7 +204,7 @@ def _next_distribution(engine: Engine, backend: Twin, name: str) -> tuple[list[i
     while not (new := backend.heard.keys() - known):
         assert time.monotonic() < deadline
         engine.poll()
-    ledger = engine.stage.characters[name].dialogue.ledger
+    ledger = engine.core.stage.characters[name].dialogue.ledger
     assert ledger.segments[-1].kind is Kind.REPLY
     assert len(ledger.segments[-1].tokens) == 1  # the sampled one
     read = ledger.tokens()[:-1]
@@ -226,13 +227,13 @@ def test_a_persona_that_was_read_ahead_is_as_if_read_just_now(model: Model, tmp_
         for i, name in enumerate("abcde"):
             card = {"name": f"N{i}", "description": f"{i} sheep on a hill, {WORDS[i] * 9}."}
             engine.spawn(name, card, sampling=GREEDY)
-        while engine.patience() is not None:
-            engine.step()
+        while engine.core.patience() is not None:
+            engine.core.step()
         stats = engine.stats()
         assert (stats["n_pending_tokens"], stats["n_parked"]) == (0, 3)
         for name in "ace":
             n_before = engine.stats()["n_prefilled"]
-            known = engine.stage.characters[name].dialogue.ledger.n_cells
+            known = engine.core.stage.characters[name].dialogue.ledger.n_cells
             tokens, logits = _next_distribution(engine, backend, name)
             assert kl(logits, _read_afresh(model, tokens)) < MOST_KL
             assert engine.stats()["n_prefilled"] - n_before == len(tokens) - known
@@ -253,7 +254,7 @@ def test_a_reply_that_is_cut_late_leaves_what_a_fresh_reading_makes(
         assert speech.wait().stats.n_decoded > 20
         for name in "bc" if parked else "":
             engine.say(name, "Hm.", max_tokens=1).wait()
-        sequence = engine.stage.characters["a"].dialogue.sequence
+        sequence = engine.core.stage.characters["a"].dialogue.sequence
         assert (sequence.parked is not None) == parked
         speech.cancel(heard=2)
         tokens, logits = _next_distribution(engine, backend, "a")
@@ -273,7 +274,7 @@ def test_what_is_rewound_leaves_what_a_fresh_reading_makes(
             engine.say("a", line, max_tokens=12).wait()
         for name in "bc" if parked else "":
             engine.say(name, "Hm.", max_tokens=1).wait()
-        sequence = engine.stage.characters["a"].dialogue.sequence
+        sequence = engine.core.stage.characters["a"].dialogue.sequence
         assert (sequence.parked is not None) == parked
         rewound = engine.rewind("a", 2)
         assert (rewound.turn, rewound.n_forgotten) == (1, 2)
@@ -292,7 +293,7 @@ def test_taking_words_back_reads_one_turn_again(model: Model, tmp_path: Path) ->
         engine.spawn("a", INNKEEPER, sampling=GREEDY)
         for _ in range(6):
             engine.say("a", "Tell me about the inn.", max_tokens=24).wait()
-        ledger = engine.stage.characters["a"].dialogue.ledger
+        ledger = engine.core.stage.characters["a"].dialogue.ledger
         assert ledger.n_evicted > 0
         decode, n_read = backend.decode, 0
 
@@ -308,9 +309,11 @@ def test_taking_words_back_reads_one_turn_again(model: Model, tmp_path: Path) ->
         for _ in range(20):
             engine.poll()
         speech.cancel(heard=3)
-        while engine.patience() == 0:
-            engine.step()
-        n_turn = len(engine.stage.characters["a"].dialogue.chat_format.words("And the cellar?"))
+        while engine.core.patience() == 0:
+            engine.core.step()
+        n_turn = len(
+            engine.core.stage.characters["a"].dialogue.chat_format.words("And the cellar?")
+        )
         assert n_read < n_turn + 20 + 40, "the line, what was said of it, and what of that was kept"
         assert ledger.n_pending == 0
 

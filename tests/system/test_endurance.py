@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from npc_engine.engine import Engine
+from npc_engine.client.in_process import Engine
 from npc_engine.llama.context import Llama
 from npc_engine.llama.model import Layout, Model
 from tests.support.real import INNKEEPER, make_engine
@@ -74,7 +74,7 @@ def _line(turn: int) -> tuple[str, int]:
 def test_300_turns_in_a_window_of_512(talk: tuple[Engine, Llama, Mirror]) -> None:
     engine, llama, mirror = talk
     spawned = engine.spawn("mara", INNKEEPER, sampling={"seed": 7})
-    character = engine.stage.characters["mara"]
+    character = engine.core.stage.characters["mara"]
     ledger = character.dialogue.ledger
     persona = list(ledger.segments[0].tokens)
     assert spawned.n_pinned == len(persona)
@@ -118,7 +118,7 @@ def test_2000_turns_of_anything(tiny_llama: Path, tmp_path: Path) -> None:
     assert len(control) >= 3
     with engine:
         engine.spawn("mara", INNKEEPER)
-        ledger = engine.stage.characters["mara"].dialogue.ledger
+        ledger = engine.core.stage.characters["mara"].dialogue.ledger
         for turn in range(2000):
             text = NASTY[turn // 7 % len(NASTY)] if turn % 7 == 0 else f"Day {turn}, and no boat."
             if turn % 11 == 0:

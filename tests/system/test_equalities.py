@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_engine.engine import Engine
+from npc_engine.client.in_process import Engine
 from npc_engine.llama.model import Layout, Model
 from tests.support.real import GREEDY, INNKEEPER, SMITH, Twin, make_engine, worst_kl
 

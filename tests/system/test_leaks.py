@@ -172,7 +172,7 @@ def test_what_comes_back_from_disk_is_what_it_heard(
     """
     monkeypatch.setattr("npc_engine.storage.scratch_folder.RESERVE_BYTES", 0)
     engine, backend = make_engine(model, tmp_path, n_slots=2, window=WINDOW)
-    engine.stage.parking.budget = 0
+    engine.core.stage.parking.budget = 0
     rng, names = random.Random(3), [f"npc{i}" for i in range(7)]
     told: dict[str, set[str]] = {name: set() for name in names}
     n_canaries = itertools.count(1)
@@ -211,9 +211,9 @@ def test_what_comes_back_from_disk_is_what_it_heard(
             known = set(CANARY.findall(text))
             assert known and known <= told[name], f"{name} holds {known - told[name]}"
             assert kl(_read_afresh(model, tokens), logits) < MOST_KL
-        assert engine.stats()["parked_bytes"] <= engine.stage.parking.n_writing_bytes + sum(
+        assert engine.stats()["parked_bytes"] <= engine.core.stage.parking.n_writing_bytes + sum(
             c.dialogue.sequence.n_parked_bytes
-            for c in engine.stage.characters.values()
+            for c in engine.core.stage.characters.values()
             if c.dialogue.sequence.slot is not None
         )
 
@@ -240,13 +240,13 @@ def test_a_half_typed_line_leaves_a_few_tokens_to_read(
             engine.spawn(name, {"name": name, "system_prompt": "Brief."}, sampling=GREEDY)
         engine.say("b", "Hm.", max_tokens=1).wait()
         engine.say("c", "Hm.", max_tokens=1).wait()
-        n_markup = engine.stage.chat_format.n_markup
+        n_markup = engine.core.stage.chat_format.n_markup
         cost = {}
         for name, ahead in (("a", line[: len(line) * n_ahead // 60]), ("b", "")):
             if ahead:
                 engine.hear(name, ahead)  # nobody has read anything of hers yet
-            while engine.patience() == 0:
-                engine.step()
+            while engine.core.patience() == 0:
+                engine.core.step()
             n_read.clear()
             engine.say(name, line, max_tokens=1).wait()
             cost[name] = sum(n_read)

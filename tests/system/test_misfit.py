@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from npc_engine import protocol as m
-from npc_engine.engine import Engine
+from npc_engine.client.in_process import Engine
 from npc_engine.errors import SnapshotError
 from npc_engine.llama.model import Layout, Model
 from npc_engine.storage.signing_key import installation_key
@@ -241,7 +241,7 @@ def begin(engine: Engine) -> None:
 
 
 def ledger_of(engine: Engine) -> list[Any]:
-    segments = engine.stage.characters[NAME].dialogue.ledger.segments
+    segments = engine.core.stage.characters[NAME].dialogue.ledger.segments
     return [(s.kind, list(s.tokens), s.text, s.turn, s.pinned) for s in segments]
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from npc_engine.client.in_process import Engine
 from npc_engine.client.speech import Conversation
 from npc_engine.dialogue.overheard import Cue
-from npc_engine.engine import Engine
 from npc_engine.llama.model import Model
 from npc_engine.protocol import Done, Reply
 from tests.support.paths import ROOT
@@ -37,7 +37,7 @@ def play(tiny_model: Path, tmp_path: Path) -> Callable[..., tuple[Engine, Conver
 
 
 def memory(engine: Engine, npc: str) -> str:
-    ledger = engine.stage.characters[npc].dialogue.ledger
+    ledger = engine.core.stage.characters[npc].dialogue.ledger
     return "\n".join(segment.text for segment in ledger.segments)
 
 
@@ -52,11 +52,11 @@ def test_a_scene_is_as_if_each_had_been_told(
     engine.spawn("bram", CAST["bram"], sampling=GREEDY)
     engine.event(OPENING)
     cue = Cue(id="c", npc="bram", text=first.text, speaker="Mara", max_tokens=24)
-    engine.stage.find("bram").take(b"game", cue, 0, 1)
+    engine.core.stage.find("bram").take(b"game", cue, 0, 1)
     replies: list[Reply] = []
     while not any(isinstance(reply, Done) for reply in replies):
-        assert engine.patience() == 0
-        replies += [reply for _, reply in engine.step()]
+        assert engine.core.patience() == 0
+        replies += [reply for _, reply in engine.core.step()]
     assert [r.text for r in replies if isinstance(r, Done)] == [second.text]
     engine.close()
 
@@ -77,7 +77,7 @@ def test_a_small_window_takes_a_long_scene(
 ) -> None:
     engine, talk = play("mara", "bram", turns=24, window=256)
     assert talk.done is not None and talk.done.n_turns == 24
-    assert engine.stage.characters["mara"].dialogue.ledger.n_evicted > 0
+    assert engine.core.stage.characters["mara"].dialogue.ledger.n_evicted > 0
     engine.close()
 
 

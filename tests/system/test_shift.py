@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from npc_engine.client.in_process import Engine
 from npc_engine.config import Settings
-from npc_engine.engine import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.errors import BackendError, ConfigError
 from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.kv_layout import choose_layout
@@ -185,20 +186,20 @@ def test_an_engine_renumbers_without_damage(model: Model, scaling: str, tmp_path
     )
     llama = open_llama(model, rope=rope)
     settings = Settings(window=256, saves=str(tmp_path))
-    with Engine(llama, voice_of(model), settings) as engine:
+    with Engine(EngineCore(llama, voice_of(model), settings)) as engine:
         engine.spawn("mara", INNKEEPER, sampling=GREEDY)
-        ledger = engine.stage.characters["mara"].dialogue.ledger
+        ledger = engine.core.stage.characters["mara"].dialogue.ledger
         for turn in range(60):
             n_renumbered = ledger.n_renumbered
             engine.say("mara", f"And on day {turn}?", max_tokens=24).wait()
-            while engine.patience() == 0:
-                engine.step()
+            while engine.core.patience() == 0:
+                engine.core.step()
             if n_renumbered >= 2 and ledger.n_renumbered > n_renumbered:
                 break
         assert ledger.n_renumbered >= 3
         assert ledger.n_holes == 0
         assert llama.can_shift == (scaling == "none")
-        slot = engine.stage.characters["mara"].dialogue.sequence.slot
+        slot = engine.core.stage.characters["mara"].dialogue.sequence.slot
         assert slot is not None
         tokens, end = ledger.tokens(), ledger.next_pos
         assert llama.positions(slot) == (0, end - 1) == (0, ledger.n_tokens - 1)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from npc_engine import protocol as m
+from npc_engine.client.in_process import Engine
 from npc_engine.config import Settings
-from npc_engine.engine import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.scheduling.threads import Threads
 from tests.support.machines import Machine
 from tests.support.rig import CARD, Rig, TimedLlama, scripted
@@ -269,7 +270,7 @@ def local(tmp_path: Path) -> Iterator[Engine]:
 
     fake = SlowLlama(n_slots=4, mind=ENDLESS)
     settings = Settings(saves=str(tmp_path), window=400, ambient_share=0.25)
-    with Engine(fake, fake.chat_format(), settings) as engine:
+    with Engine(EngineCore(fake, fake.chat_format(), settings)) as engine:
         engine.spawn("mara", CARD)
         yield engine
 
@@ -281,25 +282,25 @@ def test_iterating_an_ambient_line_in_process_ends(local: Engine) -> None:
 
 def test_polling_an_ambient_line_never_waits_and_never_spins(local: Engine) -> None:
     speech = local.say("mara", "Chat.", priority="ambient", stream=["text"], max_tokens=10)
-    local.backend.batches.clear()  # type: ignore[attr-defined]
+    local.core.backend.batches.clear()  # type: ignore[attr-defined]
     waited = 0.0
     for _ in range(20_000):
-        began = local._clock()
+        began = local.core._clock()
         speech.poll()
-        waited = max(waited, local._clock() - began)
+        waited = max(waited, local.core._clock() - began)
         if speech.done:
             break
         threading.Event().wait(0.001)
     assert speech.done is not None
     assert waited < 1.0  # a step; on a busy machine it may take long
-    assert len(local.backend.batches) <= 14  # type: ignore[attr-defined]
+    assert len(local.core.backend.batches) <= 14  # type: ignore[attr-defined]
 
 
 def test_a_timeout_is_kept_in_the_pause(local: Engine) -> None:
     """The pause may be longer than what a caller wants to wait."""
-    local._ambient.note(0.0, local._clock() + 60)
+    local.core._ambient.note(0.0, local.core._clock() + 60)
     speech = local.say("mara", "Chat.", priority="ambient")
-    began = local._clock()
+    began = local.core._clock()
     local._receive(0.05)
-    assert local._clock() - began < 20
+    assert local.core._clock() - began < 20
     speech.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from npc_engine import protocol as m
-from npc_engine.engine import LOCAL, Engine
+from npc_engine.engine import LOCAL, EngineCore
 
 __all__ = ["CheckingClient"]
 
@@ -30,7 +30,7 @@ class _Open:
 class CheckingClient:
     """One client of an engine. Requests go through the wire's bytes, as a game's do."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineCore) -> None:
         self.engine = engine
         self.faults: list[str] = []
         self.n_faults = 0

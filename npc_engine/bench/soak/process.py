@@ -8,6 +8,7 @@ import logging
 import signal
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -80,7 +81,7 @@ def _child(pipe: Connection, settings: Settings, n_tokens: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who started us ends us
     logging.getLogger("npc_engine").setLevel(logging.ERROR)
     try:
-        with load_engine(settings) as engine:
+        with closing(load_engine(settings)) as engine:
             soak = Soak(engine)
             for sample in soak.run(n_tokens):
                 pipe.send(("sample", sample))

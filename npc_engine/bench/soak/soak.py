@@ -20,7 +20,7 @@ from npc_engine.bench.soak.checking_client import CheckingClient
 from npc_engine.bench.soak.figures import Sample
 from npc_engine.bench.soak.reference_work import ReferenceWork
 from npc_engine.characters.character import Character
-from npc_engine.engine import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.llama.context import Llama, Span
 
 __all__ = ["N_SLOTS", "Soak"]
@@ -33,7 +33,7 @@ SEED = 20
 class Soak:
     """A run over an engine. `guest` has what was asked and answered, and what went wrong."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineCore) -> None:
         self.guest = CheckingClient(engine)
         self.n_cycles = 0
         self._engine = engine

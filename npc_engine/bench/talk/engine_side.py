@@ -12,8 +12,9 @@ import psutil
 
 from npc_engine.bench.shared.script import CARD
 from npc_engine.bench.talk.figures import Turn
+from npc_engine.client.in_process import Engine
 from npc_engine.config import Settings
-from npc_engine.engine import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.llama.context import Llama
 from npc_engine.llama.model import Layout, Model
 from npc_engine.llama.rope import resolve
@@ -48,9 +49,9 @@ class Talk:
         self._llama = Metered(
             model, n_cells=window_of(settings, rope, model.rope), n_threads=n_threads, layout=layout
         )
-        self.engine = Engine(self._llama, voice_of(model), settings)
+        self.engine = Engine(EngineCore(self._llama, voice_of(model), settings))
         self.n_pinned = self.engine.spawn(NPC, CARD, sampling=GREEDY).n_pinned
-        self._ledger = self.engine.stage.characters[NPC].dialogue.ledger
+        self._ledger = self.engine.core.stage.characters[NPC].dialogue.ledger
         self._process = psutil.Process()
         self._n_turns = self._n_evicted = self._n_renumbered = 0
         self._pause()
@@ -67,7 +68,7 @@ class Talk:
         return Turn(
             number=self._n_turns,
             overflow=self._n_evicted > n_evicted,
-            n_message=len(self.engine.stage.chat_format.words(text)),
+            n_message=len(self.engine.core.stage.chat_format.words(text)),
             n_read=n_read,
             n_decoded=done.stats.n_decoded,
             ttft_ms=done.stats.ttft_ms,
@@ -81,8 +82,8 @@ class Talk:
     def _pause(self) -> tuple[int, float]:
         """Let the engine do what it does in a pause; return tokens and milliseconds."""
         before, began = self._llama.n_tokens, time.perf_counter()
-        while self.engine.patience() == 0:
-            self.engine.step()
+        while self.engine.core.patience() == 0:
+            self.engine.core.step()
         return self._llama.n_tokens - before, (time.perf_counter() - began) * 1000
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from npc_engine.bench.soak.acts import ACTS
 from npc_engine.bench.soak.soak import N_SLOTS, Soak
 from npc_engine.config import Settings
-from npc_engine.engine import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.loading import load_engine
 
 pytestmark = pytest.mark.model
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.model
 N_TOKENS = 8000
 
 
-def opened(model: Path, saves: Path) -> Engine:
+def opened(model: Path, saves: Path) -> EngineCore:
     settings = {"window": 512, "slots": N_SLOTS, "kv_type": "f16", "flash_attn": "off"}
     return load_engine(Settings.parse({**settings, "model": str(model), "saves": str(saves)}))
 
@@ -26,12 +27,12 @@ def opened(model: Path, saves: Path) -> Engine:
 def soak(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Soak]:
     """A soak of one act to a cycle."""
     monkeypatch.setattr("npc_engine.bench.soak.soak.ACTS", ACTS[:1])
-    with opened(tiny_llama, tmp_path) as engine:
+    with closing(opened(tiny_llama, tmp_path)) as engine:
         yield Soak(engine)
 
 
 def test_no_fault_in_any_kind_of_memory(tiny_model: Path, tmp_path: Path) -> None:
-    with opened(tiny_model, tmp_path) as engine:
+    with closing(opened(tiny_model, tmp_path)) as engine:
         soak = Soak(engine)
         samples = list(soak.run(N_TOKENS))
         facts = soak.facts()

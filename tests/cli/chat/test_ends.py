@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from npc_engine.engine import Engine
+from npc_engine.client.in_process import Engine
 from npc_engine.llama.model import Model
 from npc_engine.loading import voice_of
 from tests.support.vocabularies import CONTROL, SPARE, USER_DEFINED, changed
@@ -46,10 +46,10 @@ def say(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         }
         engine = Engine.open(str(path), slots=1, window=512, **layout)
         opened.append(engine)
-        model = engine.backend.model  # type: ignore[attr-defined]
+        model = engine.core.backend.model  # type: ignore[attr-defined]
         tokens = [t for text in says for t in model.tokenize(text, True)]
         script = iter([*tokens, *[model.eos] * 99])
-        monkeypatch.setattr(engine.backend, "sample", lambda *_args: next(script))
+        monkeypatch.setattr(engine.core.backend, "sample", lambda *_args: next(script))
         engine.spawn("mara", CARD)
         speech = engine.say("mara", "Hello.", max_tokens=60, stream=["line"])
         lines = [record.text for record in speech]

@@ -12,7 +12,7 @@ from npc_engine.cli.flags import TOKEN_VARIABLE
 from npc_engine.cli.inspect import live as inspect_live
 from npc_engine.client.zmq_client import Client
 from npc_engine.config import Settings
-from npc_engine.engine import Engine
+from npc_engine.engine import EngineCore
 from npc_engine.server.bridge import Bridge
 from tests.support.fake_llama import FakeLlama
 
@@ -26,7 +26,7 @@ class Served:
     def __init__(self, folder: Path) -> None:
         fake = FakeLlama()
         settings = Settings(bind="tcp://127.0.0.1:0", saves=str(folder), window=400)
-        engine = Engine(fake, fake.chat_format(), settings)
+        engine = EngineCore(fake, fake.chat_format(), settings)
         self._bridge = Bridge(engine, settings, token=TOKEN)
         self.endpoint = self._bridge.bind()
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -10,7 +10,7 @@ import pytest
 from npc_engine import __version__
 from npc_engine.cli import commands as cli
 from npc_engine.cli.inspect import saved as inspect_file
-from npc_engine.engine import Engine
+from npc_engine.client.in_process import Engine
 from tests.support.fake_llama import FakeLlama
 from tests.support.real import INNKEEPER
 from tests.support.saved import damage, journaled_talk, saves_of_a_talk

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from npc_engine import protocol as m
+from npc_engine.client.in_process import Engine
 from npc_engine.errors import BadMessage
 from npc_engine.saving.backoff import FIRST_S, MAX_S
 from npc_engine.saving.journal import journaling
@@ -406,7 +407,7 @@ def test_a_mode_that_does_not_exist_is_refused(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.spawn("a")
     with pytest.raises(BadMessage, match="jornal"):
-        rig.engine.save("s", mode="jornal")  # type: ignore[arg-type]
+        Engine(rig.engine).save("s", mode="jornal")  # type: ignore[arg-type]
 
 
 # Ends
