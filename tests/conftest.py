@@ -1,12 +1,16 @@
 """Fixtures: models (built or fetched by `make setup`), and folders that are not the user's."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from tests.support.paths import ROOT
+from tests.support.rig import MakeRig, Rig
+from tests.support.troupe import MakeTroupe, Troupe
 
 # A deadline measures the machine: beside a busy core any example may take long.
 settings.register_profile("npc-engine", deadline=None)
@@ -24,6 +28,41 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.delenv("NPC_ENGINE_TOKEN", raising=False)
     (folder / "scratch").mkdir(exist_ok=True)
     monkeypatch.setattr("npc_engine.storage.scratch_folder.root", lambda: folder / "scratch")
+
+
+@pytest.fixture
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a disk. Where it is the disk that is tested, it is not asked for."""
+    monkeypatch.setattr("os.fsync", lambda fd: None)
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
+    """Makes engines over a FakeLlama, all with the same saves folder; closes them at the end."""
+    made: list[Rig] = []
+
+    def make(**keys: Any) -> Rig:
+        made.append(Rig(**{"folder": tmp_path, **keys}))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.close()
+
+
+@pytest.fixture
+def make_troupe(tmp_path: Path) -> Iterator[MakeTroupe]:
+    """Makes engines whose characters have these lines; each is at rest before it is closed."""
+    made: list[Troupe] = []
+
+    def make(lines: dict[str, list[str]], **keys: Any) -> Troupe:
+        made.append(Troupe(tmp_path, lines, **keys))
+        return made[-1]
+
+    yield make
+    for troupe in made:
+        troupe.rest()
+        troupe.close()
 
 
 def _model(name: str) -> Path:

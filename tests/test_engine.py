@@ -1,6 +1,6 @@
 """The heart: every request and its errors, order, streams, stats, failures, and when to rest."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,7 @@ from npc_engine.errors import BackendError, NoRoom
 from npc_engine.text.chat_format import ChatFormat, clean
 from tests.support.fake_llama import END, FakeLlama
 from tests.support.paths import ROOT
-from tests.support.rig import CARD, GAME, Rig, TimedLlama, scripted
-
-MakeRig = Callable[..., Rig]
-
-
-@pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
-    def make(**keys: Any) -> Rig:
-        made.append(Rig(tmp_path, **keys))
-        return made[-1]
-
-    yield make
-    for rig in made:
-        rig.close()
+from tests.support.rig import CARD, GAME, MakeRig, Rig, TimedLlama, scripted
 
 
 def error_of(rig: Rig, request: m.Request, code: str, value: str) -> m.Error:

@@ -1,6 +1,5 @@
 """One character: barge-in, its inbox, and that a turn is whole however it ends."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,18 @@ import pytest
 from npc_engine import protocol as m
 from npc_engine.config import N_RECENT
 from npc_engine.dialogue.overhearing import overhear
-from tests.support.rig import GAME, Rig, TimedLlama, scripted
+from tests.support.rig import GAME, MakeRig, Rig, TimedLlama, scripted
 
 LINE = "*nods* I am Mara. Sit down. Warm yourself by the fire."
 OTHER = b"other"
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path, fake=TimedLlama(mind=scripted(LINE)))
+def rig(make_rig: MakeRig) -> Rig:
+    rig = make_rig(fake=TimedLlama(mind=scripted(LINE)))
     rig.spawn("mara")
     rig.rest()
-    yield rig
-    rig.close()
+    return rig
 
 
 def speak(rig: Rig, n_lines: int, **keys: Any) -> str:

@@ -1,29 +1,10 @@
 """Where a reply ends: at a name, at a mark that was not to be seen, at a label of somebody else."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from npc_engine import protocol as m
 from npc_engine.characters.generation import MAX_SILENT_TOKENS
-from tests.support.rig import Rig, TimedLlama, scripted
-
-MakeRig = Callable[..., Rig]
-
-
-@pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
-    def make(**keys: Any) -> Rig:
-        made.append(Rig(tmp_path / str(len(made)), **keys))
-        return made[-1]
-
-    yield make
-    for rig in made:
-        rig.close()
+from tests.support.rig import MakeRig, Rig, TimedLlama, scripted
 
 
 def test_a_reply_that_is_only_the_characters_name(make_rig: MakeRig) -> None:

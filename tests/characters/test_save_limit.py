@@ -1,6 +1,5 @@
 """A card that no save could hold is refused when it comes, and holds up nobody's save."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,15 @@ from npc_engine.config import Sampling
 from npc_engine.errors import CardError, ConfigError
 from npc_engine.protocol.codec import MAX_VALUES
 from npc_engine.storage.snapshot import encode
-from tests.support.rig import GAME, Rig, TimedLlama
+from tests.support.rig import GAME, MakeRig, Rig, TimedLlama
 
 CARD = {"name": "Mara", "system_prompt": "Keeps the inn."}
 
 
 @pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def rig(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> Rig:
     monkeypatch.setattr("os.fsync", lambda fd: None)
-    rig = Rig(tmp_path, fake=TimedLlama(n_slots=3))
-    yield rig
-    rig.close()
+    return make_rig(fake=TimedLlama(n_slots=3))
 
 
 def direct(rig: Rig, request: m.Request) -> Any:

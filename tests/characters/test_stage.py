@@ -12,7 +12,7 @@ from npc_engine.characters.stage import Stage
 from npc_engine.config import Settings
 from npc_engine.errors import Busy, NpcExists, TooLarge, UnknownNpc, UnknownTarget
 from tests.support.fake_llama import FakeLlama
-from tests.support.rig import CARD, Rig, TimedLlama, scripted
+from tests.support.rig import CARD, MakeRig, Rig, TimedLlama, scripted
 
 Sent = list[tuple[bytes, m.Reply]]
 
@@ -111,12 +111,11 @@ def test_removing_who_is_not_there_does_nothing() -> None:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path, fake=TimedLlama(n_slots=2, mind=scripted("Words upon words. " * 3)))
+def rig(make_rig: MakeRig) -> Rig:
+    rig = make_rig(fake=TimedLlama(n_slots=2, mind=scripted("Words upon words. " * 3)))
     for name in "abcd":
         rig.spawn(name)
-    yield rig
-    rig.close()
+    return rig
 
 
 def states(rig: Rig) -> str:

@@ -1,7 +1,6 @@
 """Floods of events: bounded, the same text once, nothing beyond its time; against naive models."""
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from npc_engine import protocol as m
 from npc_engine.characters.unread_events import Flood, Unread
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.protocol import Event, Hear, Say
-from tests.support.rig import Rig, TimedLlama, scripted
+from tests.support.rig import MakeRig, Rig, TimedLlama, scripted
 
 TEXTS = [f"Bell {i}." for i in range(6)]
 
@@ -30,13 +29,12 @@ def event(text: str, importance: float = 0.5, expires_s: float | None = None) ->
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
+def rig(make_rig: MakeRig) -> Rig:
     fake = TimedLlama(n_cells=4000, n_slots=1, mind=scripted("Hm."))
-    rig = Rig(tmp_path, fake=fake, window=4000, max_events=4)
+    rig = make_rig(fake=fake, window=4000, max_events=4)
     rig.spawn("mara")
     rig.rest()
-    yield rig
-    rig.close()
+    return rig
 
 
 def stats(rig: Rig) -> tuple[int, int, int]:

@@ -1,6 +1,5 @@
 """rewind and transcript: what is unsaid never was, and the talk as text is what is remembered."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,14 @@ import pytest
 from npc_engine import protocol as m
 from npc_engine.dialogue.pins import TAKEN
 from npc_engine.kvcache.ledger import Kind
-from tests.support.rig import CARD, GAME, Rig, TimedLlama, scripted
+from tests.support.rig import CARD, GAME, MakeRig, Rig, TimedLlama, scripted
 
 FACT = "You promised Tom your sword."
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path, window=900, fake=TimedLlama(n_cells=900))
-    yield rig
-    rig.close()
+def rig(make_rig: MakeRig) -> Rig:
+    return make_rig(window=900, fake=TimedLlama(n_cells=900))
 
 
 def rewind(rig: Rig, turns: int | None = None, to_turn: int | None = None) -> Any:

@@ -1,7 +1,6 @@
 """Pins: what a character must never forget stays, whatever else leaves, within its budget."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from npc_engine.dialogue.pins import TAKEN, budget
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.saving.serialization import freeze, retell, thaw
 from tests.support.fake_llama import FakeLlama
-from tests.support.rig import Rig, TimedLlama
+from tests.support.rig import MakeRig, Rig, TimedLlama
 
 FACT = "You promised Tom your sword."
 WELL_FORMED = re.compile(r"P(OE*SCRD|OECRD)*(O(E*)S?)?")
@@ -24,10 +23,8 @@ LETTER = dict(zip(Kind, "POESNCRD", strict=True))
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path, window=900, fake=TimedLlama(n_cells=900))
-    yield rig
-    rig.close()
+def rig(make_rig: MakeRig) -> Rig:
+    return make_rig(window=900, fake=TimedLlama(n_cells=900))
 
 
 def pin(rig: Rig, text: str | None = None, turn: int | None = None, npc: str = "mara") -> Any:

@@ -1,6 +1,5 @@
 """Going back to the persona: in pauses, as often as it changes what would be said."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.model import Layout, Model
 from tests.support.fake_llama import FakeLlama
 from tests.support.real import GREEDY, INNKEEPER, kl, make_engine
-from tests.support.rig import Rig, TimedLlama
+from tests.support.rig import MakeRig, Rig, TimedLlama
 
 WINDOW = 100
 SAME = np.zeros(4, np.float32)
@@ -165,11 +164,9 @@ def test_what_was_heard_meanwhile_is_no_drift(cache: FakeLlama) -> None:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, cache: FakeLlama) -> Iterator[Rig]:
+def rig(make_rig: MakeRig, cache: FakeLlama) -> Rig:
     fake = TimedLlama(n_cells=400, keeps_states=True, can_shift=False)
-    rig = Rig(tmp_path, window=400, fake=fake)
-    yield rig
-    rig.close()
+    return make_rig(window=400, fake=fake)
 
 
 def test_an_engine_goes_back_in_pauses(rig: Rig) -> None:

@@ -4,9 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,28 +24,15 @@ from tests.saving.journal.test_journaling import (
     stats,
     written,
 )
-from tests.support.rig import Rig, TimedLlama, scripted
+from tests.support.rig import MakeRig, Rig, TimedLlama, scripted
 
-MakeRig = Callable[..., Rig]
+pytestmark = pytest.mark.usefixtures("no_fsync")
 SECONDS = 60
 
 
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda fd: None)  # test_durable has that
-
-
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
-    def make(**keys: Any) -> Rig:
-        made.append(Rig(tmp_path, **{"autosave": SECONDS, **keys}))
-        return made[-1]
-
-    yield make
-    for rig in made:
-        rig.close()
+def make_rig(make_rig: MakeRig) -> MakeRig:
+    return partial(make_rig, autosave=SECONDS)
 
 
 def spawned(rig: Rig, names: str = "ab") -> Rig:

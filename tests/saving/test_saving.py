@@ -1,7 +1,7 @@
 """save, load and spawn with restore: what comes back is who was saved, and nobody is disturbed."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,27 +19,9 @@ from npc_engine.storage.signing_key import installation_key
 from npc_engine.storage.snapshot import decode
 from npc_engine.storage.store import Store
 from tests.support.fake_llama import END, FakeLlama, babble
-from tests.support.rig import CARD, GAME, Rig, TimedLlama, scripted
+from tests.support.rig import CARD, GAME, MakeRig, Rig, TimedLlama, scripted
 
-MakeRig = Callable[..., Rig]
-
-
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda fd: None)  # test_durable has that
-
-
-@pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
-    def make(**keys: Any) -> Rig:
-        made.append(Rig(tmp_path, **keys))
-        return made[-1]
-
-    yield make
-    for rig in made:
-        rig.close()
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 class Other(TimedLlama):

@@ -1,7 +1,6 @@
 """A scene: who speaks next, what each of those present hears, and how it ends."""
 
 import re
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,26 +13,18 @@ from npc_engine import protocol as m
 from npc_engine.dialogue.overheard import Cue, Overheard
 from npc_engine.scheduling.batching import Priority
 from tests.support.rig import GAME, TimedLlama
-from tests.support.troupe import Troupe
+from tests.support.troupe import MakeTroupe, Troupe
 
 THREE = ("mara", "bram", "wren")
 PLAIN = {name: [f"k{name[0]}{i} is so. And k{name[0]}{i}x." for i in range(20)] for name in THREE}
 
-MakeTroupe = Callable[..., Troupe]
-
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeTroupe]:
-    made: list[Troupe] = []
-
+def make(make_troupe: MakeTroupe) -> MakeTroupe:
     def make(lines: dict[str, list[str]] | None = None, **keys: Any) -> Troupe:
-        made.append(Troupe(tmp_path, lines or {k: list(v) for k, v in PLAIN.items()}, **keys))
-        return made[-1]
+        return make_troupe(lines or {k: list(v) for k, v in PLAIN.items()}, **keys)
 
-    yield make
-    for troupe in made:
-        troupe.rest()
-        troupe.close()
+    return make
 
 
 def of(reply: m.Reply) -> m.SceneDone:

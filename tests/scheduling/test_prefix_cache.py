@@ -5,7 +5,7 @@ kept is of use to somebody. Here: how often what is shared was read, counted at 
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from npc_engine.scheduling.batching import Claim, Priority
 from npc_engine.scheduling.prefix_cache import MIN_TOKENS, MOST_KEPT, PrefixCache
 from tests.support.fake_llama import FakeLlama
 from tests.support.real import GREEDY, INNKEEPER, SMITH, Twin, make_engine, worst_kl
-from tests.support.rig import Rig, TimedLlama, scripted
+from tests.support.rig import MakeRig, Rig, TimedLlama, scripted
 
 LORE = "The sea took the old town. Nobody sails at night. Iron is dearer than gold here. " * 2
 KINDS = ["cuts", "recurrent"]
@@ -44,23 +44,15 @@ class Stubborn(TimedLlama):
         return super().restore(slot, payload) if self.restores else False
 
 
-MakeRig = Callable[..., Rig]
-
-
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    rigs: list[Rig] = []
-
+def make_rig(make_rig: MakeRig) -> MakeRig:
     def make(kind: str = "cuts", *, world: str = LORE, n_slots: int = 3, **keys: Any) -> Rig:
         fake = Stubborn(n_slots=n_slots, world=world, n_cells=600)
         fake.keeps_states = kind == "recurrent"
         fake.can_shift = not fake.keeps_states
-        rigs.append(Rig(tmp_path, fake=fake, window=600, **keys))
-        return rigs[-1]
+        return make_rig(fake=fake, window=600, **keys)
 
-    yield make
-    for rig in rigs:
-        rig.close()
+    return make
 
 
 def card(name: str, lore: str = "") -> dict[str, str]:

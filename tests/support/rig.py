@@ -281,3 +281,6 @@ def check_character(
     persona = [t for s in segments if s.kind == "persona" for t in s.tokens]
     if ledger.n_cells >= len(persona):
         assert [cells.get(i) for i in range(len(persona))] == persona, f"{name}: persona has moved"
+
+
+MakeRig = Callable[..., Rig]

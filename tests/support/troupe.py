@@ -4,7 +4,7 @@ Beside what the rig checks, every chat must be well-formed: users and assistants
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +94,6 @@ class Troupe(Rig):
 
 def card(npc: str) -> dict[str, str]:
     return {"name": npc.capitalize(), "system_prompt": f"I am {npc.capitalize()}."}
+
+
+MakeTroupe = Callable[..., Troupe]

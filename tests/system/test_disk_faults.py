@@ -3,7 +3,6 @@
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,25 +23,15 @@ from npc_engine.storage.journal.files import Journals
 from npc_engine.storage.store import Store
 from npc_engine.storage.writer import WriterThread
 from tests.saving.journal.test_journaling import held, journaled, lives, on_disk, size
-from tests.support.rig import Rig
+from tests.support.rig import MakeRig
 
-MakeRig = Callable[..., Rig]
 WAIT_S = 20.0
 KEY = bytes(32)
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRig]:
-    monkeypatch.setattr("os.fsync", lambda fd: None)
-    made: list[Rig] = []
-
-    def make(**keys: Any) -> Rig:
-        made.append(Rig(tmp_path, **keys))
-        return made[-1]
-
-    yield make
-    for rig in made:
-        rig.close()
+def make_rig(no_fsync: None, make_rig: MakeRig) -> MakeRig:
+    return make_rig
 
 
 class Folders:

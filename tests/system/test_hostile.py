@@ -15,12 +15,9 @@ from npc_engine.storage.snapshot import MAX_STATE_COST
 from tests.support.mutate import MUTATORS, Save, mutants, saves, sealed
 from tests.support.victim import Victim
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 MOST_BYTES = 64 << 20  # of memory beside the file's own bytes
-
-
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda fd: None)  # test_durable has that
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +14,10 @@ from npc_engine.saving.autosave import AUTOSAVE, BEFORE, GATHER_S
 from npc_engine.saving.journal.pace import LOOK_S
 from npc_engine.storage.store import Store
 from tests.saving.journal.test_journaling import held, journaled, lives, on_disk, size
-from tests.support.rig import GAME, Rig, TimedLlama, scripted
+from tests.support.rig import GAME, MakeRig, Rig, TimedLlama, scripted
 
-MakeRig = Callable[..., Rig]
+pytestmark = pytest.mark.usefixtures("no_fsync")
 WAIT_S = 20.0
-
-
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda fd: None)
-
-
-@pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
-    def make(**keys: Any) -> Rig:
-        made.append(Rig(tmp_path, **keys))
-        return made[-1]
-
-    yield make
-    for rig in made:
-        rig.close()
 
 
 class Gate:

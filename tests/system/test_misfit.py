@@ -25,14 +25,11 @@ from tests.support.mutate import FOREIGN, KEY, MUTATORS, NAME, Save, signed, sig
 from tests.support.real import GREEDY, INNKEEPER, Twin, kl, make_engine, worst_kl
 from tests.support.rig import Rig, TimedLlama
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 MOST_KL = 0.02
 LINES = ["Good evening. Who are you?", "Have you seen my brother? He wore a red coat."]
 LAST = "Thanks. What do I owe you?"
-
-
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda fd: None)
 
 
 class Other(TimedLlama):

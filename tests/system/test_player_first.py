@@ -1,37 +1,28 @@
 """A line of the player waits for nothing that is less urgent: no line, slot, pause or queue."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from npc_engine import protocol as m
-from tests.support.rig import GAME, Rig, TimedLlama, scripted
+from tests.support.rig import GAME, MakeRig, Rig, TimedLlama, scripted
 
 LINES = "One is here. Two is there. And three"
 
-MakeRig = Callable[..., Rig]
-
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
+def make(make_rig: MakeRig) -> MakeRig:
     def make(*, share: float = 0.05, n_slots: int = 4, n_batch: int = 256, **keys: Any) -> Rig:
         fake = TimedLlama(
             n_slots=n_slots, n_batch=n_batch, n_cells=2000, mind=scripted(LINES, end=False)
         )
         fake.seconds = 0.01
         keys = {"max_tokens": 300, "window": 2000, **keys}
-        rig = Rig(tmp_path, fake=fake, ambient_share=share, **keys)
+        rig = make_rig(fake=fake, ambient_share=share, **keys)
         rig.check_every = 10
-        made.append(rig)
         return rig
 
-    yield make
-    for rig in made:
-        rig.close()
+    return make
 
 
 def crowd(rig: Rig, *npcs: str) -> None:

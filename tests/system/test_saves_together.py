@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,9 @@ from npc_engine.storage.locks import FolderLock
 from npc_engine.storage.store import Store
 from tests.saving.journal.test_journaling import held, journaled, lives, size, stats, written
 from tests.support.fake_llama import END, babble
-from tests.support.rig import GAME, Rig, TimedLlama
+from tests.support.rig import GAME, MakeRig, Rig, TimedLlama
 
-MakeRig = Callable[..., Rig]
-
-
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda fd: None)  # test_durable has that
-
-
-@pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
-    def make(**keys: Any) -> Rig:
-        made.append(Rig(tmp_path, **keys))
-        return made[-1]
-
-    yield make
-    for rig in made:
-        rig.close()
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 class SlowCopies(TimedLlama):

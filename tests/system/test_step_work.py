@@ -1,8 +1,6 @@
 """A step's work does not grow with those who have nothing to do. Counted, not timed."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,32 +13,22 @@ from npc_engine.characters.stage import ATTENTION_S
 from npc_engine.saving.saving import Saving
 from npc_engine.scheduling.slots import Slots
 from tests.support.fake_llama import END, babble
-from tests.support.rig import GAME, Rig, TimedLlama
+from tests.support.rig import GAME, MakeRig, Rig, TimedLlama
 
-MakeRig = Callable[..., Rig]
-
-
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda fd: None)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
+def make_rig(make_rig: MakeRig) -> MakeRig:
     def make(n: int, **keys: Any) -> Rig:
-        rig = Rig(tmp_path, **{"park_ram": 4096, "max_npcs": 4096, **keys})
+        rig = make_rig(**{"park_ram": 4096, "max_npcs": 4096, **keys})
         rig.check_every = 10**9
-        made.append(rig)
         for i in range(n):
             rig.spawn(f"n{i}", card={"name": f"N{i}", "description": "A villager."})
         rig.rest()
         return rig
 
-    yield make
-    for rig in made:
-        rig.close()
+    return make
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """What is taken back, whenever it comes: unheard talk leaves everybody, and no answer is lost."""
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,26 +8,18 @@ import pytest
 from npc_engine import protocol as m
 from npc_engine.dialogue.overheard import Cue, Overheard
 from tests.support.rig import GAME
-from tests.support.troupe import Troupe
+from tests.support.troupe import MakeTroupe, Troupe
 
 THREE = ("mara", "bram", "wren")
 PLAIN = {name: [f"k{name}{i} is so." for i in range(40)] for name in (*THREE, "tom")}
 
-MakeTroupe = Callable[..., Troupe]
-
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeTroupe]:
-    made: list[Troupe] = []
-
+def make(make_troupe: MakeTroupe) -> MakeTroupe:
     def make(lines: dict[str, list[str]] | None = None, **keys: Any) -> Troupe:
-        made.append(Troupe(tmp_path, lines or {k: list(v) for k, v in PLAIN.items()}, **keys))
-        return made[-1]
+        return make_troupe(lines or {k: list(v) for k, v in PLAIN.items()}, **keys)
 
-    yield make
-    for troupe in made:
-        troupe.rest()
-        troupe.close()
+    return make
 
 
 def entries(troupe: Troupe, npc: str) -> list[tuple[str, str]]:

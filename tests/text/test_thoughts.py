@@ -1,6 +1,6 @@
 """What a model thinks before it answers: whatever its marks, never spoken, never remembered."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from npc_engine.text.thoughts import (
     thoughts_of,
 )
 from tests.support.fake_llama import END
-from tests.support.rig import Rig, TimedLlama, scripted
+from tests.support.rig import MakeRig, Rig, TimedLlama, scripted
 
 THOUGHT = "The guest\nwants gold. Mara: I say </answer>?"
 ANALYSIS = f"{CHANNEL}analysis{MESSAGE}"
@@ -169,10 +169,8 @@ def mind_of(tokens: list[int]) -> object:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path, window=600, fake=TimedLlama(n_cells=600))
-    yield rig
-    rig.close()
+def rig(make_rig: MakeRig) -> Rig:
+    return make_rig(window=600, fake=TimedLlama(n_cells=600))
 
 
 def test_a_thought_leaves_the_window(rig: Rig) -> None:

@@ -9,7 +9,7 @@ import os
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +26,9 @@ from npc_engine.storage.journal import files as journals
 from npc_engine.storage.journal.records import image_of
 from npc_engine.storage.snapshot import Snapshot
 from tests.support.fake_llama import END, babble
-from tests.support.rig import GAME, Rig, TimedLlama
+from tests.support.rig import GAME, MakeRig, Rig, TimedLlama
 
-MakeRig = Callable[..., Rig]
-
-
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda fd: None)  # test_durable has that
-
-
-@pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
-    def make(**keys: Any) -> Rig:
-        made.append(Rig(tmp_path, **keys))
-        return made[-1]
-
-    yield make
-    for rig in made:
-        rig.close()
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def card_of(name: str) -> dict[str, str]:

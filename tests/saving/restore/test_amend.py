@@ -1,24 +1,17 @@
 """spawn {restore}: what it asks for counts, whatever was saved, and the talk goes on."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from npc_engine import protocol as m
 from npc_engine.saving.restore.amend import Wanted, amend
-from tests.support.rig import Rig, TimedLlama, scripted
+from tests.support.rig import MakeRig, Rig, TimedLlama, scripted
 
-MakeRig = Callable[..., Rig]
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 CARD = {"name": "Mara", "system_prompt": "{{char}} keeps the inn.", "tags": ["inn"]}
 PATCHED = {**CARD, "system_prompt": "{{char}} keeps the mill now."}
-
-
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda fd: None)
 
 
 class Other(TimedLlama):
@@ -30,18 +23,13 @@ class Other(TimedLlama):
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
+def make_rig(make_rig: MakeRig) -> MakeRig:
     def make(fake: TimedLlama | None = None, **keys: Any) -> Rig:
         fake = fake or TimedLlama()
         fake.mind = scripted("It is so.")
-        made.append(Rig(tmp_path, fake=fake, **keys))
-        return made[-1]
+        return make_rig(fake=fake, **keys)
 
-    yield make
-    for rig in made:
-        rig.close()
+    return make
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,17 @@ from npc_engine.saving.restore.restoring import Restoring
 from npc_engine.saving.saving import POLL_S
 from npc_engine.storage.store import Store
 from tests.support.fake_llama import END, babble
-from tests.support.rig import CARD, GAME, Rig, TimedLlama
+from tests.support.rig import CARD, GAME, MakeRig, Rig, TimedLlama
 
-MakeRig = Callable[..., Rig]
+pytestmark = pytest.mark.usefixtures("no_fsync")
 OTHER = b"another"
 WAIT_S = 20.0
 
 
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda fd: None)
-
-
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
+def make_rig(make_rig: MakeRig) -> MakeRig:
     def make(names: str = "abc", **keys: Any) -> Rig:
-        rig = Rig(tmp_path, **keys)
-        made.append(rig)
+        rig = make_rig(**keys)
         for name in names:
             rig.spawn(name, card={"name": name.upper(), "system_prompt": f"Lives at {name}."})
             rig.talk(name, f"First, {name}.")
@@ -42,9 +34,7 @@ def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
             rig.save("s")
         return rig
 
-    yield make
-    for rig in made:
-        rig.close()
+    return make
 
 
 class Gate:

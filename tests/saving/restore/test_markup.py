@@ -1,6 +1,5 @@
 """A fine-tune is swapped in: the same vocabulary, another chat template. No window has both."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from npc_engine.kvcache.ledger import Kind
 from npc_engine.storage.snapshot import decode, encode
 from npc_engine.text.chat_format import ChatFormat
 from tests.support.fake_llama import START
-from tests.support.rig import Rig, TimedLlama
+from tests.support.rig import MakeRig, Rig, TimedLlama
 
 BARS = (
     "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content | trim }}<|im_end|>\n{% endfor %}"
@@ -29,12 +28,7 @@ ONLY_SYSTEM = (  # turns as in ChatML, the persona otherwise
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-MakeRig = Callable[..., Rig]
-
-
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda fd: None)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 class Tuned(TimedLlama):
@@ -45,18 +39,13 @@ class Tuned(TimedLlama):
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
-    made: list[Rig] = []
-
+def make_rig(make_rig: MakeRig) -> MakeRig:
     def make(template: str | None = None, **keys: Any) -> Rig:
         fake = Tuned(n_cells=1200, mind=lambda tokens: 97 + len(tokens) % 26)
         fake.template = template
-        made.append(Rig(tmp_path, fake=fake, **{"window": 1200, "max_tokens": 24, **keys}))
-        return made[-1]
+        return make_rig(fake=fake, **{"window": 1200, "max_tokens": 24, **keys})
 
-    yield make
-    for rig in made:
-        rig.close()
+    return make
 
 
 def live(rig: Rig) -> None:
