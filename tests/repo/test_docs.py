@@ -1,0 +1,82 @@
+"""What the pages say of each other, of the rooms and of files is so."""
+
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.repo.test_imports import FILES, MODULES, RANK
+from tests.support.paths import ROOT
+
+PACKAGE = ROOT / "npc_engine"
+# Not what was installed or built beside them, and no texts that measurements read.
+PAGES = sorted(
+    page
+    for top in ("", "docs/**/", "models/", "godot_bridge/**/", "bindings/**/", "tests/**/")
+    for page in ROOT.glob(f"{top}*.md")
+)
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+MOST_BYTES = 8 * 1024
+FENCED = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
+LINK = re.compile(r"\]\(([^()\s]+(?:\([^()]*\)[^()\s]*)*)\)")
+PATH = re.compile(r"`(?!\S+\.cpp`)((?:npc_engine|tests|tools|benchmarks|examples|docs)/[\w./+-]+|models/\w+\.py)`")
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """The fragments that GitHub makes of a page's headings."""
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    seen: Counter[str] = Counter()
+    found = set()
+    for heading in re.findall(r"^#+ +(.*?) *$", text, re.M):
+        words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+        seen[slug] += 1
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    for link in LINK.findall(text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        there = page.parent / path if path else page
+        assert there.exists(), link
+        if anchor and there.suffix == ".md":
+            assert anchor in anchors(there), link
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "CHANGELOG.md"])
+def test_files_that_are_named_exist(name: str) -> None:
+    page = ROOT / name
+    named = PATH.findall(page.read_text(encoding="utf-8"))
+    roots = (ROOT, page.parent)
+    assert [path for path in named if not any((root / path).exists() for root in roots)] == []
+
+
+def test_the_architecture_names_every_room() -> None:
+    assert len(ARCHITECTURE.encode()) <= MOST_BYTES
+    rows = re.findall(r"^\| (`.*?) \|", ARCHITECTURE, re.M)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(RANK)
+
+
+def test_the_architecture_names_files_of_today() -> None:
+    named = re.findall(r"`(\w+)/([\w{},]+)(?:\.py)?`", ARCHITECTURE)
+    files = [f"{a}.{name}" for a, b in named if a in RANK for name in b.strip("{}").split(",")]
+    assert len(files) > 15
+    assert [file for file in files if file not in FILES and file not in MODULES] == []
+
+
+def test_decisions_are_by_room() -> None:
+    text = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^## (.*)", text, re.M)
+    assert [r for r in rooms if r not in RANK] == ["The rooms", "Outside of the package"]
+    ranks = [RANK[r] for r in rooms if r in RANK]
+    assert ranks == sorted(ranks), "from the ground up"
