@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from npc_engine import protocol as m
 from npc_engine.characters.character import Character, Why
-from npc_engine.characters.stage import Room, Stage
+from npc_engine.characters.stage import Stage, StageBackend
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
 from npc_engine.saving.kv_rule import keeps_kv
@@ -46,7 +46,7 @@ CLOSE_TIMEOUT_S = 1.5  # for file writes under way when the engine is closed
 Answer = Callable[[bytes, Any], m.Reply | None]
 
 
-class Backend(Room, Protocol):
+class Backend(StageBackend, Protocol):
     """What the engine asks of llama.cpp. `llama.Llama` and the tests' FakeLlama meet it."""
 
     @property

@@ -69,7 +69,7 @@ class Character:
     def __init__(
         self,
         dialogue: Dialogue,
-        mouth: Samples,
+        backend: Samples,
         send: Send,
         clock: Callable[[], float],
         max_tokens: int,
@@ -84,7 +84,7 @@ class Character:
         self._said: Generation | None = None
         self._unread = Unread(dialogue, max_events, flood)
         self.inbox = Inbox(dialogue.name, self._unread)
-        self._mouth = mouth
+        self._backend = backend
         self._send = send
         self._clock = clock
         self._max_tokens = max_tokens
@@ -239,7 +239,7 @@ class Character:
         self._unread.expire(now)
         if self.on_line is not None:
             self.on_line(self)
-        sampler = self._mouth.sampler(
+        sampler = self._backend.sampler(
             dialogue.sampling, self._seed(), self._recent(), dialogue.quotable
         )
         speaking = Generation(
@@ -341,7 +341,7 @@ class Character:
             speaking.to_say = self.dialogue.chat_format.closing(thought)
         if speaking.to_say:
             return speaking.to_say.pop(0)
-        return self._mouth.sample(row, speaking.sampler, speaking.may_end)
+        return self._backend.sample(row, speaking.sampler, speaking.may_end)
 
     def _finish(self, why: Why) -> None:
         speaking = self._quiet()

@@ -38,12 +38,12 @@ from npc_engine.scheduling.prefix_cache import PrefixCache
 from npc_engine.scheduling.slots import Moves, Slots
 from npc_engine.text.chat_format import ChatFormat
 
-__all__ = ["Room", "Stage"]
+__all__ = ["Stage", "StageBackend"]
 
 ATTENTION_S = 60.0  # a hint that nobody has followed is none any more
 
 
-class Room(Cache, Samples, Protocol):
+class StageBackend(Cache, Samples, Protocol):
     """What characters need of the backend: room in the KV cache, and a sampler."""
 
     @property
@@ -69,28 +69,28 @@ class Stage:
 
     def __init__(
         self,
-        room: Room,
+        backend: StageBackend,
         chat_format: ChatFormat,
         settings: Settings,
         send: Send,
         clock: Callable[[], float],
         run: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        self.room = room
+        self.backend = backend
         self.chat_format = chat_format
         self.settings = settings
-        self.window = min(settings.window or DEFAULT_WINDOW, room.n_cells, room.n_pos)
+        self.window = min(settings.window or DEFAULT_WINDOW, backend.n_cells, backend.n_pos)
         self.characters: dict[str, Character] = {}
         self.on_change: Callable[[Character], None] = lambda _character: None
         self.paused: Collection[str] = ()
         self.n_added = 0
         self.standing: list[Claim] = []  # who waits for a slot to speak
         self.prefix_cache = PrefixCache(
-            chat_format.world_tokens, n_cells=room.n_cells, trims=not room.keeps_states
+            chat_format.world_tokens, n_cells=backend.n_cells, trims=not backend.keeps_states
         )
         megabytes = settings.park_ram
         self.parking = Parking(auto_budget() if megabytes is None else megabytes << 20, run)
-        self._slots = Slots(room.n_slots, self.parking, clock)
+        self._slots = Slots(backend.n_slots, self.parking, clock)
         self._flood = Flood()
         self._awake = Runnable()
         self._settled_at: int | None = None  # the room to park when nobody could read on
@@ -187,7 +187,7 @@ class Stage:
         self.n_added += 1
         self.characters[dialogue.name] = Character(
             dialogue,
-            self.room,
+            self.backend,
             self.scenes.send,
             self._clock,
             self.settings.max_tokens,
@@ -260,10 +260,10 @@ class Stage:
             request.npc,
             card,
             self.chat_format,
-            self.room,
+            self.backend,
             sampling=_sampling(request.sampling),
             window=window,
-            n_pos=self.room.n_pos,
+            n_pos=self.backend.n_pos,
         )
         greeting = card.greeting(user=USER)
         dialogue.greet(greeting)

@@ -90,10 +90,10 @@ class Restoring:
         stage = self._stage
         room = {
             "window": stage.window,
-            "n_pos": stage.room.n_pos,
+            "n_pos": stage.backend.n_pos,
             "most_events": stage.settings.max_events,
         }
-        chat_format, cache, now = stage.chat_format, stage.room, self._clock()
+        chat_format, cache, now = stage.chat_format, stage.backend, self._clock()
         another = self._another(snapshot)
         if another:
             npc = retell(name, snapshot.state, chat_format, cache, wanted=wanted, **room, now=now)
@@ -140,7 +140,7 @@ class Restoring:
             return "the model had adapters (LoRA), and this engine takes none"
         if self._about["model"].get("policy") == "recurrent":  # a state of constant size
             return None
-        n_cells, room = n_cells_of(snapshot.state), self._stage.room.n_cells
+        n_cells, room = n_cells_of(snapshot.state), self._stage.backend.n_cells
         if n_cells > room:
             return f"its KV cache has {n_cells} cells, and a slot of this engine has {room}"
         return None
