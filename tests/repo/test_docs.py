@@ -1,5 +1,6 @@
 """What the pages say of each other, of the rooms and of files is so."""
 
+import importlib
 import re
 import sys
 from collections import Counter
@@ -67,6 +68,14 @@ def test_files_that_are_named_exist(name: str) -> None:
     named = PATH.findall(page.read_text(encoding="utf-8"))
     roots = (ROOT, page.parent)
     assert [path for path in named if not any((root / path).exists() for root in roots)] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_imported_exists(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for module, names in re.findall(r"^from (npc_engine[\w.]*) import (.+)$", text, re.M):
+        loaded = importlib.import_module(module)
+        assert all(hasattr(loaded, n.strip()) for n in names.split("#")[0].split(",")), module
 
 
 def test_the_architecture_names_every_room() -> None:
