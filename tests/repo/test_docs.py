@@ -84,11 +84,22 @@ def test_the_architecture_names_every_room() -> None:
     assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(RANK)
 
 
-def test_the_architecture_names_files_of_today() -> None:
-    named = re.findall(r"`(\w+)/([\w{},]+)(?:\.py)?`", ARCHITECTURE)
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/decisions.md"])
+def test_files_of_rooms_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)/([\w{},/]+)(?:\.py)?`", text)
     files = [f"{a}.{name}" for a, b in named if a in RANK for name in b.strip("{}").split(",")]
-    assert len(files) > 15
-    assert [file for file in files if file not in FILES] == []
+    files = [file.replace("/", ".") for file in files]
+    assert files
+    assert [file for file in files if not {file, f"{file}.__init__"} & FILES.keys()] == []
+
+
+def test_classes_of_the_words_exist() -> None:
+    words = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Words")[1]
+    named = set(re.findall(r"`([A-Z]\w+)`", words.split("\n## ")[0]))
+    source = "".join(path.read_text(encoding="utf-8") for path in FILES.values())
+    assert len(named) > 7
+    assert {c for c in named if not re.search(rf"^class {c}\b", source, re.M)} == set()
 
 
 def test_decisions_are_by_room() -> None:
