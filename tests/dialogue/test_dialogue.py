@@ -14,8 +14,8 @@ from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.overhearing import overhear
 from npc_engine.errors import TooLarge
 from npc_engine.kvcache.ledger import Kind
+from tests.support.chat_templates import GEMMA
 from tests.support.fake_llama import BOS, END, START, FakeLlama
-from tests.text.test_chat_format import GEMMA
 
 MARKUP = {BOS: b"<s>", START: b"<|im_start|>", END: b"<|im_end|>"}
 BEGINNING = "<s><|im_start|>system\nBe Mara.<|im_end|>\n"

@@ -16,9 +16,7 @@ from npc_engine.errors import ModelError
 from npc_engine.llama.gguf_header import read_header
 from npc_engine.llama.model import Model
 from npc_engine.llama.model_file import examine, n_bytes_of
-from tests.llama.test_model import Make, make, spm_keys
-
-__all__ = ["make"]
+from tests.support.small_models import Make, spm_keys
 
 WEIGHTS = np.zeros((4, 4), np.float32)
 

@@ -15,7 +15,7 @@ from npc_engine.errors import ConfigError
 from npc_engine.saving import autosave
 from npc_engine.saving.autosave import AUTOSAVE, BEFORE, GATHER_S
 from npc_engine.storage.locks import LOCK_FILE
-from tests.saving.journal.test_journaling import (
+from tests.support.journaled import (
     FullDisk,
     held,
     lives,

@@ -18,7 +18,7 @@ from npc_engine.storage.disk import read_file
 from npc_engine.storage.journal.records import MAX_BYTES, begin
 from npc_engine.storage.snapshot import Snapshot, encode
 from npc_engine.storage.store import Store
-from tests.storage.journal.test_records import BASE, HEADER, STATES, meaning, written
+from tests.support.journal_files import BASE, HEADER, STATES, meaning, written
 
 KEY = bytes(range(32))
 

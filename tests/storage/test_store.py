@@ -22,16 +22,12 @@ from npc_engine.storage.journal.records import MAX_BYTES, begin, image_of, recor
 from npc_engine.storage.locks import LOCK_FILE
 from npc_engine.storage.snapshot import Snapshot, encode
 from npc_engine.storage.store import Store
+from tests.support.slot_files import KEY, make
 
-KEY = bytes(range(32))
 OLD = {"mara": "old mara", "Bob": "old bob"}
 NEW = {"mara": "new mara"}
 MERGED = {"mara": "new mara", "Bob": "old bob"}
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes of POSIX")
-
-
-def make(npc: str, text: str = "", key: bytes = KEY) -> bytes:
-    return encode({"npc": npc}, {"text": text}, b"kv", key)
 
 
 def files(texts: dict[str, str]) -> dict[str, Any]:

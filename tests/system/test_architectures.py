@@ -13,21 +13,17 @@ from typing import Any
 import pytest
 
 from npc_engine import protocol as m
-from npc_engine.client.in_process import Engine
 from npc_engine.engine import EngineCore
-from npc_engine.kvcache.ledger import Kind
-from npc_engine.llama.context import Llama, Span
-from npc_engine.llama.model import Layout, Model
-from tests.support.real import GREEDY, INNKEEPER, SMITH, Twin, kl, make_engine
+from npc_engine.llama.context import Llama
+from npc_engine.llama.model import Model
+from tests.support.next_word import MOST_KL, TIMEOUT_S, WINDOW, next_distribution, read_afresh
+from tests.support.real import GREEDY, INNKEEPER, SMITH, kl, make_engine
 
 pytestmark = pytest.mark.model
 
 GAME = b"game"
-WINDOW = 256
 N_SLOTS = 2
 N_TURNS = 40
-MOST_KL = 0.001  # a float32 cache: what differs more than by rounding is wrong
-TIMEOUT_S = 60.0
 CAST = {"a": INNKEEPER, "b": SMITH, "c": {"name": "Wren", "first_mes": "You again."}}
 WORDS = ["the", "inn", "by", "the sea", "has", "*three*", "rooms\n", "caf\u00e9", "\u4f60\u597d",
          "<|im_end|>", "(sighs)"]  # fmt: skip
@@ -194,32 +190,6 @@ def test_a_random_walk_with_a_real_model(real_model: Model, tmp_path: Path) -> N
     assert walk.n_replies[m.Done] == N_TURNS // 2
 
 
-def _next_distribution(engine: Engine, backend: Twin, name: str) -> tuple[list[int], Any]:
-    """Say something; return all that the character had read when it began to speak, and with
-    which distribution it did.
-    """
-    known = set(backend.heard)
-    deadline = time.monotonic() + TIMEOUT_S
-    speech = engine.say(name, "Sorry, go on.", max_tokens=24)
-    while not (new := backend.heard.keys() - known):
-        assert time.monotonic() < deadline
-        engine.poll()
-    ledger = engine.core.stage.characters[name].dialogue.ledger
-    assert ledger.segments[-1].kind is Kind.REPLY
-    assert len(ledger.segments[-1].tokens) == 1  # the sampled one
-    read = ledger.tokens()[:-1]
-    speech.close()
-    return read, backend.heard[new.pop()][0]
-
-
-def _read_afresh(model: Model, tokens: list[int]) -> Any:
-    fresh = Llama(model, n_cells=WINDOW, n_threads=2, layout=Layout("f32", "f32"))
-    row = fresh.decode([Span(0, 0, tokens, True)])[0]
-    logits = fresh.logits(row)
-    fresh.close()
-    return logits
-
-
 def test_a_persona_that_was_read_ahead_is_as_if_read_just_now(model: Model, tmp_path: Path) -> None:
     """Five characters over two slots, of whom nobody was spoken to."""
     engine, backend = make_engine(model, tmp_path, n_slots=N_SLOTS, window=WINDOW)
@@ -234,8 +204,8 @@ def test_a_persona_that_was_read_ahead_is_as_if_read_just_now(model: Model, tmp_
         for name in "ace":
             n_before = engine.stats()["n_prefilled"]
             known = engine.core.stage.characters[name].dialogue.ledger.n_cells
-            tokens, logits = _next_distribution(engine, backend, name)
-            assert kl(logits, _read_afresh(model, tokens)) < MOST_KL
+            tokens, logits = next_distribution(engine, backend, name)
+            assert kl(logits, read_afresh(model, tokens)) < MOST_KL
             assert engine.stats()["n_prefilled"] - n_before == len(tokens) - known
     finally:
         engine.close()
@@ -257,8 +227,8 @@ def test_a_reply_that_is_cut_late_leaves_what_a_fresh_reading_makes(
         sequence = engine.core.stage.characters["a"].dialogue.sequence
         assert (sequence.parked is not None) == parked
         speech.cancel(heard=2)
-        tokens, logits = _next_distribution(engine, backend, "a")
-    assert kl(_read_afresh(model, tokens), logits) < MOST_KL
+        tokens, logits = next_distribution(engine, backend, "a")
+    assert kl(read_afresh(model, tokens), logits) < MOST_KL
 
 
 @pytest.mark.parametrize("parked", [False, True])
@@ -279,11 +249,11 @@ def test_what_is_rewound_leaves_what_a_fresh_reading_makes(
         rewound = engine.rewind("a", 2)
         assert (rewound.turn, rewound.n_forgotten) == (1, 2)
         backend.heard.clear()  # the turn has the number, and so the seed, of one that is gone
-        tokens, logits = _next_distribution(engine, backend, "a")
+        tokens, logits = next_distribution(engine, backend, "a")
     words = b"".join(map(model.piece, tokens)).decode("utf-8", "replace")
     assert "Good evening." in words
     assert "hate" not in words
-    assert kl(_read_afresh(model, tokens), logits) < MOST_KL
+    assert kl(read_afresh(model, tokens), logits) < MOST_KL
 
 
 def test_taking_words_back_reads_one_turn_again(model: Model, tmp_path: Path) -> None:
@@ -321,4 +291,4 @@ def test_taking_words_back_reads_one_turn_again(model: Model, tmp_path: Path) ->
 def test_the_measure_notices_a_missing_token(model: Model) -> None:
     tokens = model.tokenize("The old inn by the sea has three rooms and a cellar. ") * 3
     other = tokens[:-4] + tokens[-2:]
-    assert kl(_read_afresh(model, tokens), _read_afresh(model, other)) > 10 * MOST_KL
+    assert kl(read_afresh(model, tokens), read_afresh(model, other)) > 10 * MOST_KL

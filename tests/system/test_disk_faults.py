@@ -22,7 +22,7 @@ from npc_engine.storage.journal.appending import Append, append_files
 from npc_engine.storage.journal.files import Journals
 from npc_engine.storage.store import Store
 from npc_engine.storage.writer import WriterThread
-from tests.saving.journal.test_journaling import held, journaled, lives, on_disk, size
+from tests.support.journaled import held, journaled, lives, on_disk, size
 from tests.support.rig import MakeRig
 
 WAIT_S = 20.0

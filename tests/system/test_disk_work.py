@@ -15,7 +15,7 @@ import pytest
 from npc_engine import protocol as m
 from npc_engine.storage.disk import TOGETHER
 from npc_engine.storage.journal.files import Journals
-from tests.saving.journal.test_journaling import held, lives
+from tests.support.journaled import held, lives
 from tests.support.rig import Rig, TimedLlama, scripted
 
 MakeCrowd = Callable[[int], Rig]

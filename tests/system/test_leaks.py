@@ -19,9 +19,9 @@ from npc_engine import protocol as m
 from npc_engine.kvcache.parking import Parking
 from npc_engine.kvcache.payload import Payload
 from npc_engine.llama.model import Model
+from tests.support.canaries import CANARY, Walk
+from tests.support.next_word import MOST_KL, WINDOW, next_distribution, read_afresh
 from tests.support.real import GREEDY, kl, make_engine
-from tests.system.test_architectures import MOST_KL, WINDOW, _next_distribution, _read_afresh
-from tests.system.test_random_walk import CANARY, Walk
 
 N_NAMES = 200
 N_SLOTS = 8
@@ -206,11 +206,11 @@ def test_what_comes_back_from_disk_is_what_it_heard(
         assert stats["n_parks"] > 10 and stats["n_call_ins"] > 10
         assert stats["parked_disk_bytes"] > 0
         for name in names:
-            tokens, logits = _next_distribution(engine, backend, name)
+            tokens, logits = next_distribution(engine, backend, name)
             text = b"".join(map(model.piece, tokens)).decode("utf-8", "replace")
             known = set(CANARY.findall(text))
             assert known and known <= told[name], f"{name} holds {known - told[name]}"
-            assert kl(_read_afresh(model, tokens), logits) < MOST_KL
+            assert kl(read_afresh(model, tokens), logits) < MOST_KL
         assert engine.stats()["parked_bytes"] <= engine.core.stage.parking.n_writing_bytes + sum(
             c.dialogue.sequence.n_parked_bytes
             for c in engine.core.stage.characters.values()

@@ -13,7 +13,7 @@ from npc_engine.characters import runnable as awake
 from npc_engine.saving.autosave import AUTOSAVE, BEFORE, GATHER_S
 from npc_engine.saving.journal.pace import LOOK_S
 from npc_engine.storage.store import Store
-from tests.saving.journal.test_journaling import held, journaled, lives, on_disk, size
+from tests.support.journaled import held, journaled, lives, on_disk, size
 from tests.support.rig import GAME, MakeRig, Rig, TimedLlama, scripted
 
 pytestmark = pytest.mark.usefixtures("no_fsync")

@@ -19,11 +19,11 @@ from npc_engine.storage.signing_key import installation_key
 from npc_engine.storage.snapshot import Snapshot
 from npc_engine.storage.store import Store
 from tests.powercut.game import KEY, progress
-from tests.storage.test_store import make
 from tests.support.crashdisk import Disk
 from tests.support.crashfs import CrashFs, Log, Trap, read_log
 from tests.support.paths import ROOT
 from tests.support.real import GREEDY, INNKEEPER
+from tests.support.slot_files import make
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="os.fork, os.pidfd_open")
 
@@ -33,7 +33,7 @@ LATE_S = 2.0  # newcomers are gathered for one
 
 
 def powercut(*flags: str, timeout: float = 120) -> tuple[int, str]:
-    command = [sys.executable, "-m", "tests.powercut.harness", *flags]
+    command = [sys.executable, "-m", "tests.powercut", *flags]
     root = ROOT
     ran = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=timeout)
     return ran.returncode, ran.stdout + ran.stderr

@@ -17,8 +17,8 @@ from npc_engine.saving.autosave import AUTOSAVE, GATHER_S
 from npc_engine.saving.journal import journaling
 from npc_engine.storage.locks import FolderLock
 from npc_engine.storage.store import Store
-from tests.saving.journal.test_journaling import held, journaled, lives, size, stats, written
 from tests.support.fake_llama import END, babble
+from tests.support.journaled import held, journaled, lives, size, stats, written
 from tests.support.rig import GAME, MakeRig, Rig, TimedLlama
 
 pytestmark = pytest.mark.usefixtures("no_fsync")

@@ -11,15 +11,9 @@ from hypothesis import strategies as st
 
 from npc_engine.text.chat_format import ChatFormat, clean, shorten
 from npc_engine.text.chat_template import probe
+from tests.support.chat_templates import GEMMA
 from tests.support.fake_llama import BOS, END, START, FakeLlama
 
-GEMMA = (
-    "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}"
-    "{{ raise_exception('no system') }}{% endif %}"
-    "<|im_start|>{{ 'model' if m.role == 'assistant' else m.role }}\n"
-    "{{ m.content | trim }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>model\n{% endif %}"
-)
 Count = Callable[[str], int]
 texts = st.text() | st.text(st.sampled_from("ab .!?\n\u3002\U0001f43a")) | st.text(min_size=200)
 

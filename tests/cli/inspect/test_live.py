@@ -1,7 +1,6 @@
 """`npc-engine inspect` against a bridge with an engine over FakeLlama, and against nobody."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,38 +10,7 @@ from npc_engine.cli import commands as cli
 from npc_engine.cli.flags import TOKEN_VARIABLE
 from npc_engine.cli.inspect import live as inspect_live
 from npc_engine.client.zmq_client import Client
-from npc_engine.config import Settings
-from npc_engine.engine import EngineCore
-from npc_engine.server.bridge import Bridge
-from tests.support.fake_llama import FakeLlama
-
-WAIT_S = 10.0
-TOKEN = "a-secret"
-
-
-class Served:
-    """An engine on a thread, until the end of a `with`."""
-
-    def __init__(self, folder: Path) -> None:
-        fake = FakeLlama()
-        settings = Settings(bind="tcp://127.0.0.1:0", saves=str(folder), window=400)
-        engine = EngineCore(fake, fake.chat_format(), settings)
-        self._bridge = Bridge(engine, settings, token=TOKEN)
-        self.endpoint = self._bridge.bind()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        self._bridge.run()
-        self._bridge.close()
-
-    def stop(self) -> None:
-        self._bridge.stop()
-        self._thread.join(WAIT_S)
-        assert not self._thread.is_alive()
-
-    def client(self) -> Client:
-        return Client(self.endpoint, token=TOKEN, timeout=WAIT_S)
+from tests.support.live import TOKEN, Served
 
 
 @pytest.fixture

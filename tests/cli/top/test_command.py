@@ -20,8 +20,7 @@ from npc_engine.cli.top import command as top
 from npc_engine.cli.top.command import GIVE_UP_S, watch
 from npc_engine.cli.top.sample import Rates, Sample
 from npc_engine.errors import ConnectionLost
-from tests.cli.inspect.test_live import TOKEN, WAIT_S, Served
-from tests.cli.top.test_sample import npc
+from tests.support.live import TOKEN, WAIT_S, Served, npc
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -12,7 +12,7 @@ from npc_engine.cli.top.sample import Rates, Sample
 from npc_engine.cli.window_bars import FANCY, PLAIN, Glyphs
 from npc_engine.cli.window_picture import MIN_WIDTH, n_columns
 from npc_engine.protocol import NpcInfo
-from tests.cli.top.test_sample import npc
+from tests.support.live import npc
 
 STATS = {
     "n_waiting_says": 1,

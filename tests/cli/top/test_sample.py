@@ -5,22 +5,7 @@ from typing import Any
 import pytest
 
 from npc_engine.cli.top.sample import Rates, Sample, doing, in_order, memory, number, rates
-from npc_engine.protocol import NpcInfo
-
-
-def npc(name: str = "mara", **keys: Any) -> NpcInfo:
-    values: dict[str, Any] = {
-        "name": name.title(),
-        "state": "resident",
-        "n_tokens": 100,
-        "n_pinned": 50,
-        "n_window": 400,
-        "speaking": False,
-        "n_waiting": 0,
-        "n_events": 0,
-        "n_pending": 0,
-    }
-    return NpcInfo(npc=name, **(values | keys))
+from tests.support.live import npc
 
 
 def sample(**stats: Any) -> Sample:
