@@ -31,8 +31,7 @@ from npc_engine.errors import SnapshotError
 from npc_engine.storage.disk import escape, explain, read_file, sync_folder, unescape
 from npc_engine.storage.journal.records import MAX_BYTES as MAX_JOURNAL_BYTES
 from npc_engine.storage.journal.records import examine
-from npc_engine.storage.saves_folder import Slot, read_slot
-from npc_engine.storage.slot_reader import JOURNAL, SUFFIX
+from npc_engine.storage.slot_listing import JOURNAL, SUFFIX, Slot, read_slot
 from npc_engine.storage.snapshot import MAX_FILE_BYTES, Snapshot, decode
 from npc_engine.storage.store import Store
 

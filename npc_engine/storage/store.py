@@ -1,7 +1,7 @@
 """Save slots: folders of snapshots that are swapped in whole or not at all.
 
-Owns the swap of the folders, their recovery, and the locks. What is in them is `slot_reader`'s to
-say. It knows no threads but those that call it.
+Owns the writing of a slot's next folder, and the locks; the swap is `slot_swap`'s. What is in the
+folders is `slot_listing`'s to say. It knows no threads but those that call it.
 
     saves/
       tavern/                a slot
@@ -15,31 +15,15 @@ say. It knows no threads but those that call it.
 Rules
  1. The new save is written beside the old one, files, folder and its name fsynced, before any
     rename.
- 2. Then slot -> .old, .tmp -> slot, fsync; then .old -> .bak, those before it moving up. A failure
-    of the first two is undone; one of the last is made up for by the next save or start.
- 3. After an error the slot is what it was before, and nothing of the failed save remains.
- 4. Links are not followed; no name leaves the saves folder.
- 5. Nothing is changed without the lock, at a start neither. Reading takes none: where the slot is
+ 2. After an error the slot is what it was before, and nothing of the failed save remains.
+ 3. Links are not followed; no name leaves the saves folder.
+ 4. Nothing is changed without the lock, at a start neither. Reading takes none: where the slot is
     missing, .old is the slot.
- 6. A backup never changes. Its files are linked, not copied; one that is to grow is copied then.
-
-What a machine that stops leaves, and what the next start or save makes of it:
-
-    slot    .old    .tmp    it stopped                       then
-    there   -       there   before the first rename          .tmp goes
-    -       there   there   between the first two renames    .old is the slot again, .tmp goes
-    there   there   -       before .old was the backup       .old -> .bak (or before it was removed)
-    there   -       -       after that; or amid the backups  (`backups`, rule 2)
-    -       -       there   in the first save of a slot      .tmp goes
-
-The last .tmp may be whole, and goes all the same: nobody was told that it is saved, and to know it
-whole would take one more file, fsynced last, in every slot for ever.
+ 5. A backup never changes. Its files are linked, not copied; one that is to grow is copied then.
 """
 
 import contextlib
 import errno
-import logging
-import os
 import secrets
 import shutil
 import threading
@@ -47,7 +31,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from npc_engine.errors import NpcError, SnapshotError
-from npc_engine.storage.backups import backup_name, discard, is_backup, rotate
+from npc_engine.storage.backups import is_backup
 from npc_engine.storage.disk import (
     TOGETHER,
     escape,
@@ -55,29 +39,24 @@ from npc_engine.storage.disk import (
     is_folder,
     link_or_copy_all,
     new_file,
-    rename,
     sync_files,
     sync_folder,
 )
 from npc_engine.storage.journal.appending import Append, append_files
 from npc_engine.storage.locks import FolderLock
-from npc_engine.storage.slot_reader import (
-    CUT_OFF,
+from npc_engine.storage.slot_listing import (
     JOURNAL,
-    REPLACED,
     SUFFIX,
-    SlotReader,
+    character_files,
     entries,
-    leftovers,
-    refuse_link,
-    replaced,
-    slot_of,
+    slot_names,
+    unfinished,
 )
+from npc_engine.storage.slot_reader import read_character
+from npc_engine.storage.slot_swap import SlotSwap
 from npc_engine.storage.snapshot import Snapshot
 
 __all__ = ["File", "Grown", "Store"]
-
-log = logging.getLogger("npc_engine.storage.store")
 
 File = bytes | Callable[[], bytes | Sequence[bytes | memoryview]]
 """A file's bytes, or what makes them when they are written (`writer` does so on its own thread)."""
@@ -105,11 +84,8 @@ class Store:
         that are written so often that backups would be as new as they are; they get none.
         """
         self.root = root
-        self._reader = SlotReader(root, key)
-        self._keep = keep
-        self._unkept = unkept
-        self._is_undone = True
-        self._is_swap_safe = True  # else a power cut may bring back a save that was undone
+        self._key = key
+        self._swap = SlotSwap(root, keep, unkept)
         self._lock = threading.Lock()  # held while a slot is read, and while one is swapped
         self._writes = FolderLock(root)
         self._unnamed: set[Path] = set()  # folders in which a journal's name may not be safe
@@ -130,24 +106,24 @@ class Store:
     def slots(self) -> list[str]:
         """Return the names of the slots, sorted; raises SnapshotError."""
         with self._lock:
-            return self._reader.slots()
+            return slot_names(self.root)
 
     def npcs(self, slot: str) -> list[str]:
         """Return the names of the characters in a slot, sorted; raises as `read` does."""
         with self._lock:
-            return sorted(self._reader.characters(slot))
+            return sorted(character_files(self.root, slot))
 
     def peek(self, slot: str) -> set[str]:
         """Return who is in a slot, as far as can be said without waiting for a read or a swap."""
         try:
-            return set(self._reader.characters(slot))
+            return set(character_files(self.root, slot))
         except NpcError:  # whoever reads it says so
             return set()
 
     def sizes(self, slot: str) -> dict[str, int]:
         """Return name -> bytes of the characters in a slot; raises as `read` does."""
         with self._lock:
-            there = self._reader.characters(slot)
+            there = character_files(self.root, slot)
             try:
                 return {npc: path.lstat().st_size for npc, path in there.items()}
             except OSError as e:
@@ -161,9 +137,9 @@ class Store:
         Raises UnknownSlot where there is no such slot, SnapshotError where it cannot be listed.
         """
         with self._lock:
-            there = self._reader.characters(slot)
+            there = character_files(self.root, slot)
             wanted = sorted(there) if npcs is None else npcs
-            return {npc: self._reader.read(slot, npc, there) for npc in wanted}
+            return {npc: read_character(slot, npc, there, self._key) for npc in wanted}
 
     def write(
         self,
@@ -178,7 +154,7 @@ class Store:
 
         With `merge`, the other characters of the slot are kept. Without `backup` its backups stay
         as they are, and the save before goes. `journals`: what of them is newer than their files.
-        Raises SnapshotError (rule 3).
+        Raises SnapshotError (rule 2).
         """
         named = {escape(npc) + SUFFIX: file for npc, file in files.items()}
         named |= {escape(npc) + JOURNAL: file for npc, file in journals.items()}
@@ -208,9 +184,7 @@ class Store:
         try:
             if not is_folder(folder):
                 raise FileNotFoundError(errno.ENOENT, f"there is no slot {slot!r}")
-            if not self._is_swap_safe:
-                sync_folder(self.root)
-                self._is_swap_safe = True
+            self._swap.settle()
         except OSError as e:
             return [e for _ in grown]
         journals = [(folder / (escape(npc) + JOURNAL), at, data) for npc, at, data in grown]
@@ -227,13 +201,12 @@ class Store:
                 "Use a name that does not end in .bak or .bak and a number.",
             )
         new = self.root / f".{target.name}.tmp-{secrets.token_hex(8)}"
-        self._is_undone = True
         try:
             self._make_root()
             self._writes.acquire(LOCK_WAIT_S)
             with self._lock:
-                self._put_back()
-                self._refuse_links(slot)
+                self._swap.put_back()
+                self._swap.refuse_links(slot)
             new.mkdir(mode=0o700)
             n_bytes = _fill(new, files)
             if others is not None and is_folder(others):
@@ -243,21 +216,18 @@ class Store:
             # it would be the slot itself that is renamed to what the next start removes.
             sync_folder(self.root)
             with self._lock:
-                self._swap(target, new)
+                self._swap.swap(target, new)
         except OSError as e:
             raise explain(e, f"The slot {slot!r} was not saved") from e
         finally:
-            if self._is_undone:  # else the next start removes it
+            if self._swap.doubtful != new:  # else the next start removes it
                 shutil.rmtree(new, ignore_errors=True)
         with self._lock:
             if backup:
-                self._back_up(slot)
+                self._swap.back_up(slot)
             else:
-                self._discard_old(slot)
+                self._swap.discard_old(slot)
         return n_bytes
-
-    def _n_kept(self, slot: str) -> int:
-        return 0 if slot in self._unkept else self._keep
 
     def _make_root(self) -> None:
         for folder in (*reversed(self.root.parents), self.root):
@@ -268,73 +238,14 @@ class Store:
             sync_folder(self._made[-1].parent)
             self._made.pop()
 
-    def _refuse_links(self, slot: str) -> None:
-        names = (backup_name(slot, n) for n in range(1, self._n_kept(slot) + 1))
-        for name in (slot, *filter(None, names)):
-            refuse_link(self.root / escape(name))
-
-    def _swap(self, target: Path, new: Path) -> None:
-        """Rename `new` to `target` (rule 2); the save before it is .old then."""
-        old = replaced(target)
-        if is_folder(old):  # of an earlier save; the slot is there, else it was put back
-            rotate(self.root, slot_of(target), old, self._n_kept(slot_of(target)))
-        had = is_folder(target)
-        if had:
-            rename(target, old)
-        try:
-            rename(new, target)
-            sync_folder(self.root)
-            self._is_swap_safe = True
-        except OSError:
-            with contextlib.suppress(OSError):
-                rename(target, new)
-            if had:
-                with contextlib.suppress(OSError):
-                    rename(old, target)
-            # Undone on the disk, too, before the new save's files go: else what is left of them may
-            # stand under the slot's name after a power cut.
-            self._is_undone = self._is_swap_safe = False
-            with contextlib.suppress(OSError):
-                sync_folder(self.root)
-                self._is_undone = self._is_swap_safe = True
-            raise
-
-    def _back_up(self, slot: str) -> None:
-        """Make what was the slot its newest backup. What fails is not the new save's fault."""
-        old = replaced(self.root / escape(slot))
-        try:
-            if is_folder(old):
-                rotate(self.root, slot, old, self._n_kept(slot))
-        except OSError as e:
-            log.warning("%s", explain(e, f"The save before of {slot!r} is no backup yet"))
-
-    def _discard_old(self, slot: str) -> None:
-        """Remove what was the slot. What cannot be removed becomes a backup after all."""
-        old = replaced(self.root / escape(slot))
-        with contextlib.suppress(OSError):
-            if is_folder(old):
-                discard(old)
-
     def _recover(self) -> None:
         """Put back and clean up what a crash left; whatever cannot be mended now stays."""
         with contextlib.suppress(OSError, SnapshotError):  # the lock: it is not a crash's then
-            if not any(leftovers(self.root, REPLACED)) and not any(leftovers(self.root, CUT_OFF)):
+            if not unfinished(self.root):
                 return
             self._writes.acquire()
-            self._put_back()
-            for folder in leftovers(self.root, REPLACED):
-                self._back_up(slot_of(folder))
-            for folder in leftovers(self.root, CUT_OFF):
-                shutil.rmtree(folder, ignore_errors=True)
+            self._swap.mend()
         self._writes.release()
-
-    def _put_back(self) -> None:
-        """Move each .old whose slot is missing back to its place; raises OSError."""
-        for old in leftovers(self.root, REPLACED):
-            target = self.root / old.name[1:].removesuffix(".old")
-            if not os.path.lexists(target):
-                log.warning("The save %r was not replaced; the one before it is back.", target.name)
-                rename(old, target)
 
 
 def _fill(folder: Path, files: Mapping[str, File]) -> int:
@@ -358,7 +269,7 @@ def _write_together(folder: Path, files: Iterable[tuple[str, File]]) -> int:
 
 
 def _keep_others(source: Path, target: Path, written: Collection[str]) -> None:
-    """Take over the files of those who are not written: no byte of them is copied (rule 6)."""
+    """Take over the files of those who are not written: no byte of them is copied (rule 5)."""
     theirs = {
         Path(name).with_suffix(suffix).name for name in written for suffix in (SUFFIX, JOURNAL)
     }

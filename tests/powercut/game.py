@@ -24,7 +24,7 @@ from npc_engine.saving import autosave, backoff, copying
 from npc_engine.saving.autosave import AUTOSAVE
 from npc_engine.saving.journal import journaling
 from npc_engine.saving.saving import Saving
-from npc_engine.storage import backups, snapshot, store
+from npc_engine.storage import backups, slot_swap, snapshot, store
 from npc_engine.storage import disk as durable
 from npc_engine.storage.journal import appending
 from npc_engine.storage.journal.files import Journals
@@ -319,6 +319,6 @@ def run(plan: Plan) -> None:
     if plan.without == "fsync":
         durable._sync = lambda fd: None
     if plan.without == "folder fsync":
-        for module in (store, backups, appending):
+        for module in (store, slot_swap, backups, appending):
             module.sync_folder = lambda folder: None  # type: ignore[attr-defined]
     Game(plan, log, trap, dice).play()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from npc_engine.errors import SnapshotError, UnknownSlot
+from npc_engine.storage import slot_swap
 from npc_engine.storage import store as store_module
 from npc_engine.storage.backups import backup_name
 from npc_engine.storage.delta import diff
@@ -675,7 +676,8 @@ def test_a_swap_is_undone_on_the_disk_before_its_files_go(
             raise OSError(errno.EIO, "I/O error")
         sync_folder(folder)
 
-    monkeypatch.setattr(store_module, "sync_folder", sync)
+    for module in (store_module, slot_swap):
+        monkeypatch.setattr(module, "sync_folder", sync)
     for n_failures, kept in ((1, []), (2, ["mara.npc"])):  # the undoing is on the disk, or is not
         n_good = 1  # the new folder's name; then the swap
         with pytest.raises(SnapshotError, match="I/O error"):
@@ -700,7 +702,8 @@ def test_nothing_is_appended_to_a_slot_that_a_power_cut_may_replace(
             raise OSError(errno.EIO, "I/O error")
         sync_folder(folder)
 
-    monkeypatch.setattr(store_module, "sync_folder", sync)
+    for module in (store_module, slot_swap):
+        monkeypatch.setattr(module, "sync_folder", sync)
     with pytest.raises(SnapshotError, match="I/O error"):
         store.write("tavern", files(NEW), merge=True)
     journal = root / "tavern" / "mara.journal"

@@ -15,7 +15,7 @@ from npc_engine.saving import saving
 from npc_engine.saving.copying import Copying
 from npc_engine.saving.journal import journaling
 from npc_engine.storage import disk as durable
-from npc_engine.storage import store
+from npc_engine.storage import slot_swap, store
 from npc_engine.storage.disk import TOGETHER, link_or_copy, link_or_copy_all, sync_all, write_file
 from npc_engine.storage.journal import appending
 from npc_engine.storage.journal.appending import Append, append_files
@@ -74,7 +74,7 @@ def test_a_name_that_is_not_safe_yet_is_synced_by_the_next_append(
 def test_each_folder_that_is_made_has_its_name_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders = Folders(monkeypatch, store)
+    folders = Folders(monkeypatch, store, slot_swap)
     saves = Store(tmp_path / "game" / "saves", KEY)
     folders.n_bad = 1
     for _ in range(2):  # the first one fails when the folders are there already

@@ -16,9 +16,8 @@ from npc_engine.cli.saves.text import words
 from npc_engine.config import Settings
 from npc_engine.errors import SnapshotError, UnknownNpc, UnknownSlot
 from npc_engine.storage.disk import NAME, unescape
-from npc_engine.storage.saves_folder import read_slot, steady
 from npc_engine.storage.signing_key import key_if_any
-from npc_engine.storage.slot_reader import JOURNAL, SUFFIX
+from npc_engine.storage.slot_listing import JOURNAL, SUFFIX, read_slot, steady
 from npc_engine.text.tables import table
 from npc_engine.text.wording import counted, plain, size
 
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _reports(what: str, root: Path, key: bytes) -> tuple[list[Report], bool]:
     """Return what is in each file that is meant, and whether that is a folder of them."""
-    path = Path(what)
+    path, problem = Path(what), f"{what} cannot be read"
     if NAME.fullmatch(what) and root.is_dir():
         with suppress(UnknownSlot) if path.exists() else nullcontext():
             return read_slot(root, what, lambda slot: reports_on(slot, key)), True
@@ -74,7 +73,7 @@ def _reports(what: str, root: Path, key: bytes) -> tuple[list[Report], bool]:
         files = sorted(p for p in path.iterdir() if p.suffix == SUFFIX)
         if not files:
             raise SnapshotError(f"The folder {what!r} holds no save.", f"Saves end in {SUFFIX}.")
-        return steady(lambda: [report_on(p, key, unescape(p.stem)) for p in files], what), True
+        return steady(lambda: [report_on(p, key, unescape(p.stem)) for p in files], problem), True
     if not path.exists():
         raise SnapshotError(
             f"There is neither a file {what!r} nor such a slot in {str(root)!r}.",
@@ -87,7 +86,7 @@ def _reports(what: str, root: Path, key: bytes) -> tuple[list[Report], bool]:
                 f"{what!r} is a journal, and there is no {path.name} beside it.",
                 "A journal is what changed since a snapshot: put that there, too.",
             )
-    return steady(lambda: [report_on(path.resolve(), key)], what), False
+    return steady(lambda: [report_on(path.resolve(), key)], problem), False
 
 
 def _here(model_path: Path) -> Here:

@@ -19,8 +19,8 @@ from npc_engine.config import Settings
 from npc_engine.storage.archive import export_slot, import_slot
 from npc_engine.storage.backups import MAX_KEPT, discard
 from npc_engine.storage.disk import explain
-from npc_engine.storage.saves_folder import Leftover, Slot, leftovers, look, read_slot
 from npc_engine.storage.signing_key import key_if_any
+from npc_engine.storage.slot_listing import Leftover, Slot, leftovers, look, read_slot
 from npc_engine.storage.store import Store
 from npc_engine.text.tables import table
 from npc_engine.text.wording import counted, plain, size

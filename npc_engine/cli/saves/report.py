@@ -1,7 +1,7 @@
 """What is in a saved character's files: are they whole, and what do they hold?
 
 Owns the reading of a snapshot, and of the journal beside it, to facts: what a load would make of
-them. It changes nothing; how a slot is laid out is `saves_folder`'s, and how facts are shown,
+them. It changes nothing; how a slot is laid out is `slot_listing`'s, and how facts are shown,
 whoever shows them.
 """
 
@@ -19,8 +19,8 @@ from npc_engine.saving.records import SavedNpc, card_of, parse, sampling_of
 from npc_engine.storage.disk import explain, read_file
 from npc_engine.storage.journal.records import Replay
 from npc_engine.storage.msgpack_bounds import measure
-from npc_engine.storage.saves_folder import Slot
-from npc_engine.storage.slot_reader import JOURNAL, read_journal
+from npc_engine.storage.slot_listing import JOURNAL, Slot
+from npc_engine.storage.slot_reader import read_journal
 from npc_engine.storage.snapshot import (
     MAX_FILE_BYTES,
     MAX_PART_COST,

@@ -265,7 +265,7 @@ def test_looking_while_an_engine_saves(
     def save() -> None:
         while not done.is_set():
             store.write("tavern", {"mara": data}, merge=True)
-            done.wait(0.002)
+            done.wait(0.01)
 
     engine = threading.Thread(target=save)
     engine.start()

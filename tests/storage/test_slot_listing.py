@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from npc_engine.errors import SnapshotError, UnknownSlot
-from npc_engine.storage.saves_folder import files_of, find_slot, leftovers, look, steady
+from npc_engine.storage.slot_listing import files_of, find_slot, leftovers, look, steady
 from tests.support.saved import saves_of_a_talk
 
 
@@ -76,12 +76,12 @@ def test_what_is_renamed_meanwhile_is_looked_up_again() -> None:
             raise FileNotFoundError("gone")
         return "there"
 
-    assert steady(vanishing, "It") == "there"
+    assert steady(vanishing, "It fails") == "there"
     n_calls = -100
-    with pytest.raises(SnapshotError, match="It cannot be read"):
-        steady(vanishing, "It")
+    with pytest.raises(SnapshotError, match="It fails: gone"):
+        steady(vanishing, "It fails")
     with pytest.raises(SnapshotError, match="Permission"):
-        steady(lambda: os.fspath(_denied()), "It")
+        steady(lambda: os.fspath(_denied()), "It fails")
 
 
 def _denied() -> str:
