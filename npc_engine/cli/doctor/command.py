@@ -1,7 +1,7 @@
 """`npc-engine doctor`: is this machine fit, is this model, and what would be faster?
 
 Owns the judgement: which fact is fine (`ok`), worth knowing (`!`) or to be mended (`x`).
-`machine` and `model_trial` find the facts, `doctor_text` shows them.
+`machine` and `model_trial` find the facts, `text` shows them.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """`npc-engine inspect`: what a saved character has in its file, a running one in its window.
 
 Owns the flags; and of a running engine, whom it shows, and how often. It knows the client and the
-screen; the picture is `window_picture`'s, and a file is `inspect_file`'s.
+screen; the picture is `window_picture`'s, and a file is `saved`'s.
 """
 
 import argparse
