@@ -16,7 +16,7 @@ from npc_engine.config import N_RECENT, Sampling
 from npc_engine.dialogue import history as past
 from npc_engine.dialogue import overhearing, pins
 from npc_engine.dialogue.dialogue import USER, Dialogue
-from npc_engine.dialogue.overheard import Cue, Ears, Overheard, Unheard, Unsaid
+from npc_engine.dialogue.overheard import Cue, Overheard, Unheard, Unsaid
 from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.protocol import (
@@ -32,6 +32,7 @@ from npc_engine.protocol import (
     Unpin,
     error_reply,
 )
+from npc_engine.scenes.audience import Audience
 from npc_engine.scheduling.batching import Claim, Priority
 
 __all__ = ["Character", "Samples", "Send", "Why"]
@@ -80,7 +81,7 @@ class Character:
         self.dialogue = dialogue
         self.claim = Claim(dialogue.name, dialogue.sequence, Priority.IDLE, 0)
         self.speaking: Generation | None = None
-        self.ears: Ears | None = None
+        self.audience: Audience | None = None
         self._said: Generation | None = None
         self._unread = Unread(dialogue, max_events, flood)
         self.inbox = Inbox(dialogue.name, self._unread)
@@ -142,7 +143,7 @@ class Character:
     def advance(self) -> None:
         """Serve the inbox in order, up to the next line that it has to answer."""
         self.claim.watched = self.dialogue.wants_to_look
-        self.claim.listening = self.ears is not None
+        self.claim.listening = self.audience is not None
         if self.speaking is None and self._unread.next_end <= self._clock():
             self._unread.expire(self._clock())
             self.n_changes += 1
@@ -222,9 +223,9 @@ class Character:
         self._send(waiting.client, reply)
 
     def _rewind(self, request: Rewind) -> Reply:
-        if self.ears is not None:  # the others go on from what it said, and so must it
+        if self.audience is not None:  # the others go on from what it said, and so must it
             raise Busy(
-                f"{self.dialogue.name!r} is in the scene {self.ears.name!r}.",
+                f"{self.dialogue.name!r} is in the scene {self.audience.name!r}.",
                 "Cancel the scene, or let it leave, before you rewind it.",
             )
         reply = past.rewind(self.dialogue, request)
@@ -250,7 +251,7 @@ class Character:
                 USER,
                 request.speaker,
                 *dialogue.speakers,
-                *(self.ears.voices if self.ears else ()),
+                *(self.audience.names if self.audience else ()),
             ),
             stop=(*dialogue.chat_format.pieces.stop, *dialogue.sampling.stop),
             thoughts=dialogue.chat_format.thoughts,
@@ -284,8 +285,8 @@ class Character:
         if self.claim.expected < waiting.order:  # else half of a further line came meanwhile
             self.claim.expected = 0
         self.claim.asleep = False  # it may have failed since this line came in
-        if self.ears is not None:
-            speaking.told = self.ears.begin(dialogue.name, request)
+        if self.audience is not None:
+            speaking.utterance = self.audience.begin(dialogue.name, request)
 
     def _seed(self) -> int:
         """Every turn has its own seed, so that a restored character goes on as it would have."""
@@ -327,8 +328,8 @@ class Character:
             self._send(speaking.client, record)
         if speaking.thought_is_over:
             speaking.set_aside(self.dialogue.set_aside())
-        if speaking.has_new_line and speaking.told is not None:
-            speaking.told.hear(speaking.whole_lines)
+        if speaking.has_new_line and speaking.utterance is not None:
+            speaking.utterance.grow(speaking.whole_lines)
         if speaking.detokenizer.stopped:
             self._finish("stop")
         elif speaking.is_full:
@@ -362,16 +363,16 @@ class Character:
     def _end_turn(self, speaking: Generation, text: str, n_bytes: int, interrupted: bool) -> None:
         """Close the turn behind a reply that has its answer: a failure here is only logged."""
         self.n_changes += 1
-        told = speaking.told
+        utterance = speaking.utterance
         try:
-            self.dialogue.finish(text, n_bytes, interrupted, told.number if told else 0)
+            self.dialogue.finish(text, n_bytes, interrupted, utterance.number if utterance else 0)
         except Exception:
             log.exception("a turn of %r could not be closed", self.dialogue.name)
             self.dialogue.sequence.forget_cache()
             self.claim.asleep = True
             self._said = None
-        if told is not None:
-            told.end(speaking, text, interrupted)
+        if utterance is not None:
+            utterance.end(speaking.detokenizer, text, interrupted)
 
     def _quiet(self) -> Generation:
         speaking, self.speaking = self.speaking, None
@@ -404,8 +405,8 @@ class Character:
         self.n_changes += 1
         if not self.dialogue.cut_back(said.turn, text, said.n_bytes(text)):
             return False
-        if said.told is not None:
-            said.told.unsay(text)
+        if said.utterance is not None:
+            said.utterance.unsay(text)
         return True
 
     def let_go(self, client: bytes, request_id: str) -> None:

@@ -6,8 +6,8 @@ Owns one reply's detokenizer, sampler, counts and times. It knows no KV cache an
 from collections.abc import Sequence
 from typing import Any
 
-from npc_engine.dialogue.overheard import Told
 from npc_engine.protocol import Done, DoneStats, Gesture, Line, Reply, Say, Text
+from npc_engine.scenes.audience import Utterance
 from npc_engine.text.detokenizer import Detokenizer
 from npc_engine.text.detokenizer import Record as Found
 from npc_engine.text.thoughts import MESSAGES, Thoughts
@@ -40,7 +40,7 @@ class Generation:
         self.detokenizer = Detokenizer(own=own, others=others, stop=stop, thoughts=thoughts)
         self.to_say: list[int] = []  # tokens that come next, whatever the model would say
         self.turn = 0
-        self.told: Told | None = None  # whoever is present hears it
+        self.utterance: Utterance | None = None  # for whoever is present and hears it
         self.limit = 0  # tokens of the reply
         self.silent_limit = 0  # the same for one that is still empty
         self.was_hurried = False  # whether a line of the player waited when it began
@@ -53,7 +53,6 @@ class Generation:
         self.has_new_line = False  # whether the last piece completed a line
         self._seq = 0
         self._stream = frozenset(request.stream)
-        self._n_aside = 0  # bytes of its thought, which is no part of the reply
         self._has_closed_thought = False
 
     @property
@@ -82,11 +81,11 @@ class Generation:
     @property
     def thought_is_over(self) -> bool:
         """Whether it has thought and not said anything yet: true until `set_aside`."""
-        return not self._n_aside and self.detokenizer.has_only_thought
+        return self.detokenizer.has_only_thought
 
     def set_aside(self, n_bytes: int) -> None:
         """Count no more what was said so far: a thought that is over."""
-        self._n_aside += n_bytes
+        self.detokenizer.set_aside(n_bytes)
 
     @property
     def is_full(self) -> bool:
@@ -124,7 +123,7 @@ class Generation:
 
     def n_bytes(self, text: str) -> int:
         """Return how many bytes of its tokens reach to the end of `text`, its beginning."""
-        return max(0, self.detokenizer.raw_offset(len(text)) - self._n_aside)
+        return self.detokenizer.raw_offset(len(text))
 
     def done(self, reason: Any, text: str, now: float) -> Done:
         """Return the terminal record. `text` may be shorter than what was streamed (barge-in)."""

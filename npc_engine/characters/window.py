@@ -33,7 +33,7 @@ def info_of(character: Character) -> NpcInfo:
         n_waiting=len(waiting),
         n_events=len(character.waiting(Event)),
         n_pending=npc.sequence.n_pending,
-        scene=character.ears.name if character.ears else None,
+        scene=character.audience.name if character.audience else None,
     )
 
 

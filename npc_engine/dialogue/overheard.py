@@ -1,18 +1,17 @@
 """What is said in the presence of others, on its way to them.
 
-Owns the records that a scene puts into a character's inbox beside those of the wire, and what a
-character tells of its own talk. It knows no scene, no character and no token.
+Owns the records that a scene puts into a character's inbox beside those of the wire.
+It knows no scene, no character and no token.
 
 An *utterance* is one reply as others hear it, or one line of a player: a number that no other has.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from npc_engine.protocol import Say
 
-__all__ = ["Cue", "Ears", "Overheard", "Said", "Told", "Undoing", "Unheard", "Unsaid"]
+__all__ = ["Cue", "Overheard", "Undoing", "Unheard", "Unsaid"]
 
 
 class Cue(Say, tag="say"):
@@ -63,45 +62,3 @@ class Unsaid:
 
 Undoing = Unheard | Unsaid
 """What takes something back."""
-
-
-class Said(Protocol):
-    """A reply that has come to its end."""
-
-    def heard(self, n_characters: int) -> str:
-        """Return what was heard of the reply: so many characters of its lines."""
-
-    def n_bytes(self, text: str) -> int:
-        """Return how many bytes of its tokens reach to the end of `text`, its beginning."""
-
-
-class Told(Protocol):
-    """A reply as those hear it who were present when it began, wherever they are now."""
-
-    @property
-    def number(self) -> int:
-        """The utterance that it is."""
-
-    def hear(self, text: str) -> None:
-        """This much is said so far, in whole lines."""
-
-    def end(self, said: Said, text: str, interrupted: bool) -> None:
-        """It has ended: `text` is what the speaker remembers of it."""
-
-    def unsay(self, text: str) -> None:
-        """It is cut back to this after its end."""
-
-
-class Ears(Protocol):
-    """Whoever is present when a character talks. `npc` is the character's name."""
-
-    @property
-    def name(self) -> str:
-        """The scene's name."""
-
-    @property
-    def voices(self) -> Sequence[str]:
-        """What those who are present are called."""
-
-    def begin(self, npc: str, request: Say) -> Told:
-        """It begins to answer a line."""

@@ -1,6 +1,6 @@
 """Those who are present while one of them talks, and what each of them hears.
 
-    Mara: "Good day." ---> ears of the scene ---> inboxes of Bram and Wren: more of utterance 7
+    Mara: "Good day." ---> her audience ---> inboxes of Bram and Wren: more of utterance 7
 
 Owns who is there and what was said. It knows its members by their inboxes: no turns, no client, no
 token.
@@ -21,9 +21,10 @@ from itertools import chain
 from typing import Protocol
 
 from npc_engine.dialogue.dialogue import CUT_OFF, Dialogue
-from npc_engine.dialogue.overheard import Cue, Ears, Overheard, Said, Told, Unheard, Unsaid
+from npc_engine.dialogue.overheard import Cue, Overheard, Unheard, Unsaid
 from npc_engine.protocol import Event, Say
 from npc_engine.text.chat_format import clean
+from npc_engine.text.detokenizer import Detokenizer
 
 __all__ = ["Audience", "Member", "Utterance"]
 
@@ -34,7 +35,7 @@ class Member(Protocol):
     """What is needed of a character."""
 
     dialogue: Dialogue
-    ears: Ears | None
+    audience: "Audience | None"
 
     @property
     def is_speaking(self) -> bool:
@@ -49,9 +50,10 @@ class Member(Protocol):
 
 @dataclass(eq=False)
 class Utterance:
-    """One reply as the others hear it (`hearsay.Told`). `n_told`: characters that they have heard.
+    """One reply as the others hear it. `n_told`: characters that they have heard of it.
 
     `hearers`: who was present when it began. `n_before`: characters of the scene's lines before it.
+    `said`: its text once it has ended.
     """
 
     number: int
@@ -62,7 +64,7 @@ class Utterance:
     text: str = ""
     n_told: int = 0
     is_cut: bool = False  # after some of it was heard
-    said: Said | None = None
+    said: Detokenizer | None = None
 
     @property
     def npc(self) -> str:
@@ -70,26 +72,29 @@ class Utterance:
         return self.speaker.dialogue.name
 
     @property
-    def chat_format(self) -> str:
+    def name(self) -> str:
         """What who says it is called."""
         return self.speaker.dialogue.card.char
 
-    def hear(self, text: str) -> None:
-        """Pass on what is new, to those who are still there; nothing once the speaker has left."""
+    def grow(self, text: str) -> None:
+        """So much is said by now, in whole lines: pass on what is new to those who are still there.
+
+        Nothing once the speaker has left.
+        """
         if not self.audience.hears(self):
             return
         more = text[self.n_told :]
         self.n_told = len(text)
         for hearer in self.hearers:
             if self.audience.is_here(hearer):
-                self.audience.give(hearer, Overheard(self.number, self.chat_format, more))
+                self.audience.give(hearer, Overheard(self.number, self.name, more))
 
-    def end(self, said: Said, text: str, interrupted: bool) -> None:
-        """It has ended (`hearsay.Told`)."""
+    def end(self, said: Detokenizer, text: str, interrupted: bool) -> None:
+        """It has ended: `text` is what the speaker remembers of it."""
         if len(text) < self.n_told:
             self.unsay(text)
         elif text:
-            self.hear(text + (CUT_OFF if interrupted else ""))
+            self.grow(text + (CUT_OFF if interrupted else ""))
         self.text, self.said = text, said
         self.audience.end(self)
 
@@ -97,21 +102,21 @@ class Utterance:
         """Cut it for all who have heard it, wherever they are now (rule 4)."""
         self.text, self.is_cut = text, True
         for hearer in self.hearers:
-            self.audience.give(hearer, Unheard(self.number, self.chat_format, text))
+            self.audience.give(hearer, Unheard(self.number, self.name, text))
 
     def cut_to(self, n_characters: int) -> tuple[int, str, int] | None:
         """Cut it to what was heard of its lines; what is left of it, None when that is all."""
         if self.said is None:
             return None
-        text = self.said.heard(n_characters)
+        text = self.said.text[: self.said.heard(n_characters)]
         if len(text) >= len(self.text):
             return None
         self.text, self.is_cut = text, True
-        return self.number, text, self.said.n_bytes(text)
+        return self.number, text, self.said.raw_offset(len(text))
 
 
 class Audience:
-    """The members of one scene. `key`: its name as a client of theirs.
+    """The members of one scene, who hear each other. `key`: its name as a client of theirs.
 
     `arrivals` numbers requests, and `numbers` utterances: no two of the engine have the same.
     `on_end` is called with the name of a member whose reply has ended, when all have heard it.
@@ -138,7 +143,7 @@ class Audience:
         self._cued: list[Utterance] = []  # since then
 
     @property
-    def voices(self) -> Sequence[str]:
+    def names(self) -> Sequence[str]:
         """What its members are called."""
         return [member.dialogue.card.char for member in self.members.values()]
 
@@ -157,22 +162,22 @@ class Audience:
     def admit(self, member: Member) -> None:
         """Let a character be present."""
         self.members[member.dialogue.name] = member
-        member.ears = self
+        member.audience = self
 
     def dismiss(self, npc: str) -> None:
         """Let a member go."""
-        self.members.pop(npc).ears = None
+        self.members.pop(npc).audience = None
         self._talking.pop(npc, None)
 
     def close(self) -> None:
         """Hear no more. Who was there at the end is still known."""
         self._talking.clear()
         for member in self.members.values():
-            member.ears = None
+            member.audience = None
 
-    # -- what members tell of their talk (hearsay.Ears) --------------------------------------
+    # -- what members tell of their talk -----------------------------------------------------
 
-    def begin(self, npc: str, request: Say) -> Told:
+    def begin(self, npc: str, request: Say) -> Utterance:
         """A member begins to answer somebody."""
         speaker = self.members[npc]
         others = [member for member in self.members.values() if member is not speaker]
@@ -194,13 +199,13 @@ class Audience:
 
     def end(self, utterance: Utterance) -> None:
         """A member's reply has ended, and all who hear it have heard that."""
-        dialogue = utterance.npc
-        if self._talking.get(dialogue) is not utterance:
+        npc = utterance.npc
+        if self._talking.get(npc) is not utterance:
             return
-        del self._talking[dialogue]
+        del self._talking[npc]
         self.last = utterance
-        self.members[dialogue] = self.members.pop(dialogue)
-        self._on_end(dialogue)
+        self.members[npc] = self.members.pop(npc)
+        self._on_end(npc)
 
     # -- what members are told ---------------------------------------------------------------
 

@@ -80,12 +80,12 @@ class Scene:
             self.audience.admit(member)
         about = clean(self.request.about).replace("\n", " ").rstrip(".")
         topic = f" about {about}" if about else ""
-        voices = _listed(self.audience.voices)
-        self.audience.tell(f"{voices} talk with each other{topic}.", list(self.members))
+        names = _listed(self.audience.names)
+        self.audience.tell(f"{names} talk with each other{topic}.", list(self.members))
 
     def join(self, member: Member) -> None:
         """Let one more take part: in what is said from now on."""
-        others = _listed(self.audience.voices)
+        others = _listed(self.audience.names)
         self.audience.admit(member)
         self.audience.tell(f"{member.dialogue.card.char} joins {others}.", list(self.members))
 
@@ -95,9 +95,9 @@ class Scene:
         if self.is_over or npc not in self.members:
             return
         others = [name for name in self.members if name != npc]
-        voices = [self.members[name].dialogue.card.char for name in (npc, *others)]
+        names = [self.members[name].dialogue.card.char for name in (npc, *others)]
         here = others if gone else [npc, *others]
-        self.audience.tell(f"{voices[0]} leaves {_listed(voices[1:])}.", here)
+        self.audience.tell(f"{names[0]} leaves {_listed(names[1:])}.", here)
         self.audience.dismiss(npc)
         if len(self.members) < 2:
             self.end("alone")
@@ -110,7 +110,7 @@ class Scene:
         last = self.audience.last
         text, speaker, answers = own_turn(self.members[name].dialogue.card.char), USER, 0
         if last is not None and self.members[name] in last.hearers:
-            text, speaker, answers = last.text, last.chat_format, last.number
+            text, speaker, answers = last.text, last.name, last.number
         self._n_before = self.audience.n_spoken
         self._cue = Cue(
             id=f"turn {self.n_turns}",

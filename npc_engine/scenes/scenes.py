@@ -60,7 +60,7 @@ class Scenes:
     def join(self, _client: bytes, request: m.Join) -> m.Reply:
         """Let a character take part in a scene."""
         scene, member = self._named(request.scene), self._find(request.npc)
-        if member.ears is not scene.audience:
+        if member.audience is not scene.audience:
             _check_free(member)
             if len(scene.members) >= MAX_MEMBERS:
                 raise Busy(
@@ -73,7 +73,7 @@ class Scenes:
     def leave(self, _client: bytes, request: m.Leave) -> m.Reply:
         """Let a character leave a scene."""
         scene, member = self._named(request.scene), self._find(request.npc)
-        if member.ears is not scene.audience:
+        if member.audience is not scene.audience:
             raise UnknownTarget(
                 f"{request.npc!r} is not in the scene {request.scene!r}.",
                 f"In it are: {', '.join(scene.members)}.",
@@ -164,8 +164,8 @@ def _check(request: m.Scene, n_members: int) -> None:
 
 
 def _check_free(member: Member) -> None:
-    if member.ears is not None:
+    if member.audience is not None:
         raise Busy(
-            f"{member.dialogue.name!r} is in the scene {member.ears.name!r}.",
+            f"{member.dialogue.name!r} is in the scene {member.audience.name!r}.",
             "Let it leave that one first, or wait for its scene_done.",
         )

@@ -137,6 +137,7 @@ class Detokenizer:
         self.thought: str | None = None
         """The mark that opened the thought it is in."""
         self._has_thought = False
+        self._n_aside = 0  # raw bytes of a thought that was taken out of the reply
         self._table = self._after_think = self._row_start
         self._after_name = False
         self._closes = ""  # what ends the gesture that starts this row
@@ -194,8 +195,13 @@ class Detokenizer:
 
     @property
     def has_only_thought(self) -> bool:
-        """Whether all that was fed so far is a thought, and that is over."""
-        return self._has_thought and not (self.thought or self._pending or self._n_text)
+        """Whether all that was fed so far is a thought, and that is over: until `set_aside`."""
+        is_over = not (self.thought or self._pending or self._n_text)
+        return self._has_thought and is_over and not self._n_aside
+
+    def set_aside(self, n_bytes: int) -> None:
+        """Count no more the raw bytes that were fed so far: a thought that is over."""
+        self._n_aside += n_bytes
 
     @property
     def _holds_name(self) -> bool:
@@ -204,18 +210,22 @@ class Detokenizer:
     @property
     def kept_bytes(self) -> int:
         """How many of the raw bytes fed reach to the end of `text`, all that was dropped before
-        it included. Behind them stand a stop string, blanks, or what is not decided yet.
+        it included, unless it was set aside. Behind them stand a stop string, blanks, or what is
+        not decided yet.
         """
         return self.raw_offset(self._n_text)
 
     def raw_offset(self, text_offset: int) -> int:
-        """Return how many raw bytes reach to `text_offset` (code points, clamped to the text)."""
+        """Return how many raw bytes reach to `text_offset` (code points, clamped to the text).
+
+        What was set aside does not count.
+        """
         offset = min(max(text_offset, 0), self._n_text)
         if offset == 0:
             return 0
         run = bisect_left(self._run_starts, offset) - 1
         source = self._source()[self._run_starts[run] : offset]
-        return self._run_raws[run] + _n_bytes(source)
+        return max(0, self._run_raws[run] + _n_bytes(source) - self._n_aside)
 
     def heard(self, n_characters: int) -> int:
         """Return the offset in `text` up to which the reply was heard.

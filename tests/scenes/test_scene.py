@@ -518,7 +518,7 @@ def test_a_client_that_goes_ends_its_scenes(make: MakeTroupe, why: Any) -> None:
     troupe.engine.drop(GAME, why)
     troupe.step()
     assert of(troupe.records(mine)[-1]).reason == why
-    assert troupe["mara"].ears is troupe["bram"].ears is None
+    assert troupe["mara"].audience is troupe["bram"].audience is None
 
 
 def test_an_engine_that_closes_ends_its_scenes(make: MakeTroupe) -> None:
@@ -538,7 +538,7 @@ def test_a_turn_that_fails_ends_the_scene_with_an_error(make: MakeTroupe, when: 
     error = troupe.until(target)
     assert isinstance(error, m.Error) and error.code == "internal" and error.id == target
     troupe.rest()
-    assert troupe["mara"].ears is None
+    assert troupe["mara"].audience is None
     assert of(troupe.records(troupe.play(*THREE, turns=2))[-1]).n_turns == 2
 
 
@@ -611,7 +611,7 @@ def test_one_alone_ends_the_scene(make: MakeTroupe, how: str) -> None:
         gone = m.Leave(id="x", scene="inn", npc="mara")
     troupe.ask(gone)
     assert of(troupe.until(target)).reason == "alone"
-    assert troupe["bram"].ears is None
+    assert troupe["bram"].audience is None
     assert troupe.ask(m.Leave(id="y", scene="inn", npc="bram")).code == "unknown_target"
 
 
@@ -635,7 +635,7 @@ def test_saved_and_loaded_in_the_middle(make: MakeTroupe) -> None:
     assert (GAME, target) in troupe.open
     troupe.until_line(target, len(troupe.texts(target, m.Line)) + 4)
     assert isinstance(troupe.load("s", ["bram"]), m.Loaded)
-    assert troupe["bram"].ears is None
+    assert troupe["bram"].audience is None
     assert "km0x." in troupe.heard("bram")
     troupe.event("A bell.")
     n_turns = len(troupe.speakers(target))

@@ -50,7 +50,7 @@ def test_a_scene_that_cannot_be(
 ) -> None:
     refused(troupe, m.Scene(id="s", scene="inn", **keys), code, value)
     assert troupe.ask(m.Stats(id="t")).stats["n_scenes"] == 0
-    assert troupe["mara"].ears is None
+    assert troupe["mara"].audience is None
 
 
 def test_not_more_than_a_room_holds(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_one_character_in_one_scene_and_one_scene_of_a_name(troupe: Troupe) -> N
     troupe.scene("inn", ["mara", "bram"])
     refused(troupe, m.Scene(id="s", scene="inn", npcs=["wren", "tom"]), "busy", "'inn'")
     refused(troupe, m.Scene(id="s", scene="mill", npcs=["wren", "bram"]), "busy", "'bram'")
-    assert troupe["wren"].ears is None
+    assert troupe["wren"].audience is None
     troupe.scene("mill", ["wren", "tom"])
     refused(troupe, m.Join(id="j", scene="mill", npc="mara"), "busy", "'inn'")
     refused(troupe, m.Join(id="j", scene="barn", npc="mara"), "unknown_target", "'barn'")

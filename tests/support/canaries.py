@@ -87,8 +87,8 @@ class Walk:
         for key in self.saying.keys() & self.rig.open:
             name, text = self.saying[key]
             character = self.rig.engine.stage.characters.get(name)
-            if character is not None and character.ears is not None:
-                for hearer in character.ears.members:  # type: ignore[attr-defined]
+            if character is not None and character.audience is not None:
+                for hearer in character.audience.members:
                     self.tell(hearer, CANARY.findall(text))
 
     def tell(self, hearer: str, canaries: Sequence[str]) -> None:

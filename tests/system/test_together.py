@@ -126,5 +126,5 @@ def test_whatever_happens_at_once(
     assert not [c for c in troupe.engine.stage.claims() if c.sequence.n_ready and not c.asleep]
     assert not troupe.engine.stage.scenes.running
     for character in troupe.engine.stage.characters.values():
-        assert character.ears is None and not character.inbox
+        assert character.audience is None and not character.inbox
     troupe.close()

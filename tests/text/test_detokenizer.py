@@ -456,6 +456,22 @@ def test_raw_offsets_count_what_was_dropped() -> None:
     assert detok.kept_bytes == detok.raw_offset(99) == len(raw)
 
 
+def test_what_is_set_aside_counts_no_more() -> None:
+    """A thought that has left the reply: offsets begin behind it."""
+    detok = Detokenizer()
+    thought = b"<think>Hm, a wolf.</think>"
+    detok.feed(thought)
+    assert detok.has_only_thought
+    detok.set_aside(0)
+    assert detok.has_only_thought, "it is still there"
+    detok.set_aside(len(thought))
+    assert not detok.has_only_thought
+    detok.feed(b"\n\nAye.")
+    detok.finish()
+    assert [detok.raw_offset(n) for n in range(5)] == [0, 3, 4, 5, 6]
+    assert detok.kept_bytes == len(b"\n\nAye.")
+
+
 def test_kept_bytes_while_the_reply_comes() -> None:
     detok = Detokenizer(own=OWN, others=OTHERS)
     kept = []
