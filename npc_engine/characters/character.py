@@ -14,7 +14,7 @@ from npc_engine.characters.inbox import Heard, Inbox, Waiting, priority_of
 from npc_engine.characters.unread_events import Flood, Unread
 from npc_engine.config import N_RECENT, Sampling
 from npc_engine.dialogue import history as past
-from npc_engine.dialogue import overhearing, pins
+from npc_engine.dialogue import overheard, pins
 from npc_engine.dialogue.dialogue import USER, Dialogue
 from npc_engine.dialogue.overheard import Cue, Overheard, Unheard, Unsaid
 from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
@@ -200,10 +200,10 @@ class Character:
         elif isinstance(request, Event):
             self._unread.perceive(request, waiting.received, self._clock())
         elif isinstance(request, Overheard):
-            overhearing.overhear(self.dialogue, request.utterance, request.speaker, request.text)
+            overheard.overhear(self.dialogue, request.utterance, request.speaker, request.text)
         elif isinstance(request, Unheard):
             cut = request.utterance, request.speaker, request.text
-            self.inbox.cut(request, is_known=overhearing.unhear(self.dialogue, *cut))
+            self.inbox.cut(request, is_known=overheard.unhear(self.dialogue, *cut))
         elif isinstance(request, Unsaid):
             self._take_back(request)
         else:
@@ -417,7 +417,7 @@ class Character:
 
     def _take_back(self, unsaid: Unsaid) -> None:
         """Live on as if what nobody heard had not been said."""
-        if overhearing.unsay(self.dialogue, unsaid):
+        if overheard.unsay(self.dialogue, unsaid):
             self._said = None
         self._unread.look_again(self._clock())
 

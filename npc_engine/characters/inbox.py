@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from npc_engine.characters.unread_events import NEVER, Unread, end_of
-from npc_engine.dialogue import overhearing
 from npc_engine.dialogue.dialogue import CUT_OFF
-from npc_engine.dialogue.overheard import Cue, Overheard, Undoing, Unheard, Unsaid
+from npc_engine.dialogue.overheard import Cue, Overheard, Undoing, Unheard, Unsaid, on_its_way
 from npc_engine.errors import Busy
 from npc_engine.protocol import Event, Hear, Pin, Rewind, Say, Unpin
 from npc_engine.scheduling.batching import Priority
@@ -76,7 +75,7 @@ class Inbox:
 
     def lines(self, known: Container[int] = ()) -> list[str]:
         """Return the lines of others that wait to be heard. `known`: what it has heard of."""
-        return overhearing.on_its_way((w.request for w in self._waiting), known)
+        return on_its_way((w.request for w in self._waiting), known)
 
     @property
     def undoing(self) -> list[Undoing]:

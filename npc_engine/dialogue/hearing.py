@@ -71,7 +71,7 @@ class Hearing(OpenTurn):
         return {s.utterance for s in self.ledger.segments if s.utterance}
 
     def heard_of(self, utterance: int) -> list[Segment]:
-        """Return what the open turn holds of somebody's talk (see `overhearing`)."""
+        """Return what the open turn holds of somebody's talk (see `overheard`)."""
         return [s for s in self._open_turn() if s.utterance == utterance and s.kind is Kind.EVENT]
 
     def add_heard(self, line: str, utterance: int, speaker: str = "") -> None:

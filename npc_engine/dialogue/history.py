@@ -123,7 +123,7 @@ def _entry(segment: Segment) -> TranscriptEntry:
     if segment.kind is Kind.SAID:
         words = text if segment.speaker == USER else text.removeprefix(f"{segment.speaker}: ")
         return TranscriptEntry(kind="said", text=words, speaker=segment.speaker or None)
-    speaker, colon, words = text.partition(": ")  # as `overhearing` writes it
+    speaker, colon, words = text.partition(": ")  # as `overheard` writes it
     if not colon:
         return TranscriptEntry(kind="heard", text=text)
     return TranscriptEntry(kind="heard", text=words, speaker=speaker)

@@ -87,7 +87,7 @@ class Kind(StrEnum):
 class Segment:
     """A run of tokens evicted or kept as one. `start` is its first position while n_cached > 0.
 
-    `utterance`: of which talk of others it is a part (see `overhearing`), 0 for none. `speaker`:
+    `utterance`: of which talk of others it is a part (see `overheard`), 0 for none. `speaker`:
     who said it, where that is known. `cut_off`: a reply that was interrupted. `extra`: what a newer
     version saved with it.
     """

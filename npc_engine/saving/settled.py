@@ -7,9 +7,8 @@ the line. Owns what a save taken between these holds. It knows no inbox and no f
 from collections.abc import Iterable
 from dataclasses import replace
 
-from npc_engine.dialogue import overhearing
 from npc_engine.dialogue.dialogue import Dialogue
-from npc_engine.dialogue.overheard import Undoing, Unsaid
+from npc_engine.dialogue.overheard import Undoing, Unsaid, unhear, unsay
 from npc_engine.kvcache.ledger import Kind, Ledger
 
 __all__ = ["without"]
@@ -40,7 +39,7 @@ def without(dialogue: Dialogue, undoing: Iterable[Undoing]) -> Dialogue:
     )
     for one in undoing:
         if isinstance(one, Unsaid):
-            overhearing.unsay(undone, one)
+            unsay(undone, one)
         else:
-            overhearing.unhear(undone, one.utterance, one.speaker, one.text)
+            unhear(undone, one.utterance, one.speaker, one.text)
     return undone

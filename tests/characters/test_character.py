@@ -7,7 +7,7 @@ import pytest
 
 from npc_engine import protocol as m
 from npc_engine.config import N_RECENT
-from npc_engine.dialogue.overhearing import overhear
+from npc_engine.dialogue.overheard import overhear
 from tests.support.rig import GAME, MakeRig, Rig, TimedLlama, scripted
 
 LINE = "*nods* I am Mara. Sit down. Warm yourself by the fire."

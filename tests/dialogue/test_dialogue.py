@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from npc_engine.cards.card import Card
 from npc_engine.config import Sampling
 from npc_engine.dialogue.dialogue import Dialogue
-from npc_engine.dialogue.overhearing import overhear
+from npc_engine.dialogue.overheard import overhear
 from npc_engine.errors import TooLarge
 from npc_engine.kvcache.ledger import Kind
 from tests.support.chat_templates import GEMMA

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from npc_engine.cards.card import Card
 from npc_engine.config import Sampling
 from npc_engine.dialogue.dialogue import CUT_OFF, Dialogue
-from npc_engine.dialogue.overheard import Overheard, Unheard, Unsaid
-from npc_engine.dialogue.overhearing import on_its_way, overhear, unhear
+from npc_engine.dialogue.overheard import Overheard, Unheard, Unsaid, on_its_way, overhear, unhear
 from npc_engine.kvcache.ledger import Kind
 from tests.support.fake_llama import FakeLlama
 
