@@ -18,17 +18,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from npc_engine import protocol as m
-from npc_engine.characters.character import Character, Why
+from npc_engine.characters.character import Why
 from npc_engine.characters.stage import Stage, StageBackend
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
-from npc_engine.saving.kv_rule import keeps_kv
 from npc_engine.saving.restore.held_requests import HeldRequests
 from npc_engine.saving.restore.spawning import Spawning
 from npc_engine.saving.saving import Saving
-from npc_engine.scheduling.ambient import AmbientShare
-from npc_engine.scheduling.batching import Claim, Run, is_read_for, n_rows, schedule
-from npc_engine.scheduling.governor import Governor, Step
+from npc_engine.scheduling.batching import Claim
+from npc_engine.scheduling.scheduler import Batch, Scheduler
 from npc_engine.scheduling.threads import Threads
 from npc_engine.storage.writer import WriterThread
 from npc_engine.text.chat_format import ChatFormat
@@ -63,9 +61,6 @@ class Backend(StageBackend, Protocol):
     def set_threads(self, n: int) -> None:
         """Run what is decoded from now on on so many threads."""
 
-    def logits(self, row: int) -> Any:
-        """Return a row's logits, float32 of shape (n_vocab,)."""
-
     def close(self) -> None:
         """Free everything."""
 
@@ -87,41 +82,46 @@ class EngineCore:
 
         `load`: how many cores other programs take, if anybody knows.
         """
-        self.settings = settings or Settings()
+        self.settings = settings = settings or Settings()
         self.backend = backend
+        self._clock = clock
+        self._started = clock()
+        self._n_threads: int = backend.about["n_threads"]
+        self._outbox: list[tuple[bytes, m.Reply]] = []
+        self._rests = False
+        self._closed = False
         self._files = WriterThread()
-        self.stage = Stage(
-            backend, chat_format, self.settings, self._post_reply, clock, self._files.run
+        self.stage = Stage(backend, chat_format, settings, self._post_reply, clock, self._files.run)
+        self.scheduler = Scheduler(
+            settings.step_ms,
+            backend.n_batch,
+            clock,
+            ambient_share=settings.ambient_share,
+            threads=threads or Threads(self._n_threads),
+            load=load,
         )
         self._held = HeldRequests(self._post_reply, clock)
         self.stage.paused = self._held.blocked
         self._saving = Saving(
-            Path(self.settings.saves),
+            Path(settings.saves),
             backend.about,
             self.stage,
+            self.scheduler,
             self._post_reply,
             clock,
             thread=self._files,
-            keep=self.settings.keep,
-            keeps_kv=self._keeps_kv,
-            autosave=self.settings.autosave,
+            keep=settings.keep,
+            save_kv=settings.save_kv,
+            autosave=settings.autosave,
             held=self._held,
         )
-        self._clock = clock
-        self._started = clock()
-        self._n_threads: int = backend.about["n_threads"]
-        self._governor = Governor(
-            self.settings.step_ms, backend.n_batch, threads or Threads(self._n_threads)
-        )
-        self._load = load
-        self._ambient = AmbientShare(self.settings.ambient_share)
-        self._outbox: list[tuple[bytes, m.Reply]] = []
-        self._resting = False
-        self._closed = False
-        self._n_steps = self._n_decoded = self._n_prefilled = 0
+        self._answers = self._who_answers()
+
+    def _who_answers(self) -> dict[type[m.Request], Answer]:
+        """What is called with each kind of request."""
         stage, saving = self.stage, self._saving
         spawning = Spawning(stage, saving)
-        self._answers: dict[type[m.Request], Answer] = {
+        return {
             m.Hello: self._welcome,
             m.Spawn: spawning.spawn,
             m.Say: stage.say,
@@ -147,7 +147,7 @@ class EngineCore:
 
     def handle(self, message: m.Request, client: bytes = LOCAL) -> None:
         """Take in a request; its replies come out of `step`."""
-        self._resting = False
+        self._rests = False
         try:
             if self._closed:  # the KV cache is freed: nobody may touch it any more
                 raise Internal("The engine is closed.", "Open another one.")
@@ -167,35 +167,38 @@ class EngineCore:
 
     def step(self) -> list[tuple[bytes, m.Reply]]:
         """Do a bounded piece of work; return the replies that are due, with their clients."""
-        if not self._closed:
-            self._work()
-        out, self._outbox = self._outbox, []
-        return out
+        if self._closed:
+            return self._take_outbox()
+        tidied = self.stage.tidy()  # in a pause: win positions back
+        claims = self.stage.claims()  # serve the inboxes, seat who needs a slot
+        batch = self.scheduler.schedule(claims, self.stage.standing)  # decode rows, then prefill
+        self._rests = not (batch or tidied or self.stage.has_more or _are_served(claims))
+        if batch and (rows := self._decode(batch)):  # one call for all characters
+            self.stage.take_in(batch, rows)  # ledgers, samples, records
+            self.scheduler.note(batch)  # what it took: threads, chunk size, ambient pause
+        if self._saving.step(batch.is_line):  # copies, journals, answers of saves
+            self._handle_held()  # somebody may have come on the stage
+        return self._take_outbox()
 
-    def _work(self) -> None:
-        tidied = self.stage.tidy()
-        claims = self.stage.claims()
-        held = self._ambient.holds([*claims, *self.stage.standing], self._clock())
-        runs = [] if held else self._schedule(claims)
-        self._resting = not (runs or tidied or self.stage.has_more or _are_served(claims))
-        if runs:
-            self._run(runs)
-        elif not held:
-            self._governor.rest()
-        if self._saving.step(is_line=any(run.claim.urgent for run in runs)):
-            self._resting = False
-            self._handle_held()
+    def _decode(self, batch: Batch) -> list[int]:
+        """Return the last row of each run; none where it failed, and all have their answer."""
+        if batch.n_threads != self._n_threads:
+            self._n_threads = batch.n_threads
+            self.backend.set_threads(batch.n_threads)
+        try:
+            rows = self.backend.decode(batch.spans())
+        except BackendError as error:
+            log.error("decode failed: %s", error)
+            self.stage.fail(batch, error)
+            return []
+        batch.decoded = self._clock()
+        return rows
 
     def _handle_held(self) -> None:
         """Take in what has waited for a load; what waits for the next one waits on."""
+        self._rests = False
         for client, message in self._held.release():
             self.handle(message, client)
-
-    def _schedule(self, claims: list[Claim]) -> list[Run]:
-        speaks = any(claim.speaking for claim in claims)
-        wait = is_read_for(claims) and self._governor.rows_wait(n_rows(claims))
-        chunk = self._governor.chunk(speaks, n_rows(claims, wait))
-        return schedule(claims, self.backend.n_batch, chunk, wait)
 
     def patience(self) -> float | None:
         """Return the seconds that the loop may wait for messages: 0 = there is work now."""
@@ -203,79 +206,14 @@ class EngineCore:
             return 0.0
         if self._closed:
             return None
-        if not self._resting:
+        if not self._rests:
             return 0.0
-        waits = (self._saving.patience(), self._ambient.patience(self._clock()))
+        waits = (self._saving.patience(), self.scheduler.patience())
         return min((wait for wait in waits if wait is not None), default=None)
-
-    def _run(self, runs: list[Run]) -> None:
-        """Decode one batch, then let everyone whose line is read say their next token."""
-        began = self._clock()
-        # llama.cpp decodes rows together only where their slots follow each other (split KV
-        # cache): shuffled, the same batch took a quarter longer (benchmarks/kv_unified.py).
-        runs.sort(key=lambda run: run.claim.sequence.slot or 0)
-        batch = [self.stage.characters[run.claim.name] for run in runs]
-        is_ambient = self._ambient.is_ambient(runs)
-        is_pause = not any(run.claim.urgent for run in runs)
-        self._set_threads(sum(run.n_tokens for run in runs))
-        try:
-            rows = self.backend.decode([_span(run, is_pause) for run in runs])
-        except BackendError as error:
-            log.error("decode failed: %s", error)
-            for character in batch:
-                character.fail(error)
-            return
-        decoded = self._clock()
-        n_cells = sum(_n_attended(run) for run in runs)
-        n_prefilled = n_decoded = 0
-        for character, run, row in zip(batch, runs, rows, strict=True):
-            if run.claim.is_row:
-                n_decoded += 1
-            else:
-                n_prefilled += run.n_tokens
-            run.claim.sequence.commit(run.n_tokens)
-            if run.last and run.claim.urgent:
-                self._speak(character, row)
-            elif run.last and run.claim.watched and is_pause:
-                self._look(character, row)
-        self._n_steps += 1
-        self._n_decoded += n_decoded
-        self._n_prefilled += n_prefilled
-        ended = self._clock()
-        if is_ambient:
-            self._ambient.note(began, ended)
-        step = Step(n_prefilled, n_decoded, ended - began, decoded - began, n_cells)
-        self._governor.note(step, self._load())
-
-    def _keeps_kv(self, n_cells: int) -> bool:
-        return keeps_kv(self.settings.save_kv, self._governor.reading_s(n_cells))
-
-    def _set_threads(self, n_tokens: int) -> None:
-        n_threads = self._governor.n_threads(n_tokens)
-        if n_threads != self._n_threads:
-            self._n_threads = n_threads
-            self.backend.set_threads(n_threads)
-
-    def _look(self, character: Character, row: int) -> None:
-        try:
-            character.look(self.backend.logits(row))
-        except Exception:  # it was only a look; what is read is read again
-            log.exception("%r cannot be looked at", character.dialogue.name)
-            character.dialogue.sequence.forget_cache()
-
-    def _speak(self, character: Character, row: int) -> None:
-        try:
-            character.speak(row)
-        except BackendError as error:
-            log.error("sampling failed: %s", error)
-            character.fail(error)
-        except Exception:  # one reply is lost, and nobody else's
-            log.exception("%r failed to speak", character.dialogue.name)
-            character.fail(Internal("The engine failed at this line.", "Its log has the details."))
 
     def drop(self, client: bytes, reason: Why) -> None:
         """Cut short every open `say` of a client; their `done` comes out of `step`."""
-        self._resting = False
+        self._rests = False
         self._held.drop(client, "slow_client" if reason == "slow_client" else "cancelled")
         self.stage.drop(client, reason)
 
@@ -294,6 +232,9 @@ class EngineCore:
             self._files.close(CLOSE_TIMEOUT_S)
         self.stage.parking.close()
         self.backend.close()
+        return self._take_outbox()
+
+    def _take_outbox(self) -> list[tuple[bytes, m.Reply]]:
         out, self._outbox = self._outbox, []
         return out
 
@@ -335,10 +276,7 @@ class EngineCore:
         about = self.backend.about
         return {
             **self.stage.counts(),
-            "n_steps": self._n_steps,
-            "n_decoded": self._n_decoded,
-            "n_prefilled": self._n_prefilled,
-            **self._governor.stats(),
+            **self.scheduler.stats(),
             **self._saving.stats(),
             "layout": about["layout"],
             "model_bytes": about["model_bytes"],
@@ -350,16 +288,3 @@ class EngineCore:
 def _are_served(claims: list[Claim]) -> bool:
     """Whether all who sit got what they wanted without a batch: others may take their places."""
     return bool(claims) and not any(claim.sequence.n_pending for claim in claims)
-
-
-def _n_attended(run: Run) -> int:
-    """Cells that a run attends to, its own among them, summed over its tokens: about."""
-    return run.n_tokens * (run.claim.sequence.ledger.n_cells + run.n_tokens)
-
-
-def _span(run: Run, is_pause: bool) -> tuple[int | None, int, list[int], bool]:
-    """The run as the backend takes it; logits only where somebody is to speak, or looked at."""
-    sequence = run.claim.sequence
-    ledger = sequence.ledger
-    logits = run.last and (run.claim.urgent or (run.claim.watched and is_pause))
-    return sequence.slot, ledger.next_pos, ledger.pending(run.n_tokens), logits

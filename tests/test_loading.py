@@ -113,7 +113,7 @@ def test_auto_may_move_and_a_given_count_may_not(
 
 
 def ladder(engine: Engine) -> list[int]:
-    return engine.core._governor._threads._ladder
+    return engine.core.scheduler._threads._ladder
 
 
 @pytest.mark.model

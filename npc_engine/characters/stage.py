@@ -1,12 +1,13 @@
 """The characters that are spawned, and what requests do to them.
 
-Owns names, limits and the slots of the KV cache. It knows no batch and no socket, and of files only
-that `parking` may need some.
+Owns names, limits and the slots of the KV cache. It knows no socket, and of files only that
+`parking` may need some.
 """
 
 import itertools
+import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from npc_engine import protocol as m
@@ -22,9 +23,11 @@ from npc_engine.dialogue.dialogue import USER, Dialogue
 from npc_engine.dialogue.history import transcript
 from npc_engine.dialogue.overheard import Cue
 from npc_engine.errors import (
+    BackendError,
     BadMessage,
     Busy,
     ConfigError,
+    Internal,
     NpcExists,
     TooLarge,
     UnknownNpc,
@@ -35,10 +38,13 @@ from npc_engine.kvcache.sequence import Cache
 from npc_engine.scenes.scenes import Scenes
 from npc_engine.scheduling.batching import Claim
 from npc_engine.scheduling.prefix_cache import PrefixCache
+from npc_engine.scheduling.scheduler import Batch
 from npc_engine.scheduling.slots import Moves, Slots
 from npc_engine.text.chat_format import ChatFormat
 
 __all__ = ["Stage", "StageBackend"]
+
+log = logging.getLogger("npc_engine")
 
 ATTENTION_S = 60.0  # a hint that nobody has followed is none any more
 
@@ -57,6 +63,9 @@ class StageBackend(Cache, Samples, Protocol):
     @property
     def n_pos(self) -> int:
         """Positions that the model can do."""
+
+    def logits(self, row: int) -> Any:
+        """Return a row's logits, float32 of shape (n_vocab,)."""
 
 
 class Stage:
@@ -163,6 +172,41 @@ class Stage:
         self._awake.settle(awake)
         self._settled_at = None if sitting or self.paused else self.parking.ample_room
         return sitting
+
+    def take_in(self, batch: Batch, rows: Sequence[int]) -> None:
+        """Note what was decoded, and let everyone whose line is read say their next token.
+
+        `rows`: the last row of each run. A reply that fails is one reply, and nobody else's.
+        """
+        for run, row in zip(batch.runs, rows, strict=True):
+            character = self.characters[run.claim.name]
+            run.claim.sequence.commit(run.n_tokens)
+            if run.last and run.claim.urgent:
+                self._speak(character, row)
+            elif batch.looks_at(run):
+                self._look(character, row)
+
+    def _speak(self, character: Character, row: int) -> None:
+        try:
+            character.speak(row)
+        except BackendError as error:
+            log.error("sampling failed: %s", error)
+            character.fail(error)
+        except Exception:
+            log.exception("%r failed to speak", character.dialogue.name)
+            character.fail(Internal("The engine failed at this line.", "Its log has the details."))
+
+    def _look(self, character: Character, row: int) -> None:
+        try:
+            character.look(self.backend.logits(row))
+        except Exception:  # it was only a look; what is read is read again
+            log.exception("%r cannot be looked at", character.dialogue.name)
+            character.dialogue.sequence.forget_cache()
+
+    def fail(self, batch: Batch, error: BackendError) -> None:
+        """Answer everybody in a batch that could not be decoded."""
+        for run in batch.runs:
+            self.characters[run.claim.name].fail(error)
 
     @property
     def has_more(self) -> bool:

@@ -18,6 +18,8 @@ from npc_engine.errors import Internal, NpcError, SnapshotError
 from npc_engine.kvcache.payload import Payload
 from npc_engine.protocol import Reply, Save
 from npc_engine.saving.journal.pace import Witness
+from npc_engine.saving.kv_rule import keeps_kv
+from npc_engine.scheduling.scheduler import Scheduler
 from npc_engine.storage.snapshot import encode_parts
 from npc_engine.version import __version__
 
@@ -75,8 +77,8 @@ class Job:
 class Copying:
     """Copies characters of a stage, each as `freeze` returns it. `about`: facts of the backend.
 
-    `key` returns the installation's, and may fail. `keeps_kv`: whether so many cells are worth
-    their place in a file. Each job ends in `done` or in `failed`.
+    `key` returns the installation's, and may fail. `save_kv`: see
+    `kv_rule`; `scheduler` knows how fast the machine reads. Each job ends in `done` or in `failed`.
     """
 
     def __init__(
@@ -86,7 +88,8 @@ class Copying:
         clock: Callable[[], float],
         freeze: Callable[[Character], dict[str, Any]],
         key: Callable[[], bytes],
-        keeps_kv: Callable[[int], bool],
+        save_kv: str,
+        scheduler: Scheduler,
         done: Callable[[Job], None],
         failed: Callable[[Job, NpcError], None],
     ) -> None:
@@ -95,7 +98,8 @@ class Copying:
         self._clock = clock
         self._freeze = freeze
         self._key = key
-        self._keeps_kv = keeps_kv
+        self._save_kv = save_kv
+        self._scheduler = scheduler
         self._done = done
         self._failed = failed
         self._jobs: deque[Job] = deque()
@@ -137,13 +141,17 @@ class Copying:
         while self._jobs:
             self._copy_one(self._jobs[0])
 
+    def _keeps_kv(self, character: Character) -> bool:
+        n_cells = character.dialogue.ledger.n_cells
+        return keeps_kv(self._save_kv, self._scheduler.reading_s(n_cells))
+
     def _copy_one(self, job: Job) -> None:
         name = job.names.popleft()
         try:
             key = self._key()
             character = self._stage.find(name)
             character.catch_up()  # what is taken back is not to be saved any more
-            has_kv = job.kv and self._keeps_kv(character.dialogue.ledger.n_cells)
+            has_kv = job.kv and self._keeps_kv(character)
             if has_kv:
                 character.dialogue.stop_reading_again()  # half of it would be saved
             self._stage.wake(character)

@@ -27,6 +27,7 @@ from npc_engine.saving.restore.held_requests import HeldRequests
 from npc_engine.saving.restore.reader import SlotReader
 from npc_engine.saving.restore.restoring import Restored, Restoring
 from npc_engine.saving.serialization import freeze
+from npc_engine.scheduling.scheduler import Scheduler
 from npc_engine.storage.journal.files import Journals
 from npc_engine.storage.signing_key import installation_key
 from npc_engine.storage.store import Store
@@ -53,7 +54,7 @@ class _Files(NamedTuple):
 class Saving:
     """Saves and loads the characters of a stage. `about`: facts of the backend.
 
-    `keeps_kv`: whether so many cells are worth their place in a file.
+    `save_kv`: "yes", "no" or "auto", which `scheduler` decides by how fast the machine reads.
     `autosave`: seconds between the engine's own saves, 0 for none.
     """
 
@@ -62,12 +63,13 @@ class Saving:
         root: Path,
         about: Mapping[str, Any],
         stage: Stage,
+        scheduler: Scheduler,
         send: Send,
         clock: Callable[[], float],
         key: bytes | None = None,
         thread: WriterThread | None = None,
         keep: int = 1,
-        keeps_kv: Callable[[int], bool] = lambda _n_cells: True,
+        save_kv: str = "auto",
         autosave: float = 0,
         held: HeldRequests | None = None,
     ) -> None:
@@ -88,7 +90,15 @@ class Saving:
         self._arrivals = Arrivals(stage, held or HeldRequests(send, clock), self)
         self._autosave = Autosave(autosave, stage, self._journaling, self._save_all, clock)
         self._copying = Copying(
-            stage, about, clock, self._freeze, self._key, keeps_kv, self._write, self._fail
+            stage,
+            about,
+            clock,
+            self._freeze,
+            self._key,
+            save_kv,
+            scheduler,
+            self._write,
+            self._fail,
         )
         self._writing: deque[Job] = deque()
 

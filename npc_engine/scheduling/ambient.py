@@ -45,7 +45,7 @@ class AmbientShare:
     @staticmethod
     def is_ambient(runs: Iterable[Run]) -> bool:
         """Whether a step is (rule 1). To be asked before it: whoever ends a line in it is idle."""
-        return min(r.claim.priority for r in runs) is Priority.AMBIENT
+        return min((r.claim.priority for r in runs), default=None) is Priority.AMBIENT
 
     def note(self, began: float, now: float) -> None:
         """Take in when an ambient step began and ended."""

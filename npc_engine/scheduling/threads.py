@@ -128,7 +128,7 @@ class Threads:
         else:
             self._note_current(kind, n_tokens, n_cells, seconds)
 
-    def hear(self, load: float | None) -> None:
+    def note_load(self, load: float | None) -> None:
         """Take in how many cores other programs take, as far as anybody knows."""
         if load is None or abs(load - self._load) < LOAD_CHANGED:
             return

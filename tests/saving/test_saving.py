@@ -474,7 +474,7 @@ def test_auto_keeps_what_takes_long_to_read(make_rig: MakeRig) -> None:
     rig.spawn("long", card={"name": "Long", "system_prompt": "x" * 220})
     rig.rest()
     n_cells = rig["long"].dialogue.ledger.n_cells
-    token_s = rig.engine._governor.reading_s(1) or 0.0
+    token_s = rig.engine.scheduler.reading_s(1) or 0.0
     assert token_s * n_cells > MOST_READING_S
     rig.save("s")
     assert sources(make_rig().load("s")) == {"long": "payload"}

@@ -263,10 +263,10 @@ def test_load_that_rises_is_looked_into_and_noise_of_it_is_not() -> None:
     run(machine, threads, [1] * 1000)
     levels = [k.level for k in threads._kinds]
     assert levels[0] > 1
-    threads.hear(0.3)
-    threads.hear(None)
+    threads.note_load(0.3)
+    threads.note_load(None)
     assert [k.level for k in threads._kinds] == levels
-    threads.hear(2.2)
+    threads.note_load(2.2)
     assert {k.level for k in threads._kinds} == {0}
     assert threads._ladder[threads._kinds[0].to_try[0]] == 2  # what is free
 
@@ -310,7 +310,7 @@ def test_whatever_happens_a_count_is_one_that_may_be_used(
     for n_tokens, seconds, load in steps:
         assert 1 <= threads.count(n_tokens) <= max(start, most)
         threads.note(n_tokens, seconds)
-        threads.hear(load)
+        threads.note_load(load)
         if n_tokens % 7 == 0:
             threads.rest()
     assert 1 <= threads.settled(READING) <= max(start, most)

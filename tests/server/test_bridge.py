@@ -537,9 +537,9 @@ def test_a_talk_with_the_real_engine(tmp_path: Path) -> None:
             assert [r["seq"] for r in stream] == list(range(len(stream)))
             assert "".join(r["text"] for r in stream).strip() == done["text"].strip()
         assert clients[0].hears_nothing(ms=100)  # what is left to read ahead is read
-        n_steps = engine._n_steps
+        n_steps = engine.scheduler.stats()["n_steps"]
         assert clients[0].hears_nothing(ms=200)
-        assert engine._n_steps == n_steps
+        assert engine.scheduler.stats()["n_steps"] == n_steps
 
 
 def test_a_client_of_the_real_engine_killed_in_mid_stream(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def run(
         n = threads.count(n_tokens)
         threads.note(n_tokens, machine.step(n, n_tokens))
         if hears:
-            threads.hear(machine.load * machine.rng.uniform(0.9, 1.1))
+            threads.note_load(machine.load * machine.rng.uniform(0.9, 1.1))
         out.append((n, machine.exact(n, n_tokens)))
     return out
 

@@ -185,7 +185,7 @@ class Rig:
                 assert time.monotonic() < deadline, "a file write takes too long"
                 time.sleep(min(patience, POLL_S))  # a file is written in real time,
                 pause = patience if patience > POLL_S else 0.0
-                self.now += self.engine._ambient.patience(self.now) or pause  # a pause in the rig's
+                self.now += self.engine.scheduler.patience() or pause  # a pause in the rig's
             self.step()
         raise AssertionError(f"no end after {limit} steps; open: {self.open}")
 

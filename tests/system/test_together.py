@@ -104,7 +104,7 @@ class Walk:
         self.n_empty = 0 if worked or patience != 0 else self.n_empty + 1
         assert self.n_empty < MOST_EMPTY, "it spins"
         if not worked:
-            t.now += t.engine._ambient.patience(t.now) or 0.0
+            t.now += t.engine.scheduler.patience() or 0.0
 
 
 @pytest.mark.slow

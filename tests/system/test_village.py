@@ -298,7 +298,7 @@ def test_polling_an_ambient_line_never_waits_and_never_spins(local: Engine) -> N
 
 def test_a_timeout_is_kept_in_the_pause(local: Engine) -> None:
     """The pause may be longer than what a caller wants to wait."""
-    local.core._ambient.note(0.0, local.core._clock() + 60)
+    local.core.scheduler._ambient.note(0.0, local.core._clock() + 60)
     speech = local.say("mara", "Chat.", priority="ambient")
     began = local.core._clock()
     local._receive(0.05)

@@ -106,7 +106,7 @@ def test_auto_chooses_and_a_fixed_count_stays(
     monkeypatch.setattr(loading, "system_info", lambda: "OPENMP = 1")
     model = Model(tiny_llama)
     with closing(model), closing(Crowd(model, Layout("f16", "f16"), 1, 256, n_threads)) as crowd:
-        assert crowd.engine._governor._threads._ladder == counts
+        assert crowd.engine.scheduler._threads._ladder == counts
 
 
 def test_ctrl_c_keeps_what_there_is(
