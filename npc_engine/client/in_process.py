@@ -56,7 +56,7 @@ class Engine(Verbs):
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: Request, frame: bytes) -> None:  # noqa: ARG002 - it is for a wire
         self.core.handle(request, LOCAL)
 
     def _receive(self, timeout: float) -> list[Reply]:

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from npc_engine.cards.card import Card
 from npc_engine.cards.shapes import sendable
-from npc_engine.client.speech import Conversation, Mailbox, Speech
+from npc_engine.client.mailbox import Mailbox
+from npc_engine.client.speech import Conversation, Speech
 from npc_engine.protocol import (
     Attend,
     Despawn,

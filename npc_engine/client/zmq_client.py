@@ -110,12 +110,11 @@ class Client(Verbs):
             )
         return welcome
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: Request, frame: bytes) -> None:
         if self._lost is not None:
             raise self._lost.with_traceback(None)
         if isinstance(request, Spawn):
-            request = msgspec.structs.replace(request, card=to_send(request.card))
-        frame = pack(request)
+            frame = pack(msgspec.structs.replace(request, card=to_send(request.card)))
         if len(frame) > self._max_bytes:
             raise too_large(len(frame), self._max_bytes, heaviest(frame))
         try:

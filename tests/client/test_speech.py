@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from npc_engine.client.speech import MAX_KEPT
+from npc_engine.client.mailbox import MAX_KEPT
 from npc_engine.client.verbs import Verbs
 from npc_engine.errors import BadMessage, Busy, ConnectionLost, Internal, NpcExists, UnknownNpc
 from npc_engine.protocol import (
@@ -27,6 +27,7 @@ from npc_engine.protocol import (
     SceneDone,
     Text,
     Turn,
+    unpack,
 )
 
 Answer = Callable[[Request], list[list[Reply]]]
@@ -42,7 +43,8 @@ class Scripted(Verbs):
         self.waiting: list[list[Reply]] = []
         self.timeouts: list[float] = []
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: Request, frame: bytes) -> None:
+        assert unpack(frame) == request
         self.sent.append(request)
         self.waiting += self.answer(request)
 

@@ -44,7 +44,7 @@ class FakeEngine(Verbs):
         self._ready: list[m.Reply] = []
         self._open: str | None = None
 
-    def _send(self, request: m.Request) -> None:
+    def _send(self, request: m.Request, frame: bytes) -> None:
         if self.gone:
             raise ConnectionLost("The engine is gone.", "Start it.")
         self.sent.append(request)
