@@ -75,7 +75,7 @@ class Inbox:
 
     def lines(self, known: Container[int] = ()) -> list[str]:
         """Return the lines of others that wait to be heard. `known`: what it has heard of."""
-        return on_its_way((w.request for w in self._waiting), known)
+        return on_its_way([w.request for w in self._waiting], known)
 
     @property
     def undoing(self) -> list[Undoing]:

@@ -72,8 +72,8 @@ class Stage:
     """All characters by name. `send` takes replies, `clock` gives seconds.
 
     `run` does a job on the thread that writes files; without it they are written at once.
-    `n_added` counts all who have ever come. `on_change` hears of everybody who comes, or whose
-    `n_changes` grows. Who is `paused` stands still: it neither takes in nor says anything.
+    `n_added` counts all who have ever come. Who is `paused` stands still: it neither takes in nor
+    says anything.
     """
 
     def __init__(
@@ -90,7 +90,6 @@ class Stage:
         self.settings = settings
         self.window = min(settings.window or DEFAULT_WINDOW, backend.n_cells, backend.n_pos)
         self.characters: dict[str, Character] = {}
-        self.on_change: Callable[[Character], None] = lambda _character: None
         self.paused: Collection[str] = ()
         self.n_added = 0
         self.standing: list[Claim] = []  # who waits for a slot to speak
@@ -104,6 +103,7 @@ class Stage:
         self._awake = Runnable()
         self._settled_at: int | None = None  # the room to park when nobody could read on
         self._telling = Broadcast(self._tell)
+        self._changed: dict[Character, None] = {}
         self._attended: dict[str, float] = {}  # when
         self._renumberings = Moves()
         self._clock = clock
@@ -257,7 +257,12 @@ class Stage:
     def _note_change(self, character: Character) -> None:
         if self.characters.get(character.dialogue.name) is character:
             self._awake.note(character)
-        self.on_change(character)
+        self._changed[character] = None
+
+    def take_changed(self) -> Iterable[Character]:
+        """Return who has come, or whose `n_changes` has grown, since this was last asked."""
+        changed, self._changed = self._changed, {}
+        return changed
 
     def remove(self, name: str) -> None:
         """Take a character off the stage, its open requests cancelled, its slot free."""

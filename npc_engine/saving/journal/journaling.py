@@ -53,7 +53,7 @@ class Journaling:
         self._clock = clock
         self._own_slot = own_slot
         self._journals: Journals | None = None
-        self._follows: dict[str, dict[str, JournalPace]] = {}  # by name and slot
+        self._followed: dict[str, dict[str, JournalPace]] = {}  # by name and slot
         self._fresh: dict[JournalPace, None] = {}  # who may have become due since the last look
         self._agendas: dict[str, JournalQueue] = {}  # by slot
         self._unfolded: dict[
@@ -65,9 +65,14 @@ class Journaling:
         self._errors: dict[tuple[str, str], str] = {}
         self._n_under_way: Counter[str] = Counter()  # by slot; also of those who have left
         self._next: float | None = None  # when the next look is due
-        stage.on_change = self._note_change
 
     # -- who -----------------------------------------------------------------------------------
+
+    @property
+    def _follows(self) -> dict[str, dict[str, JournalPace]]:
+        """Who is followed, by name and slot, as the stage is now."""
+        self._take_changes()
+        return self._followed
 
     def follow(self, slot: str, who: Mapping[str, Witness], journals: Journals) -> None:
         """Journal these characters, whose snapshots in this slot are about to be written."""
@@ -192,6 +197,7 @@ class Journaling:
 
     def changed(self, slot: str) -> Iterator[str]:
         """Yield who has changed since its snapshot in a slot, and is not amid a line."""
+        self._take_changes()
         unfolded = self._unfolded.get(slot, {})
         while unfolded and next(iter(unfolded.values())).is_folded:
             del unfolded[next(iter(unfolded))]
@@ -201,8 +207,12 @@ class Journaling:
 
     # -- when ----------------------------------------------------------------------------------
 
+    def _take_changes(self) -> None:
+        for character in self._stage.take_changed():
+            self._note_change(character)
+
     def _note_change(self, character: Character) -> None:
-        for follow in list(self._follows.get(character.dialogue.name, {}).values()):
+        for follow in list(self._followed.get(character.dialogue.name, {}).values()):
             if follow.character is character:
                 self._fresh[follow] = None
                 self._unfolded.setdefault(follow.slot, {})[follow.name] = follow
@@ -230,6 +240,7 @@ class Journaling:
 
     def _look(self, now: float) -> None:
         """Note when those are due who have changed since the last look."""
+        self._take_changes()
         fresh, self._fresh = self._fresh, {}
         for follow in fresh:
             if follow.name in self._stage.paused:  # its journal is being read
@@ -318,6 +329,7 @@ class Journaling:
 
     def note_written(self) -> None:
         """Take in what the writing thread has done."""
+        self._take_changes()
         while not self._done.empty():
             follow, outcome = self._done.get_nowait()
             self._n_under_way[follow.slot] -= 1
