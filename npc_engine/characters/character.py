@@ -15,8 +15,10 @@ from npc_engine.characters.unread_events import Flood, Unread
 from npc_engine.config import N_RECENT, Sampling
 from npc_engine.dialogue import history as past
 from npc_engine.dialogue import overheard, pins
-from npc_engine.dialogue.dialogue import USER, Dialogue
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.overheard import Cue, Overheard, Unheard, Unsaid
+from npc_engine.dialogue.paragraphs import USER
+from npc_engine.dialogue.taking_back import cut_back
 from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.protocol import (
@@ -83,7 +85,7 @@ class Character:
         self.speaking: Generation | None = None
         self.audience: Audience | None = None
         self._said: Generation | None = None
-        self._unread = Unread(dialogue, max_events, flood)
+        self._unread = Unread(dialogue.open_turn, max_events, flood)
         self.inbox = Inbox(dialogue.name, self._unread)
         self._backend = backend
         self._send = send
@@ -196,7 +198,7 @@ class Character:
         if isinstance(request, Say):
             self._begin(waiting, request)
         elif isinstance(request, Hear):
-            self.dialogue.hear(request.speaker, request.text)
+            self.dialogue.open_turn.read_typed(request.speaker, request.text)
         elif isinstance(request, Event):
             self._unread.perceive(request, waiting.received, self._clock())
         elif isinstance(request, Overheard):
@@ -403,7 +405,7 @@ class Character:
             return True
         self._said = None
         self.n_changes += 1
-        if not self.dialogue.cut_back(said.turn, text, said.n_bytes(text)):
+        if not cut_back(self.dialogue, said.turn, text, said.n_bytes(text)):
             return False
         if said.utterance is not None:
             said.utterance.unsay(text)

@@ -19,9 +19,10 @@ from npc_engine.characters.save_limit import check_card
 from npc_engine.characters.unread_events import Flood
 from npc_engine.characters.window import info_of, window_of
 from npc_engine.config import DEFAULT_WINDOW, Sampling, Settings
-from npc_engine.dialogue.dialogue import USER, Dialogue
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.history import transcript
 from npc_engine.dialogue.overheard import Cue
+from npc_engine.dialogue.paragraphs import USER
 from npc_engine.errors import (
     BackendError,
     BadMessage,

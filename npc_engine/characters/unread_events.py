@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from npc_engine.dialogue.dialogue import Dialogue
+from npc_engine.dialogue.open_turn import OpenTurn
 from npc_engine.kvcache.ledger import oldest
 from npc_engine.protocol import Event, Say
 
@@ -49,8 +49,8 @@ class Unread:
     `next_end`: when the next event of the open turn is over.
     """
 
-    def __init__(self, dialogue: Dialogue, most: int, flood: Flood) -> None:
-        self._npc = dialogue
+    def __init__(self, open_turn: OpenTurn, most: int, flood: Flood) -> None:
+        self._open_turn = open_turn
         self._most = most
         self._flood = flood
         self.next_end = NEVER
@@ -76,14 +76,14 @@ class Unread:
             return
         self.next_end = min(self.next_end, end)
         expires = None if end == NEVER else end
-        if self._npc.perceive(event.text, event.importance, expires):
+        if self._open_turn.perceive(event.text, event.importance, expires):
             self._flood.n_coalesced += 1
-        self._flood.n_dropped += self._npc.forget_events(self._most)
+        self._flood.n_dropped += self._open_turn.forget_events(self._most)
 
     def expire(self, now: float) -> None:
         """Let what is over leave the open turn (rule 3)."""
         if now >= self.next_end:
-            n, next_end = self._npc.expire(now)
+            n, next_end = self._open_turn.expire(now)
             self.next_end = NEVER if next_end is None else next_end
             self._flood.n_expired += n
 

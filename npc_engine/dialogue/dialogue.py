@@ -4,55 +4,62 @@
      pinned                    a past turn                          the open turn: events and half-
                                                                     typed words are read ahead
 
-Owns the order of a chat: persona, whole turns, the reply, and how these are taken back. What comes
-into the open turn is `hearing`'s. It knows no batch, no socket and no file.
+Owns the order of a chat: persona, whole turns, the words that close the open one, and the reply.
+What comes into the open turn is `open_turn`'s. It knows no batch, no socket and no file.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Sequence as Seq
 from itertools import takewhile
 from typing import Any
 
 from npc_engine.cards.card import Card
 from npc_engine.config import Sampling
-from npc_engine.dialogue.hearing import USER, Hearing
-from npc_engine.dialogue.open_turn import MESSAGE_SHARE, SPARE
-from npc_engine.errors import TooLarge
-from npc_engine.kvcache.ledger import Kind, Ledger, Segment
+from npc_engine.dialogue.open_turn import OpenTurn
+from npc_engine.dialogue.paragraphs import SPARE, USER, Paragraphs, as_event, label_of, own_turn
+from npc_engine.dialogue.persona import beginning
+from npc_engine.kvcache.ledger import Kind, Segment
 from npc_engine.kvcache.recurrent_drift import RecurrentDrift
 from npc_engine.kvcache.sequence import Cache, Sequence
-from npc_engine.text.chat_format import ChatFormat, clean, most_characters
+from npc_engine.text.chat_format import ChatFormat, clean
 
-__all__ = ["CUT_OFF", "USER", "Dialogue", "check_persona", "most_pinned"]
+__all__ = ["CUT_OFF", "Dialogue"]
 
-MIN_WORDS = 24  # of them at least for words, beside a turn's markup
-MIN_FREE = 64  # tokens that a persona must leave for talking
 CUT_OFF = "\u2014"  # a reply that was interrupted ends with a dash, so the character knows it
 
 
-@dataclass
-class Dialogue(Hearing):
-    """A character and its sequence.
+class Dialogue:
+    """A character and its sequence: past turns, the open one, and the reply under way.
 
     `n_rewinds`: how often it went back in the talk. `extra`, `extra_header`: what a newer version
     saved with it (see `unknown_keys`).
     """
 
-    name: str
-    card: Card
-    chat_format: ChatFormat
-    sequence: Sequence
-    sampling: Sampling
-    turn: int = 1
-    drift: RecurrentDrift | None = None
-    n_rewinds: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
-    extra_header: dict[str, Any] = field(default_factory=dict)
-    _draft: Segment | None = None
+    def __init__(
+        self,
+        name: str,
+        card: Card,
+        chat_format: ChatFormat,
+        sequence: Sequence,
+        sampling: Sampling,
+        turn: int = 1,
+    ) -> None:
+        self.name = name
+        self.card = card
+        self.chat_format = chat_format
+        self.sequence = sequence
+        self.ledger = sequence.ledger
+        self.sampling = sampling
+        self.paragraphs = Paragraphs(chat_format, sequence.ledger)
+        self.open_turn = OpenTurn(sequence, chat_format, self.paragraphs, turn)
+        self.drift = RecurrentDrift(sequence) if sequence.keeps_states else None
+        self.n_rewinds = 0
+        self.extra: dict[str, Any] = {}
+        self.extra_header: dict[str, Any] = {}
 
-    def __post_init__(self) -> None:
-        if self.sequence.keeps_states:
-            self.drift = RecurrentDrift(self.sequence)
+    @property
+    def turn(self) -> int:
+        """The number of the open turn."""
+        return self.open_turn.number
 
     @property
     def wants_to_look(self) -> bool:
@@ -82,17 +89,7 @@ class Dialogue(Hearing):
         `window`: tokens it may hold; `n_pos`: positions the model can do. Raises TooLarge when
         the persona leaves no room to talk.
         """
-        persona = card.persona(user=USER).strip()
-        room = most_characters(window)
-        tokens, joined = chat_format.beginning(persona[:room])
-        is_cut = len(persona) > room
-        n_tokens = max(len(tokens), window) if is_cut else len(tokens)
-        check_persona(name, n_tokens, window, chat_format, "over " if is_cut else "")
-        n_world = len(chat_format.world_tokens)
-        ledger = Ledger(window, n_pos, joined=joined)
-        if n_world:
-            ledger.append(Segment(Kind.PERSONA, tokens[:n_world], chat_format.world, pinned=True))
-        ledger.append(Segment(Kind.PERSONA, tokens[n_world:], persona, pinned=True))
+        ledger = beginning(name, card, chat_format, window, n_pos)
         return cls(name, card, chat_format, Sequence(ledger, cache), sampling)
 
     def stop_reading_again(self) -> None:
@@ -107,36 +104,36 @@ class Dialogue(Hearing):
         As a turn, since a model repeats what it is told that it said, and goes on from what it
         said itself.
         """
-        words, _ = self.chat_format.fit(clean(greeting), self._share(MESSAGE_SHARE))
+        words, _ = self.paragraphs.message(clean(greeting))
         if not words:
             return
-        self.insert(self.as_event(f"{USER} comes up to {self.card.char}."), words)
+        self.insert(as_event(f"{USER} comes up to {self.card.char}."), words)
 
     def insert(self, event: str, reply: str, pinned: bool = False) -> int:
         """Put a whole turn before the open one: what happened, and how it was taken.
 
         `event` is one of `as_event`. Returns the turn's number.
         """
-        draft = self._put_draft_aside()
+        typed = self.open_turn.put_typed_aside()
         self.sequence.make_room(self.n_turn(event, reply), self.turn)
-        since = self._open_turn()  # after making room: events may have left it
+        since = self.open_turn.segments  # after making room: events may have left it
         self.sequence.drop(since)
-        self._open(0)
-        self._add(Kind.EVENT, self.chat_format.words(event), event)
-        self._add(Kind.CLOSE, list(self.chat_format.close))
-        self._add(Kind.REPLY, self.chat_format.lead + self.chat_format.words(reply), reply)
-        self._add(Kind.END, list(self.chat_format.end))
+        self.open_turn.open(0)
+        self.open_turn.add(Kind.EVENT, self.chat_format.words(event), event)
+        self.open_turn.add(Kind.CLOSE, list(self.chat_format.close))
+        self.open_turn.add(Kind.REPLY, self.chat_format.lead + self.chat_format.words(reply), reply)
+        self.open_turn.add(Kind.END, list(self.chat_format.end))
         if pinned:
-            self.ledger.pin(self._open_turn(), True)
-        self.turn += 1
+            self.ledger.pin(self.open_turn.segments, True)
+        self.open_turn.number += 1
         if since:
-            self._open(0)
+            self.open_turn.open(0)
         for segment in since:
             if segment.kind is not Kind.OPEN:
                 segment.turn = self.turn
                 self.sequence.append(segment)
-        if draft:
-            self._read_ahead(draft)
+        if typed:
+            self.open_turn.read_ahead(typed)
         return self.turn - 1
 
     def n_turn(self, event: str, reply: str) -> int:
@@ -173,24 +170,63 @@ class Dialogue(Hearing):
         """
         if kind is Kind.PERSONA or kind is Kind.NOTE:
             return False
-        self.turn = turn
+        self.open_turn.number = turn
         if kind in (Kind.OPEN, Kind.EVENT, Kind.SAID):
-            self._begin_line()
+            self.open_turn.begin_line()
         if kind is Kind.CLOSE:
-            self._add(kind, list(self.chat_format.close))
+            self.open_turn.add(kind, list(self.chat_format.close))
         elif kind is Kind.END:
-            self._add(kind, list(self.chat_format.end))
+            self.open_turn.add(kind, list(self.chat_format.end))
         elif kind is not Kind.OPEN:
-            text, _ = self.chat_format.fit(text, self._share(MESSAGE_SHARE))
+            text, _ = self.paragraphs.message(text)
             lead = self.chat_format.lead if kind is Kind.REPLY else []
             words = self.chat_format.words(text + CUT_OFF if cut_off else text)
-            self._add(kind, lead + words, text, importance).cut_off = cut_off
+            self.open_turn.add(kind, lead + words, text, importance).cut_off = cut_off
         if pinned:
             tail = reversed(self.ledger.segments)
             self.ledger.pin(list(takewhile(lambda s: s.turn == turn and not s.pinned, tail)), True)
         return kind is not Kind.OPEN
 
-    # -- what it says ----------------------------------------------------------------------
+    # -- what is said to it, and what it says ----------------------------------------------------
+
+    def say(
+        self,
+        speaker: str,
+        text: str,
+        notes: Seq[str] = (),
+        *,
+        answers: int = 0,
+        among_others: bool = False,
+    ) -> tuple[int, int, bool]:
+        """Close the open turn with the player's words, and open the reply.
+
+        `answers`: an utterance that it has heard, and that stands for speaker and text then.
+        `among_others`: the reply has its name before it, as all lines of the others have.
+        Returns (n_prompt, n_cached, truncated): tokens that the turn's words and markup have,
+        tokens that were in the cache already, whether the message was cut.
+        """
+        heard = self.open_turn.take_up(speaker, answers) if answers else ""
+        if answers and not heard and answers in self.utterances:  # spoken to since: not once more
+            speaker, text, answers = USER, own_turn(self.card.char), 0
+        words, truncated = (
+            self.paragraphs.answered(heard) if heard else self.paragraphs.said(speaker, text)
+        )
+        aside, notes_cut = self.paragraphs.notes(notes)
+        close, extra = list(self.chat_format.close), list(self.chat_format.extra)
+        if among_others:
+            (extra or close).extend(self.paragraphs.own_label(self.card.char))
+        n_behind = len(aside) + len(close) + len(extra)
+        said = self.open_turn.end_with(words, n_behind)
+        said.utterance = answers if heard else 0
+        said.speaker = "" if among_others and not answers else label_of(speaker)[:-2]
+        n_cached = self.ledger.n_cells
+        if aside:
+            self.open_turn.add(Kind.NOTE, aside)
+        self.open_turn.add(Kind.CLOSE, close)
+        if extra:
+            self.open_turn.add(Kind.NOTE, extra)
+        self.open_turn.add(Kind.REPLY, [])
+        return len(said.tokens) + n_behind, n_cached, truncated or notes_cut
 
     @property
     def reply(self) -> Segment:
@@ -199,7 +235,7 @@ class Dialogue(Hearing):
 
     def reply_limit(self, wanted: int) -> int:
         """Return how many tokens a reply may have so that the turn fits beside the persona."""
-        turn = sum(len(s.tokens) for s in self._open_turn() if s.kind is not Kind.EVENT)
+        turn = sum(len(s.tokens) for s in self.open_turn.segments if s.kind is not Kind.EVENT)
         room = self.ledger.window - self.ledger.n_pinned - turn - len(self.chat_format.end) - SPARE
         return max(1, min(wanted, room))
 
@@ -220,7 +256,7 @@ class Dialogue(Hearing):
         if self.sequence.keeps_states:
             return 0
         thought.kind = Kind.NOTE
-        self._add(Kind.REPLY, [])
+        self.open_turn.add(Kind.REPLY, [])
         return sum(len(self.chat_format.piece(token)) for token in thought.tokens)
 
     def finish(self, text: str, n_bytes: int, interrupted: bool, utterance: int = 0) -> None:
@@ -228,36 +264,20 @@ class Dialogue(Hearing):
 
         `utterance`: as what others heard it, 0 when nobody did.
         """
-        self.sequence.drop([s for s in self._open_turn() if s.kind is Kind.NOTE])
+        self.sequence.drop([s for s in self.open_turn.segments if s.kind is Kind.NOTE])
         self.sequence.make_room(len(self.chat_format.end) + SPARE, self.turn)
-        self._cut_reply(n_bytes, interrupted)
+        self.cut_reply(n_bytes, interrupted)
         self.reply.text, self.reply.utterance = text, utterance
         self.sequence.keep_state()
-        self._add(Kind.END, list(self.chat_format.end))
-        self.turn += 1
+        self.open_turn.add(Kind.END, list(self.chat_format.end))
+        self.open_turn.number += 1
 
-    def cut_back(self, turn: int, text: str, n_bytes: int) -> bool:
-        """Cut the reply of the turn that was spoken last to its first `n_bytes` bytes.
+    # -- what it knows of its talk -----------------------------------------------------------
 
-        What was heard and pinned since keeps its place behind it. False when it has left, or when
-        something was said since.
-        """
-        segments = self.ledger.segments
-        replies = [i for i, s in enumerate(segments) if s.kind is Kind.REPLY and s.turn == turn]
-        since = segments[replies[0] + 1 :] if replies else []
-        if not replies or any(s.kind is Kind.SAID and s.turn < self.turn for s in since):
-            return False
-        draft = self._put_draft_aside()
-        since = self.ledger.segments[replies[0] + 1 :]
-        self.sequence.drop(since)
-        self._cut_reply(n_bytes, interrupted=True)
-        self.reply.text = text
-        for segment in since:
-            self.sequence.append(segment)
-        self.sequence.make_room(0, self.turn)
-        if draft:
-            self._read_ahead(draft)
-        return True
+    @property
+    def utterances(self) -> set[int]:
+        """All talk of which it knows something."""
+        return {s.utterance for s in self.ledger.segments if s.utterance}
 
     @property
     def speakers(self) -> list[str]:
@@ -271,54 +291,16 @@ class Dialogue(Hearing):
         answered = (s.turn for s in self.ledger.segments if s.kind is Kind.SAID)
         return max((turn for turn in answered if turn < self.turn), default=0)
 
-    def turn_of(self, utterance: int) -> int:
-        """Return the turn whose reply was this utterance, 0 when it has left."""
-        replies = (s for s in self.ledger.segments if s.kind is Kind.REPLY)
-        return next((s.turn for s in replies if s.utterance == utterance), 0)
-
-    def take_back(self, gone: Collection[int]) -> bool:
-        """Take back the turns whose replies are in `gone`, and what it heard of that talk.
-
-        What else it heard in these turns stays, in the open one, and so does what was said to it
-        since, with its answers. Nothing changes when one of those turns is pinned. Returns whether
-        there were any.
-        """
-        segments = self.ledger.segments
-        turns = {s.turn for s in segments if s.kind is Kind.REPLY and s.utterance in gone}
-        since = [s for s in segments if s.turn in turns]
-        heard = [s for s in segments if s.kind is Kind.EVENT and s.utterance in gone]
-        if any(s.pinned for s in since) or not since + heard:
-            return False
-        draft = self._take_draft()
-        if turns and all(s.turn in turns for s in self._closed_since(min(turns))):
-            since += self._open_turn()  # their numbers are free again
-            self.turn = min(turns)
-        self.sequence.drop(since + [s for s in heard if s not in since and not s.pinned])
-        self.sequence.drop(self.ledger.orphans())
-        for s in since:
-            # What was said to it and heard by nobody else was the scene's own cue.
-            is_heard = s.kind is Kind.EVENT or (s.kind is Kind.SAID and s.utterance)
-            if is_heard and s.utterance not in gone:
-                line = s.text if s.text.endswith("\n") else s.text + "\n"
-                event = self._add_event(line, s.importance, s.expires, bool(s.utterance))
-                event.utterance, event.speaker = s.utterance, s.speaker
-        if draft is not None:
-            self._read_ahead(draft.text)
-        return bool(turns)
-
-    def _closed_since(self, turn: int) -> list[Segment]:
-        return [s for s in self.ledger.segments if turn <= s.turn < self.turn]
-
     def rewind(self, first: int) -> None:
         """Forget its turns from `first` on, pinned ones too, and all that it perceived since then.
 
         It is as if they had never been: the next turn has the number `first` again.
         """
         self.stop_reading_again()
-        self._draft = None
+        self.open_turn.typed = None
         since = [s for s in self.ledger.segments if s.turn >= first and s.kind is not Kind.PERSONA]
         self.sequence.drop(since)
-        self.turn = first
+        self.open_turn.number = first
         self.n_rewinds += 1
 
     def quotable(self) -> list[str]:
@@ -335,12 +317,8 @@ class Dialogue(Hearing):
         ]
         return told
 
-    @property
-    def half_typed(self) -> Segment | None:
-        """What the player has typed so far and not said."""
-        return self._draft
-
-    def _cut_reply(self, n_bytes: int, interrupted: bool) -> None:
+    def cut_reply(self, n_bytes: int, interrupted: bool) -> None:
+        """Keep the first `n_bytes` bytes of the reply, which is the last segment."""
         reply = self.reply
         n_keep, rest = self.chat_format.beginning_of(reply.tokens, n_bytes)
         self.sequence.cut(reply, n_keep)
@@ -348,29 +326,3 @@ class Dialogue(Hearing):
         rest += CUT_OFF if interrupted else ""
         for token in self.chat_format.words(rest) if rest else []:
             self.ledger.append_token(token)
-
-
-def check_persona(
-    name: str, n_tokens: int, window: int, chat_format: ChatFormat, over: str = ""
-) -> None:
-    """Raise TooLarge when a persona of `n_tokens`, with the world, leaves no room to talk.
-
-    `over`: "over " where there are more of them, and nobody has counted.
-    """
-    most = most_pinned(window, chat_format)
-    if n_tokens <= most:
-        return
-    n_world = len(chat_format.world_tokens)
-    of_these, what = (
-        (f", {n_world} of them for the world", "card or world") if n_world else ("", "card")
-    )
-    shorten = f"Shorten the {what} to at most {most} tokens, or give" if most > 0 else "Give"
-    raise TooLarge(
-        f"The persona of {name!r} takes {over}{n_tokens} tokens of a window of {window}{of_these}.",
-        f"{shorten} a larger window.",
-    )
-
-
-def most_pinned(window: int, chat_format: ChatFormat) -> int:
-    """Return how many tokens a persona may take of a window, so that there is room to talk."""
-    return window - max(MIN_FREE, window // 4, chat_format.n_markup + MIN_WORDS)

@@ -11,7 +11,8 @@ and no cache.
 
 from collections.abc import Sequence
 
-from npc_engine.dialogue.dialogue import USER, Dialogue
+from npc_engine.dialogue.dialogue import Dialogue
+from npc_engine.dialogue.paragraphs import USER
 from npc_engine.errors import BadMessage, TooLarge, UnknownTarget
 from npc_engine.kvcache.ledger import Kind, Segment
 from npc_engine.protocol import (
@@ -86,7 +87,7 @@ def transcript(dialogue: Dialogue, request: Transcript, max_bytes: int) -> Trans
     """
     by_turn: dict[int, list[Segment]] = {}
     for segment in dialogue.ledger.segments:
-        if segment.kind is not Kind.PERSONA and segment is not dialogue.half_typed:
+        if segment.kind is not Kind.PERSONA and segment is not dialogue.open_turn.typed:
             by_turn.setdefault(segment.turn, []).append(segment)
     turns = [_turn(number, segments) for number, segments in by_turn.items()]
     reply = TranscriptReply(

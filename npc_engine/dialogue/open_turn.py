@@ -1,97 +1,209 @@
-"""The turn that a character hears just now, as the last segments of its sequence.
+"""The turn that a character takes in just now, as the last segments of its sequence.
 
     ... past turns] [OPEN EVENT EVENT "Bram: Show me.\n" EVENT SAID-so-far
                      what happened and what others said   half-typed words, always last
 
-Owns how its segments follow each other: what opens it, that each paragraph ends its line, that the
-draft of the player's words stays behind all else, and that there is room. It knows what stands
-there, but not why: that is `hearing`'s and `dialogue`'s.
+Owns what comes into it, what merges with what, and how its segments follow each other: what opens
+it, that each paragraph ends its line, that half-typed words stay behind all else, and that there is
+room. What they say is `paragraphs`'; past turns and the reply are `dialogue`'s.
 
-A draft has the room that nobody else wants: nothing leaves for words that may be deleted again. Of
-what does not fit only the beginning is read ahead; it gives way to all that comes, and has its room
-made when it is said.
-
-Shares of the window that is left beside the persona and one turn's markup: a message 40 %, an
-event 15 %, the notes of a turn 10 %; a reply gets what then remains. So a turn always fits once
-the past has left.
+Half-typed words have the room that nobody else wants: nothing leaves for what may be deleted again.
+Of what does not fit only the beginning is read ahead; it gives way to all that comes, and has its
+room made when it is said.
 """
 
-from npc_engine.kvcache.ledger import Kind, Ledger, Segment
+from npc_engine.dialogue.paragraphs import Paragraphs, label_of
+from npc_engine.kvcache.ledger import Kind, Segment, oldest
 from npc_engine.kvcache.sequence import Sequence
 from npc_engine.kvcache.tokens import n_common
 from npc_engine.text.chat_format import ChatFormat
 
-__all__ = ["EVENT_SHARE", "MESSAGE_SHARE", "NOTES_SHARE", "SPARE", "OpenTurn"]
+__all__ = ["BEFORE", "OpenTurn"]
 
-MESSAGE_SHARE = 0.40
-EVENT_SHARE = 0.15
-NOTES_SHARE = 0.10
-SPARE = 8  # tokens kept free for what an interruption adds to a reply
+SOMEBODY = "?"  # has said what was overheard, where it is not known who
+BEFORE = -1  # the utterance of all that was overheard in an earlier life
 
 
 class OpenTurn:
-    """What of a character is its open turn. `Dialogue` is one, and has the fields."""
+    """The tail of a sequence. `number`: the turn's; `typed`: words that the player has not said."""
 
-    chat_format: ChatFormat
-    sequence: Sequence
-    turn: int
-    _draft: Segment | None
-
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger of its sequence."""
-        return self.sequence.ledger
-
-    def _share(self, part: float) -> int:
-        free = self.ledger.window - self.ledger.n_pinned - self.chat_format.n_markup - SPARE
-        return max(0, int(free * part))
-
-    def _open(self, n_more: int, n_events: int = 0) -> None:
-        """Make room for `n_more` tokens in an open user turn."""
-        self.sequence.make_room(n_more + self._n_to_open, self.turn, n_events)
-        self._begin_line()
+    def __init__(
+        self,
+        sequence: Sequence,
+        chat_format: ChatFormat,
+        paragraphs: Paragraphs,
+        number: int,
+    ) -> None:
+        self.number = number
+        self.typed: Segment | None = None
+        self._sequence = sequence
+        self._ledger = sequence.ledger
+        self._chat_format = chat_format
+        self._paragraphs = paragraphs
 
     @property
-    def _n_to_open(self) -> int:
-        return (len(self.chat_format.open) if self._wants_opener else 0) + len(self._line_end())
-
-    @property
-    def _wants_opener(self) -> bool:
-        return not self._is_open and self.ledger.wants_opener
-
-    def _begin_line(self) -> None:
-        """Begin a line of the user turn, which is opened if need be."""
-        self._end_line()
-        if self._wants_opener:
-            self._add(Kind.OPEN, list(self.chat_format.open))
-
-    def _line_end(self) -> list[int]:
-        """What ends the line of somebody's words, which may have grown up to now."""
-        tail = self.ledger.segments[-1]
-        is_event = tail.kind is Kind.EVENT and tail.turn == self.turn
-        return self.chat_format.words("\n") if is_event and not tail.text.endswith("\n") else []
-
-    def _end_line(self) -> None:
-        end = self._line_end()
-        for token in end:
-            self.ledger.append_token(token)
-        if end:
-            self.ledger.segments[-1].text += "\n"
-
-    @property
-    def _is_open(self) -> bool:
-        tail = self.ledger.segments[-1]
-        return tail.turn == self.turn and tail.kind is not Kind.PERSONA
-
-    def _open_turn(self) -> list[Segment]:
+    def segments(self) -> list[Segment]:
+        """All that belongs to it, a reply under way too."""
         found = []
-        for segment in reversed(self.ledger.segments):
-            if segment.turn != self.turn or segment.kind is Kind.PERSONA:
+        for segment in reversed(self._ledger.segments):
+            if segment.turn != self.number or segment.kind is Kind.PERSONA:
                 break
             found.append(segment)
         return found[::-1]
 
-    def _add(
+    @property
+    def events(self) -> list[Segment]:
+        """What has happened in it, and what others have said."""
+        return [s for s in self.segments if s.kind is Kind.EVENT]
+
+    # -- what happens ----------------------------------------------------------------------------
+
+    def perceive(self, text: str, importance: float = 0.5, expires: float | None = None) -> bool:
+        """Add an event. `expires`: a time of the engine's clock.
+
+        One of the same words takes its place; returns whether there was one.
+        """
+        line = self._paragraphs.event(text)
+        if not line:
+            return False
+        same = [s for s in self.events if s.text == line and not s.utterance]
+        if same:
+            importance = max(importance, same[0].importance)
+            if expires is not None:
+                expires = None if same[0].expires is None else max(expires, same[0].expires)
+            if same[0] is self.events[-1]:  # nothing came since: it need not be read again
+                same[0].importance, same[0].expires = importance, expires
+                return True
+            self._sequence.drop(same)
+        self.add_event(line, importance, expires)
+        return bool(same)
+
+    def forget_events(self, most: int) -> int:
+        """Keep `most` events, the newest unless others are more important.
+
+        Returns how many leave. What others say in its presence is no event, and is bounded by the
+        window.
+        """
+        events = [s for s in self.events if not s.utterance]
+        old = []
+        while len(events) > most:
+            old.append(events.pop(oldest([s.importance for s in events])))
+        self._sequence.drop(old)
+        return len(old)
+
+    def expire(self, now: float) -> tuple[int, float | None]:
+        """Forget events whose time is over.
+
+        Returns how many, and when the next one will be.
+        """
+        old = [s for s in self.segments if s.expires is not None and s.expires <= now]
+        self._sequence.drop(old)
+        ends = [s.expires for s in self.segments if s.expires is not None]
+        return len(old), min(ends, default=None)
+
+    # -- what others say -------------------------------------------------------------------------
+
+    def heard_of(self, utterance: int) -> list[Segment]:
+        """Return what it holds of somebody's talk (see `overheard`)."""
+        return [s for s in self.events if s.utterance == utterance]
+
+    def add_heard(self, line: str, utterance: int, speaker: str = "") -> None:
+        """Add somebody's words; they may grow."""
+        line, _ = self._paragraphs.message(line)
+        if line:
+            heard = self.add_event(line, is_talk=True)
+            heard.utterance, heard.speaker = utterance, speaker or SOMEBODY
+
+    def grow(self, segment: Segment, line: str) -> bool:
+        """Make the words at the tail longer; False when there was no room for them any more."""
+        line, _ = self._paragraphs.message(line)
+        return self._change(segment, line)
+
+    def take_up(self, speaker: str, utterance: int) -> str:
+        """Make what it has heard of an utterance what is being said to it; return that."""
+        pieces = self.heard_of(utterance)
+        if not pieces:
+            return ""
+        self.take_typed()
+        label = label_of(speaker)
+        words = label + " ".join(s.text.removesuffix("\n").removeprefix(label) for s in pieces)
+        if pieces == self._ledger.segments[-1:]:
+            self.typed = pieces[0]
+            self.typed.kind = Kind.SAID
+        else:  # something came between: the line that it answers stands last
+            self._sequence.drop(pieces)
+        return words
+
+    # -- what the player types and says ----------------------------------------------------------
+
+    def read_typed(self, speaker: str, text: str) -> None:
+        """Read the player's line so far; when it is said, what is alike need not be read again."""
+        words, _ = self._paragraphs.said(speaker, text)
+        self.read_ahead(words)
+
+    def read_ahead(self, words: str) -> None:
+        """Make half-typed words the tail, as many of them as there is room for."""
+        tokens = self._chat_format.words(words)
+        if self.typed is None:
+            if self._ledger.n_tokens + self._n_to_open >= self._ledger.window:
+                return
+            self.open(0)
+            self.typed = self.add(Kind.SAID, [], words)
+        typed = self.typed
+        self._sequence.cut(typed, n_common(typed.tokens, tokens))
+        more = tokens[len(typed.tokens) :][: self._ledger.window - self._ledger.n_tokens]
+        self._sequence.make_room(len(more), self.number)
+        for token in more:
+            self._ledger.append_token(token)
+        typed.text = words
+
+    def take_typed(self) -> Segment | None:
+        """Take out half-typed words and return them."""
+        typed, self.typed = self.typed, None
+        if typed is not None:
+            self._sequence.drop([typed])
+        return typed
+
+    def put_typed_aside(self) -> str:
+        """Take out half-typed words and return them; their opener too, where nothing else is."""
+        typed = self.take_typed()
+        if typed is None:
+            return ""
+        if not self.events:
+            self._sequence.drop(self.segments)
+        return typed.text
+
+    def end_with(self, words: str, n_more: int) -> Segment:
+        """Make what is said the tail, keeping the tokens that are there already.
+
+        Makes room for `n_more` tokens behind it.
+        """
+        said, self.typed = self.typed, None
+        if said is None:
+            tokens = self._chat_format.words(words)
+            self.open(len(tokens) + n_more)
+            return self.add(Kind.SAID, tokens, words)
+        self._change(said, words, n_more)
+        return said
+
+    def _change(self, tail: Segment, words: str, n_more: int = 0) -> bool:
+        """Change the words at the tail, keeping the tokens that are alike; False: it was evicted.
+
+        Makes room for `n_more` tokens behind them.
+        """
+        tokens = self._chat_format.words(words)
+        self._sequence.cut(tail, n_common(tail.tokens, tokens))
+        self._sequence.make_room(len(tokens) - len(tail.tokens) + n_more, self.number)
+        if self._ledger.segments[-1] is not tail:
+            return False
+        for token in tokens[len(tail.tokens) :]:
+            self._ledger.append_token(token)
+        tail.text = words
+        return True
+
+    # -- how its segments follow each other ------------------------------------------------------
+
+    def add(
         self,
         kind: Kind,
         tokens: list[int],
@@ -99,84 +211,55 @@ class OpenTurn:
         importance: float = 0.5,
         expires: float | None = None,
     ) -> Segment:
-        segment = Segment(kind, tokens, text, self.turn, importance=importance, expires=expires)
-        self.sequence.append(segment)
+        """Add a segment at the tail; there is room for it."""
+        segment = Segment(kind, tokens, text, self.number, importance=importance, expires=expires)
+        self._sequence.append(segment)
         return segment
 
-    def _add_event(
+    def add_event(
         self,
         line: str,
         importance: float = 0.5,
         expires: float | None = None,
         is_talk: bool = False,
     ) -> Segment:
-        draft = self._take_draft()
-        line += "\n" if draft and not line.endswith("\n") else ""
-        tokens = self.chat_format.words(line)
-        self._open(len(tokens), 0 if is_talk else len(tokens))
-        event = self._add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
-        if draft is not None:
-            self._read_ahead(draft.text)
+        """Add a line before half-typed words, and make room for it. `is_talk`: it is no event."""
+        typed = self.take_typed()
+        line += "\n" if typed and not line.endswith("\n") else ""
+        tokens = self._chat_format.words(line)
+        self.open(len(tokens), 0 if is_talk else len(tokens))
+        event = self.add(Kind.EVENT, tokens, line, importance=importance, expires=expires)
+        if typed is not None:
+            self.read_ahead(typed.text)
         return event
 
-    def _unread(self, line: str | None = None) -> list[Segment]:
-        """The events of the open turn, talk among them; or those that say `line`, and are none."""
-        events = [s for s in self._open_turn() if s.kind is Kind.EVENT]
-        return [s for s in events if line is None or (s.text == line and not s.utterance)]
+    def open(self, n_more: int, n_events: int = 0) -> None:
+        """Begin a line, with room for `n_more` tokens; `n_events` of these are of an event."""
+        self._sequence.make_room(n_more + self._n_to_open, self.number, n_events)
+        self.begin_line()
 
-    def _take_draft(self) -> Segment | None:
-        draft, self._draft = self._draft, None
-        if draft is not None:
-            self.sequence.drop([draft])
-        return draft
+    def begin_line(self) -> None:
+        """Begin a line of the user turn, which is opened if need be; there is room."""
+        end = self._line_end()
+        for token in end:
+            self._ledger.append_token(token)
+        if end:
+            self._ledger.segments[-1].text += "\n"
+        if self._wants_opener:
+            self.add(Kind.OPEN, list(self._chat_format.open))
 
-    def _put_draft_aside(self) -> str:
-        """Take out half-typed words and return them; their opener too, where nothing else is."""
-        draft = self._take_draft()
-        if draft is None:
-            return ""
-        if not self._unread():
-            self.sequence.drop(self._open_turn())
-        return draft.text
+    @property
+    def _n_to_open(self) -> int:
+        return (len(self._chat_format.open) if self._wants_opener else 0) + len(self._line_end())
 
-    def _read_ahead(self, words: str) -> None:
-        """Make half-typed words the tail, as many of them as there is room for."""
-        tokens = self.chat_format.words(words)
-        if self._draft is None:
-            if self.ledger.n_tokens + self._n_to_open >= self.ledger.window:
-                return
-            self._open(0)
-            self._draft = self._add(Kind.SAID, [], words)
-        draft = self._draft
-        self.sequence.cut(draft, n_common(draft.tokens, tokens))
-        more = tokens[len(draft.tokens) :][: self.ledger.window - self.ledger.n_tokens]
-        self.sequence.make_room(len(more), self.turn)
-        for token in more:
-            self.ledger.append_token(token)
-        draft.text = words
+    @property
+    def _wants_opener(self) -> bool:
+        tail = self._ledger.segments[-1]
+        is_open = tail.turn == self.number and tail.kind is not Kind.PERSONA
+        return not is_open and self._ledger.wants_opener
 
-    def _set_said(self, words: str, n_more: int = 0) -> Segment:
-        """Make the player's words the tail, keeping the tokens that are there already."""
-        tokens = self.chat_format.words(words)
-        draft = self._draft
-        if draft is None:
-            self._open(len(tokens) + n_more)
-            draft = self._draft = self._add(Kind.SAID, tokens, words)
-            return draft
-        self._change(draft, words, n_more)
-        return draft
-
-    def _change(self, tail: Segment, words: str, n_more: int = 0) -> bool:
-        """Change the words at the tail, keeping the tokens that are alike; False: it was evicted.
-
-        Makes room for `n_more` tokens behind them.
-        """
-        tokens = self.chat_format.words(words)
-        self.sequence.cut(tail, n_common(tail.tokens, tokens))
-        self.sequence.make_room(len(tokens) - len(tail.tokens) + n_more, self.turn)
-        if self.ledger.segments[-1] is not tail:
-            return False
-        for token in tokens[len(tail.tokens) :]:
-            self.ledger.append_token(token)
-        tail.text = words
-        return True
+    def _line_end(self) -> list[int]:
+        """What ends the line of somebody's words, which may have grown up to now."""
+        tail = self._ledger.segments[-1]
+        is_event = tail.kind is Kind.EVENT and tail.turn == self.number
+        return self._chat_format.words("\n") if is_event and not tail.text.endswith("\n") else []

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from npc_engine.dialogue.dialogue import CUT_OFF, Dialogue
-from npc_engine.dialogue.hearing import label_of
+from npc_engine.dialogue.paragraphs import label_of
+from npc_engine.dialogue.taking_back import cut_back, take_back, turn_of
 from npc_engine.protocol import Say
 from npc_engine.text.chat_format import clean
 
@@ -90,14 +91,14 @@ def overhear(dialogue: Dialogue, utterance: int, speaker: str, more: str) -> Non
     if not words:
         return
     line = label_of(speaker) + words
-    pieces = dialogue.heard_of(utterance)
+    pieces = dialogue.open_turn.heard_of(utterance)
     if pieces and pieces[-1] is dialogue.ledger.segments[-1] and not pieces[-1].text.endswith("\n"):
         line = pieces[-1].text + (" " if more[0].isspace() else "") + words
-        if dialogue.grow(pieces[-1], line):
+        if dialogue.open_turn.grow(pieces[-1], line):
             return
     elif words == CUT_OFF:  # something came between: a dash of its own says nothing
         return
-    dialogue.add_heard(line, utterance, speaker)
+    dialogue.open_turn.add_heard(line, utterance, speaker)
 
 
 def unhear(dialogue: Dialogue, utterance: int, speaker: str, text: str) -> bool:
@@ -105,7 +106,7 @@ def unhear(dialogue: Dialogue, utterance: int, speaker: str, text: str) -> bool:
 
     Returns whether it has heard of it at all.
     """
-    pieces = dialogue.heard_of(utterance)
+    pieces = dialogue.open_turn.heard_of(utterance)
     words = label_of(speaker) + clean(text) + CUT_OFF
     heard = " ".join(s.text.strip() for s in pieces)
     is_known = utterance in dialogue.utterances
@@ -113,16 +114,16 @@ def unhear(dialogue: Dialogue, utterance: int, speaker: str, text: str) -> bool:
         return is_known
     dialogue.sequence.drop(pieces)
     if clean(text) and utterance not in dialogue.utterances:  # else it has answered half of it
-        dialogue.add_heard(words, utterance, speaker)
+        dialogue.open_turn.add_heard(words, utterance, speaker)
     return is_known
 
 
 def unsay(dialogue: Dialogue, unsaid: Unsaid) -> bool:
     """Live on as if what nobody heard had not been said; whether a turn of its own is gone."""
-    has_gone = dialogue.take_back(unsaid.gone)
+    has_gone = take_back(dialogue, unsaid.gone)
     if unsaid.cut is not None:
         utterance, text, n_bytes = unsaid.cut
-        dialogue.cut_back(dialogue.turn_of(utterance), text, n_bytes)
+        cut_back(dialogue, turn_of(dialogue, utterance), text, n_bytes)
     return has_gone
 
 

@@ -4,7 +4,9 @@ Owns their form and their budget. A fact is a whole small turn, so that the chat
 whatever leaves around it; it is named by that turn's number, as any turn is. It knows no inbox.
 """
 
-from npc_engine.dialogue.dialogue import Dialogue, most_pinned
+from npc_engine.dialogue.dialogue import Dialogue
+from npc_engine.dialogue.paragraphs import as_event
+from npc_engine.dialogue.persona import most_pinned
 from npc_engine.errors import BadMessage, TooLarge, UnknownTarget
 from npc_engine.kvcache.ledger import Kind, Segment
 from npc_engine.protocol import Pin, Pinned, Unpin
@@ -87,7 +89,7 @@ def _pin_fact(dialogue: Dialogue, text: str | None) -> int:
     fact = clean(text or "").replace("\n", " ")
     if not fact:
         raise BadMessage("The text of a pin is empty.", "Say in words what is not to be forgotten.")
-    event = dialogue.as_event(fact)
+    event = as_event(fact)
     for segment in _pins(dialogue):
         if segment.kind is Kind.EVENT and segment.text == event:
             return segment.turn

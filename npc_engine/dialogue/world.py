@@ -9,7 +9,7 @@ import logging
 import re
 from pathlib import Path
 
-from npc_engine.dialogue.dialogue import most_pinned
+from npc_engine.dialogue.persona import most_pinned
 from npc_engine.errors import ConfigError
 from npc_engine.text.chat_format import ChatFormat, clean
 

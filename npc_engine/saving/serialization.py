@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from npc_engine.dialogue.dialogue import Dialogue, most_pinned
-from npc_engine.dialogue.hearing import BEFORE
+from npc_engine.dialogue.dialogue import Dialogue
+from npc_engine.dialogue.open_turn import BEFORE
 from npc_engine.dialogue.overheard import Undoing
+from npc_engine.dialogue.persona import most_pinned
 from npc_engine.dialogue.pins import release
 from npc_engine.errors import SnapshotError
 from npc_engine.kvcache.ledger import Kind, Ledger, Segment
@@ -209,9 +210,11 @@ def retell(
         window=min(wanted or saved.window, window),
         n_pos=n_pos,
     )
-    dialogue.turn = max(1, min((s.turn for s in saved.segments if not s.pinned), default=1))
+    dialogue.open_turn.number = max(
+        1, min((s.turn for s in saved.segments if not s.pinned), default=1)
+    )
     told = _relive(dialogue, saved.segments, now)
-    dialogue.turn = saved.turn
+    dialogue.open_turn.number = saved.turn
     _keep_unknown(dialogue, state, told)
     _fit_pins(dialogue)
     _hear_again(dialogue, saved, most_events, now)
@@ -285,12 +288,12 @@ def _hear_again(dialogue: Dialogue, saved: SavedNpc, most_events: int, now: floa
         raise invalid(f"{dialogue.ledger.n_tokens} tokens for a window of {dialogue.ledger.window}")
     seconds = chain(saved.events_expire_s, repeat(None))  # before 1.1 there are none
     waiting = list(zip(saved.events, seconds, strict=False))
-    dialogue.forget_events(most_events)  # those that stood in its open turn already
+    dialogue.open_turn.forget_events(most_events)  # those that stood in its open turn already
     for (text, importance), left in waiting[-max(most_events, MAX_WAITING) :]:
-        dialogue.perceive(text[:MAX_TEXT], importance, _end(left, now))
-        dialogue.forget_events(most_events)
+        dialogue.open_turn.perceive(text[:MAX_TEXT], importance, _end(left, now))
+        dialogue.open_turn.forget_events(most_events)
     for line in saved.heard[-MAX_HEARD:]:
-        dialogue.add_heard(clean(line[:MAX_TEXT]), BEFORE)
+        dialogue.open_turn.add_heard(clean(line[:MAX_TEXT]), BEFORE)
 
 
 def _segment(record: SavedSegment, now: float) -> Segment:

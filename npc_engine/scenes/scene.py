@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from npc_engine import protocol as m
-from npc_engine.dialogue.hearing import USER, own_turn
 from npc_engine.dialogue.overheard import Cue
+from npc_engine.dialogue.paragraphs import USER, own_turn
 from npc_engine.scenes.audience import Audience, Member
 from npc_engine.scenes.turn_taking import called
 from npc_engine.text.chat_format import clean

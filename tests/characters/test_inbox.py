@@ -10,12 +10,12 @@ from npc_engine.characters.unread_events import Flood, Unread
 from npc_engine.dialogue.overheard import Cue, Overheard
 from npc_engine.errors import Busy
 
-NPC: Any = None  # nothing is served here
+OPEN_TURN: Any = None  # nothing is served here
 
 
 @pytest.fixture
 def inbox() -> Inbox:
-    return Inbox("mara", Unread(NPC, 2, Flood()))
+    return Inbox("mara", Unread(OPEN_TURN, 2, Flood()))
 
 
 def put(inbox: Inbox, *requests: Heard, max_queue: int = 1) -> None:

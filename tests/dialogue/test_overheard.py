@@ -57,7 +57,7 @@ def test_the_line_that_is_answered_becomes_what_was_said() -> None:
 def test_where_it_broke_off_behind_something_else_is_no_line() -> None:
     dialogue = make_npc()
     overhear(dialogue, 1, "Bram", "Good day.")
-    dialogue.perceive("A bell rings.")
+    dialogue.open_turn.perceive("A bell rings.")
     before = dialogue.ledger.tokens()
     overhear(dialogue, 1, "Bram", CUT_OFF)
     assert dialogue.ledger.tokens() == before
@@ -66,16 +66,16 @@ def test_where_it_broke_off_behind_something_else_is_no_line() -> None:
 def test_what_came_between_stands_before_it() -> None:
     dialogue = make_npc()
     overhear(dialogue, 2, "Bram", "One.")
-    dialogue.perceive("A bell.")
+    dialogue.open_turn.perceive("A bell.")
     overhear(dialogue, 2, "Bram", " Two.")
-    dialogue.hear("Player", "Half")
+    dialogue.open_turn.read_typed("Player", "Half")
     dialogue.say("Bram", "", answers=2)
     assert behind_persona(dialogue) == [(Kind.EVENT, "*A bell.*\n"), (Kind.SAID, "Bram: One. Two.")]
 
 
 def test_half_typed_words_stay_behind_what_is_heard() -> None:
     dialogue = make_npc()
-    dialogue.hear("Player", "Who a")
+    dialogue.open_turn.read_typed("Player", "Who a")
     overhear(dialogue, 1, "Bram", "One.")
     overhear(dialogue, 1, "Bram", " Two.")
     assert behind_persona(dialogue) == [
@@ -94,7 +94,7 @@ def test_one_who_has_not_heard_it_is_told() -> None:
 def test_a_cut_line_is_shorter() -> None:
     dialogue = make_npc()
     overhear(dialogue, 1, "Bram", "One. Two.")
-    dialogue.perceive("A bell.")
+    dialogue.open_turn.perceive("A bell.")
     unhear(dialogue, 1, "Bram", "On")
     assert behind_persona(dialogue) == [(Kind.EVENT, "*A bell.*\n"), (Kind.EVENT, "Bram: On\u2014")]
     unhear(dialogue, 1, "Bram", "")
@@ -134,7 +134,7 @@ def test_any_talk_fits(talk: list[tuple[int, str]]) -> None:
     number = talk[-1][0] if talk else 1
     dialogue.say(f"N{number}", "", answers=number)
     assert sum(s.kind is Kind.SAID for s in dialogue.ledger.segments) == 1
-    assert not dialogue.heard_of(number)
+    assert not dialogue.open_turn.heard_of(number)
 
 
 def test_what_is_on_its_way_is_told_as_it_will_be_heard() -> None:

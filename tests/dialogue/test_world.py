@@ -8,7 +8,7 @@ import pytest
 from npc_engine import protocol as m
 from npc_engine.client.in_process import Engine
 from npc_engine.config import Settings
-from npc_engine.dialogue.dialogue import most_pinned
+from npc_engine.dialogue.persona import most_pinned
 from npc_engine.dialogue.world import MAX_BYTES, check_world, read_world
 from npc_engine.errors import ConfigError
 from npc_engine.loading import load_engine

@@ -16,6 +16,7 @@ from npc_engine.bench.shared.script import CARD, lines
 from npc_engine.characters.character import Character
 from npc_engine.config import Settings
 from npc_engine.dialogue.dialogue import Dialogue
+from npc_engine.dialogue.paragraphs import as_event
 from npc_engine.errors import BackendError, ConfigError
 from npc_engine.llama.model import Layout, Model
 from npc_engine.loading import engine_over, n_auto_threads, voice_of
@@ -136,7 +137,7 @@ class Crowd:
         request = m.Spawn(id=name, npc=name, card=dict(CARD), sampling={"seed": len(self)})
         npc, _greeting = self.engine.stage.create(request)
         for i in range(len(LINES) * 10):
-            event, reply = npc.as_event(LINES[i % len(LINES)]), LINES[(i + 1) % len(LINES)]
+            event, reply = as_event(LINES[i % len(LINES)]), LINES[(i + 1) % len(LINES)]
             if npc.ledger.n_tokens + npc.n_turn(event, reply) > self.depth:
                 break
             npc.insert(event, reply)

@@ -21,7 +21,7 @@ from npc_engine.bench.talk.engine_side import Talk
 from npc_engine.bench.talk.figures import Side, TalkRun, Turn
 from npc_engine.bench.talk.report import as_json, as_markdown, as_table, figure, passed, verdicts
 from npc_engine.cards.card import Card
-from npc_engine.dialogue.dialogue import USER
+from npc_engine.dialogue.paragraphs import USER
 from npc_engine.errors import ConfigError, NpcError
 from npc_engine.llama.model import Model
 from npc_engine.llama.selftest import self_test

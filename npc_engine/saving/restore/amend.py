@@ -11,7 +11,8 @@ import msgspec
 
 from npc_engine.cards.card import Card
 from npc_engine.config import Sampling
-from npc_engine.dialogue.dialogue import Dialogue, check_persona
+from npc_engine.dialogue.dialogue import Dialogue
+from npc_engine.dialogue.persona import check_persona
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.saving.records import SavedSegment, card_of, parse, sampling_of
 
