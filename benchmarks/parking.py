@@ -122,7 +122,7 @@ def move_times(llama: Llama, n_rounds: int) -> dict[str, float]:
     sequence = Sequence(Ledger(N_CELLS, llama.n_pos), llama)
     tokens = [(i * 37) % 5000 + 300 for i in range(N_PARKED)]
     sequence.append(Segment(Kind.PERSONA, tokens, pinned=True))
-    sequence.seat(0)
+    sequence.take_slot(0)
     times: dict[str, list[float]] = {
         name: [] for name in ("read again", "park", "call in", "write", "call in from disk")
     }
@@ -131,10 +131,10 @@ def move_times(llama: Llama, n_rounds: int) -> dict[str, float]:
             sequence.forget_cache()
             times["read again"].append(_timed(lambda: _read_all(sequence, llama)))
             times["park"].append(_timed(sequence.park))
-            times["call in"].append(_timed(lambda: sequence.seat(0)))
+            times["call in"].append(_timed(lambda: sequence.take_slot(0)))
             sequence.park()
             times["write"].append(_timed(partial(_to_disk, sequence, Path(folder) / str(i))))
-            times["call in from disk"].append(_timed(lambda: sequence.seat(0)))
+            times["call in from disk"].append(_timed(lambda: sequence.take_slot(0)))
             if sequence.n_pending:
                 raise SystemExit("A payload was lost: these times mean nothing.")
     return {name: median(each) for name, each in times.items()}

@@ -170,7 +170,7 @@ class EngineCore:
         if self._closed:
             return self._take_outbox()
         tidied = self.stage.tidy()  # in a pause: win positions back
-        claims = self.stage.claims()  # serve the inboxes, seat who needs a slot
+        claims = self.stage.claims()  # serve the inboxes, give slots
         batch = self.scheduler.schedule(claims, self.stage.standing)  # decode rows, then prefill
         self._rests = not (batch or tidied or self.stage.has_more or _are_served(claims))
         if batch and (rows := self._decode(batch)):  # one call for all characters
@@ -286,5 +286,5 @@ class EngineCore:
 
 
 def _are_served(claims: list[Claim]) -> bool:
-    """Whether all who sit got what they wanted without a batch: others may take their places."""
+    """Whether all who have slots got what they wanted without a batch: others may take them."""
     return bool(claims) and not any(claim.sequence.n_pending for claim in claims)

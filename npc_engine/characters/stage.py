@@ -132,7 +132,7 @@ class Stage:
             return False
         if self._is_attended():
             return False
-        for name in self._slots.sitting:
+        for name in self._slots.residents:
             began = self._clock()
             if self.characters[name].dialogue.sequence.tidy():
                 self._renumberings.note(self._clock() - began)
@@ -151,7 +151,7 @@ class Stage:
         return name in self.characters and self.characters[name].claim.expected > 0
 
     def claims(self) -> list[Claim]:
-        """Serve inboxes, seat who needs it, and return the claims of all who sit and want to read.
+        """Serve inboxes, give slots, and return the claims of all who have one and want to read.
 
         Whoever has nothing to do is not looked at (`runnable`).
         """
@@ -160,19 +160,19 @@ class Stage:
         awake = self._awake.take(self.characters, self.paused, self._clock())
         for character in awake:
             character.advance()
-        holds = (c.wants and _holds_seat(c.claim) for c in awake)
+        holds = (c.wants and _holds_slot(c.claim) for c in awake)
         is_settled = not awake and self._settled_at == self.parking.ample_room
         if not is_settled and (self._slots.has_free or not any(holds)):
             awake += [c for n, c in self._awake.waiting.items() if n not in self.paused]
         wishes = [c.claim for c in awake if c.wants]
         wishes.sort(key=lambda claim: claim.number)
         self.prefix_cache.collect(wishes)
-        sitting = self._slots.seat(wishes)
+        residents = self._slots.assign(wishes)
         self.standing = [c for c in wishes if c.urgent and c.sequence.slot is None]
-        self.prefix_cache.lend(sitting)
+        self.prefix_cache.lend(residents)
         self._awake.settle(awake)
-        self._settled_at = None if sitting or self.paused else self.parking.ample_room
-        return sitting
+        self._settled_at = None if residents or self.paused else self.parking.ample_room
+        return residents
 
     def take_in(self, batch: Batch, rows: Sequence[int]) -> None:
         """Note what was decoded, and let everyone whose line is read say their next token.
@@ -469,7 +469,7 @@ class Stage:
         }
 
 
-def _holds_seat(claim: Claim) -> bool:
+def _holds_slot(claim: Claim) -> bool:
     """Whether nobody may take a slot to read ahead while there is this claim."""
     return claim.urgent or (claim.sequence.slot is not None and claim.sequence.n_pending > 0)
 

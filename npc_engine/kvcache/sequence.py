@@ -308,7 +308,7 @@ class Sequence:
         self.commit(n)
         return True
 
-    def seat(self, slot: int) -> None:
+    def take_slot(self, slot: int) -> None:
         """Move into a free slot. A copy that is lost or does not fit costs a new prefill."""
         self._cache.remove(slot, 0, -1)
         self.slot = slot

@@ -2,23 +2,35 @@
 
 With `model`, `context` and `sampler` the only files that know ctypes and llama_cpp. Owns
 that no text can hurt the tokenizer, and that only markup has special tokens. It knows no weights.
+
+Many pre-tokenizers of llama.cpp go through `std::regex`, which calls itself once for each character
+of a match: 26,000 letters in a row end the process on a stack of 8 MB, 3,300 on one of 1 MB, as the
+threads of games have. So no stretch is longer than `MAX_RUN`. Ordinary text is cut where every
+pre-tokenizer ends a word: before the blank between two words, before white space behind a letter,
+before a mark of CJK writing. Where there is no such place in all of a stretch, it is cut anyhow.
 """
 
 import ctypes
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
 import llama_cpp.llama_cpp as C  # noqa: N812
 
 from npc_engine.errors import BackendError
-from npc_engine.llama.text_runs import MAX_RUN, stretches
 from npc_engine.text.special_tokens import SpecialTokens, is_mark
 
-__all__ = ["N_PIECES", "LlamaVocab"]
+__all__ = ["MAX_RUN", "N_PIECES", "LlamaVocab", "stretches"]
 
 N_PIECES = 4096  # tokens whose bytes are kept: more than a model says in a long talk
+MAX_RUN = 512  # characters: a sixth of what a stack of 1 MB bears
+
+_MARKS = (
+    "\u3001\u3002\uff01\uff0c\uff0e\uff1a\uff1b\uff1f\u2026\u300d\u300f\u0f0b\u0f0d\u104a\u104b"
+)
+_WORD_END = rf"(?<=\S)(?= \S)|(?<=[^\W_])(?=\s)|(?<=[^\W\d_])(?=[{_MARKS}])"
+_STRETCH = re.compile(rf".{{1,{MAX_RUN}}}(?:{_WORD_END})", re.DOTALL)
 
 _BPE = 2  # llama.h: LLAMA_VOCAB_TYPE_BPE
 _CONTROL, _USER_DEFINED = 1 << 3, 1 << 4  # llama.h: enum llama_token_attr
@@ -105,3 +117,15 @@ def _piece(vocab: Any, token: int) -> bytes:
         buf = ctypes.create_string_buffer(size)
         n = C.llama_token_to_piece(vocab, token, buf, size, 0, False)
     return buf.raw[: max(n, 0)]
+
+
+def stretches(text: str) -> Iterator[str]:
+    """Yield a text in pieces of at most `MAX_RUN` characters, a short one as it is."""
+    start = 0
+    while len(text) - start > MAX_RUN:
+        whole = _STRETCH.match(text, start)
+        end = whole.end() if whole else start + MAX_RUN
+        yield text[start:end]
+        start = end
+    if start < len(text):
+        yield text[start:]

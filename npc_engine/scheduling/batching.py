@@ -51,7 +51,7 @@ class Claim:
     `called`: it is to have a slot for that, though nobody waits yet (see `slots`). `asleep`: it has
     pending tokens, but is not to be read until it is spoken to. `watched`: what it would say next
     is looked at also when nobody speaks to it (see `recurrent_drift`). `listening`: rule 5.
-    `last_use`: when it last sat because it spoke or was called, as `slots` counts; 0 is never.
+    `last_use`: when it last had a slot since it spoke or was called, as `slots` counts; 0: never.
     `n_stood`: how often it got no slot because somebody more urgent has it.
     `number`: who has come first has the lowest.
     """

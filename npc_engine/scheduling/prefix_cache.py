@@ -1,23 +1,23 @@
-"""Beginnings that personas have in common: read once, kept as bytes, put into every further slot.
+"""Prefixes that personas have in common: read once, kept as bytes, put into every further slot.
 
     mara    [BOS, markup, the world . . . . . . | You are Mara . . . | turns . . .
     bram    [BOS, markup, the world . . . . . . | You are Bram . . .
-             0 .. n - 1: a beginning, read once   read by each
+             0 .. n - 1: a prefix, read once      read by each
 
-Owns the kept beginnings, who could use them, and who reads one for all. It knows sequences and
+Owns the kept prefixes, who could use them, and who reads one for all. It knows sequences and
 claims, but no text, no turn and no llama. Every slot owns its cells, so what is shared is the
 reading; the bytes are `export`ed by this process, and stand at positions 0 .. n - 1 everywhere.
 
 Rules
  1. What is shared is found, not declared: the longest prefix that a persona has in common with any
     other one on the stage, and the world. A persona's *stops* are the ends of these.
- 2. Whoever has read less of its persona than is to be had gets the cells: out of a kept beginning,
+ 2. Whoever has read less of its persona than is to be had gets the cells: out of a kept prefix,
     or out of the slot of somebody who has read it. Where cells can be cut off at the end (plain
     attention), any slot or payload that begins alike will do; a recurrent state, or a window that
     has slid on, only when it has read that much and no more.
  3. Of those who would read the same, the most urgent reads, and the others wait: no token of a
-    beginning is read twice. It stops at the stop, and the cells are kept there.
- 4. A beginning has at least MIN_TOKENS more than the next shorter one. At most MOST_KEPT stay, and
+    prefix is read twice. It stops at the stop, and the cells are kept there.
+ 4. A prefix has at least MIN_TOKENS more than the next shorter one. At most MOST_KEPT stay, and
     together no more tokens than one slot holds: those that save all characters together the most
     tokens. One that saves nothing, since its last user has left or all have a longer one, goes at
     once.
@@ -68,7 +68,7 @@ class _User:
 
 
 class PrefixCache:
-    """The beginnings of those on the stage.
+    """The prefixes that those on the stage have in common.
 
     `world`: tokens with which most of them begin. `n_cells`: tokens that one slot holds. `trims`:
     whether cells can be cut off at the end of a slot; when that fails, it is not tried again.
@@ -89,7 +89,7 @@ class PrefixCache:
 
     @property
     def n_kept(self) -> int:
-        """Beginnings that are kept."""
+        """Prefixes that are kept."""
         return len(self._kept)
 
     @property
@@ -158,7 +158,7 @@ class PrefixCache:
     def lend(self, claims: list[Claim]) -> None:
         """Give to each what has been read already, and choose who reads the rest for all.
 
-        `claims`: of all who sit. Nobody is given anything who may not read on in the next batch.
+        `claims`: of all who have a slot. Who may not read on in the next batch is given nothing.
         """
         self._readers = []
         for claim in claims:
@@ -185,7 +185,7 @@ class PrefixCache:
             self._readers.append((user, stop))
 
     def _stops_of(self, user: _User) -> list[int]:
-        """Where a persona's beginnings end: the world's, and the longest in common."""
+        """Where a persona's prefixes end: the world's, and the longest in common."""
         stops = self._stops.get(user.name)
         if stops is None:
             stops = self._stops[user.name] = []
@@ -285,5 +285,5 @@ class PrefixCache:
         return kept
 
     def _n_saved(self, kept: list[Tokens]) -> int:
-        """Tokens that all users together need not read with these beginnings."""
+        """Tokens that all users together need not read with these prefixes."""
         return sum(self._n_users(t) * (len(t) - n_shorter(t, kept)) for t in kept)

@@ -1,33 +1,32 @@
 """How many threads a step runs on, chosen by what steps take while the engine speaks.
 
-Owns a choice for each kind of step, and the probes that keep it right. It knows no clock, no
+Owns a choice for each kind of step, and the trials that keep it right. It knows no clock, no
 llama and no cores: whoever runs steps says how long they took.
 
     kinds    1 token | 2-4 | 5-16 | more: reading
     ladder   1  2  3  4  6  8  12 ...      up to all cores that may be used
 
 Rules
- 1. Compared are steps of about as many tokens, close in time (`probe`). Fewer threads can be
+ 1. Compared are steps of about as many tokens, close in time (`step_times`). Fewer threads can be
     faster: the work of a small step is less than waking a thread, and a busy core keeps all
     others waiting.
- 2. A probe tries a neighbour on the ladder, half, or twice as many: beside a game on half of the
+ 2. A trial tries a neighbour on the ladder, half, or twice as many: beside a game on half of the
     cores, one thread less is as slow as one too many. It wins with 10 % less time.
- 3. After each round of probes that wins nothing the waits double. What probes have lost must be
+ 3. After each round of trials that wins nothing the waits double. What trials have lost must be
     less than 3 % of the time since.
  4. Alarm: two steps in a row that take 2.5 times the usual, or one that takes 4 times and is felt.
-    A game got busy: half the threads at once, for steps of every kind, and no probe needed. The
-    way back is by probes, and longer after each alarm that follows closely on another. More
+    A game got busy: half the threads at once, for steps of every kind, and no trial needed. The
+    way back is by trials, and longer after each alarm that follows closely on another. More
     tokens, or more cells that they attend to, are no alarm; nor is twice the usual: where two
     programs take turns on a core, any count of threads has such steps, and fewer get less of it.
  5. When steps get faster or slower for long, or other programs take more or fewer cores than
-    before, probes come soon again; at once where it is slower.
+    before, trials come soon again; at once where it is slower.
 """
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-from npc_engine.scheduling.ab_trial import ABTrial
-from npc_engine.scheduling.step_times import StepTimes
+from npc_engine.scheduling.step_times import ABTrial, StepTimes
 
 __all__ = ["READING", "Threads"]
 
@@ -35,10 +34,10 @@ KINDS = (1, 4, 16)  # the most tokens in steps of each kind; a last kind is read
 READING = KINDS[-1] + 1
 """Tokens from which on a step counts as reading."""
 
-N_WAIT, N_WAIT_READING = 8, 4  # steps of a kind before a probe; those that read are rarer, longer
+N_WAIT, N_WAIT_READING = 8, 4  # steps of a kind before a trial; those that read are rarer, longer
 N_BLOCK, N_BLOCK_READING = 2, 1
 MAX_LEVEL = 4  # of backing off: each doubles the wait
-TOO_SLOW = 2.0  # a step of a probe that takes as many times the usual ends it
+TOO_SLOW = 2.0  # a step of a trial that takes as many times the usual ends it
 MAX_COST = 0.03
 ALARMING = 2.5  # times the usual
 VERY_SLOW = 4.0
@@ -59,28 +58,28 @@ class _Kind:
     home: int = 0  # where it was before alarms
     to_try: list[int] = field(default_factory=list)  # what is left of this round
     level: int = 0
-    n_since: int = 0  # steps since the last probe, or change
+    n_since: int = 0  # steps since the last trial, or change
     n_steps: int = 0
-    debt: float = 0.0  # seconds that probes have lost and that are not worked off yet
-    probe: ABTrial | None = None
-    other: int = 0  # what the probe tries
-    usual: StepTimes = field(default_factory=StepTimes)
+    debt: float = 0.0  # seconds that trials have lost and that are not worked off yet
+    trial: ABTrial | None = None
+    other: int = 0  # what the trial tries
+    times: StepTimes = field(default_factory=StepTimes)
     n_slow: int = 0
     n_changed: int = 0  # in a row: steps that took longer, or below 0: less time
 
     @property
     def now(self) -> int:
         """Where the next step is run."""
-        return self.other if self.probe and self.probe.tries_other else self.at
+        return self.other if self.trial and self.trial.tries_other else self.at
 
     @property
-    def may_probe(self) -> bool:
+    def may_try(self) -> bool:
         return self.debt <= 0 and self.n_since >= self.n_wait << self.level
 
     def settle(self) -> None:
         """Begin anew: nothing is known of what steps take now."""
-        self.probe = None
-        self.usual = StepTimes()
+        self.trial = None
+        self.times = StepTimes()
         self.n_since = self.n_slow = self.n_changed = 0
 
 
@@ -110,7 +109,7 @@ class Threads:
         return self._ladder[self._kind(n_tokens).now]
 
     def settled(self, n_tokens: int) -> int:
-        """Return the count that is chosen for such a step, whatever a probe tries just now."""
+        """Return the count that is chosen for such a step, whatever a trial tries just now."""
         return self._ladder[self._kind(n_tokens).at]
 
     def note(self, n_tokens: int, seconds: float, n_cells: int = 0) -> None:
@@ -123,7 +122,7 @@ class Threads:
         kind = self._kind(n_tokens)
         kind.n_steps += 1
         self._n_calm += 1
-        if kind.probe is not None and kind.probe.tries_other:
+        if kind.trial is not None and kind.trial.tries_other:
             self._note_other(kind, n_tokens, n_cells, seconds)
         else:
             self._note_current(kind, n_tokens, n_cells, seconds)
@@ -143,8 +142,8 @@ class Threads:
     def rest(self) -> None:
         """Note that steps pause: the next ones are not close in time to the last."""
         for kind in self._kinds:
-            if kind.probe is not None:
-                kind.probe.interrupt()
+            if kind.trial is not None:
+                kind.trial.interrupt()
 
     def _kind(self, n_tokens: int) -> _Kind:
         """The kind of a step. One that is new takes over the choice of its neighbour below."""
@@ -155,32 +154,32 @@ class Threads:
         return kind
 
     def _note_other(self, kind: _Kind, n_tokens: int, n_cells: int, seconds: float) -> None:
-        assert kind.probe is not None
-        expected = kind.usual.expected(n_tokens, n_cells)
+        assert kind.trial is not None
+        expected = kind.times.expected(n_tokens, n_cells)
         kind.debt += max(0.0, seconds - expected) if expected else 0.0
-        won = kind.probe.note(n_tokens, seconds)
+        won = kind.trial.note(n_tokens, seconds)
         if won is not None:
-            self._end_probe(kind, won)
+            self._end_trial(kind, won)
         elif expected and seconds > TOO_SLOW * expected:
-            self._end_probe(kind, False)
+            self._end_trial(kind, False)
 
     def _note_current(self, kind: _Kind, n_tokens: int, n_cells: int, seconds: float) -> None:
         kind.debt = max(0.0, kind.debt - MAX_COST * seconds)
-        expected = kind.usual.expected(n_tokens, n_cells)
+        expected = kind.times.expected(n_tokens, n_cells)
         if self._is_alarming(kind, seconds, expected):
             self._alarm()
             return
-        if expected and kind.usual.is_typical(n_tokens, n_cells):
+        if expected and kind.times.is_typical(n_tokens, n_cells):
             self._note_change(kind, seconds, expected)
-        kind.usual.note(n_tokens, n_cells, seconds)
-        if kind.probe is not None:
-            won = kind.probe.note(n_tokens, seconds)
+        kind.times.note(n_tokens, n_cells, seconds)
+        if kind.trial is not None:
+            won = kind.trial.note(n_tokens, seconds)
             if won is not None:
-                self._end_probe(kind, won)
+                self._end_trial(kind, won)
             return
         kind.n_since += 1
-        if kind.may_probe:
-            self._begin_probe(kind)
+        if kind.may_try:
+            self._begin_trial(kind)
 
     def _is_alarming(self, kind: _Kind, seconds: float, expected: float) -> bool:
         if not expected or seconds < ALARMING * expected:
@@ -200,7 +199,7 @@ class Threads:
             kind.home = max(kind.home, kind.at)
             kind.left, kind.at = kind.at, self._place(self._ladder[kind.at] // 2)
             kind.settle()
-            kind.debt = 0.0  # it was the game that cost the time, and no probe
+            kind.debt = 0.0  # it was the game that cost the time, and no trial
             self._stir(kind, kind.home, upward=False)
             kind.level = min(self._n_alarms - 1, MAX_LEVEL)
 
@@ -219,7 +218,7 @@ class Threads:
             kind.n_since = 0 if upward else kind.n_wait
 
     def _stir(self, kind: _Kind, first: int, upward: bool) -> None:
-        """Probe soon again: `first`, then this way."""
+        """Try soon again: `first`, then this way."""
         kind.level = 0
         kind.to_try = list(dict.fromkeys([first, *self._round(kind.at, upward)]))
 
@@ -234,17 +233,17 @@ class Threads:
         """The place on the ladder of the most threads that are no more than `count`."""
         return max(0, bisect_right(self._ladder, count) - 1)
 
-    def _begin_probe(self, kind: _Kind) -> None:
+    def _begin_trial(self, kind: _Kind) -> None:
         kind.to_try = [p for p in kind.to_try if p != kind.at] or self._round(kind.at, upward=True)
         kind.other = kind.to_try.pop(0)
-        kind.probe = ABTrial(kind.n_block)
+        kind.trial = ABTrial(kind.n_block)
 
-    def _end_probe(self, kind: _Kind, won: bool) -> None:
+    def _end_trial(self, kind: _Kind, won: bool) -> None:
         """Rules 2 and 3. Going back where it came from is no reason to look again soon."""
         back = kind.other == kind.left
         if back or (not won and not kind.to_try):
             kind.level = min(kind.level + 1, MAX_LEVEL)
-        kind.probe = None
+        kind.trial = None
         kind.n_since = 0
         if won:
             self.n_switches += 1

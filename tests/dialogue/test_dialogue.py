@@ -50,7 +50,7 @@ def make(
         "mara", card, chat_format, fake, sampling=Sampling(), window=window, n_pos=n_pos
     )
     if slot is not None:
-        dialogue.sequence.seat(slot)
+        dialogue.sequence.take_slot(slot)
         read(dialogue)
     return dialogue
 
@@ -580,7 +580,7 @@ class NpcMachine(RuleBasedStateMachine):
     @rule(slot=st.integers(0, 3))
     def move(self, slot: int) -> None:
         self.npc.sequence.park()
-        self.npc.sequence.seat(slot)
+        self.npc.sequence.take_slot(slot)
 
     @invariant()
     def window_holds(self) -> None:

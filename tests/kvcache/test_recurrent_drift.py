@@ -33,7 +33,7 @@ def sequence_of(cache: FakeLlama) -> Sequence:
     sequence.append(Segment(Kind.PERSONA, [1] * 10, pinned=True))
     for turn in (1, 2, 3):
         sequence.append(Segment(Kind.SAID, [turn * 10] * 20, turn=turn))
-    sequence.seat(0)
+    sequence.take_slot(0)
     read(sequence, cache)
     sequence.drop([sequence.ledger.segments[1]])
     sequence.ledger.n_evicted += 20
@@ -119,7 +119,7 @@ def test_what_came_meanwhile_has_positions_also_after_going_back(cache: FakeLlam
     sequence.make_room(10, turn=4)
     sequence.append(Segment(Kind.EVENT, [7] * 10, turn=4))
     sequence.park()
-    sequence.seat(1)
+    sequence.take_slot(1)
     while tokens := sequence.ledger.pending(1000):
         cache.decode([(1, sequence.ledger.next_pos, tokens, False)])
         sequence.commit(len(tokens))
@@ -145,7 +145,7 @@ def test_parking_gives_up_too(cache: FakeLlama) -> None:
     evict_a_window(drift, sequence)
     drift.look(SAME)
     sequence.park()
-    sequence.seat(1)
+    sequence.take_slot(1)
     assert (sequence.n_pending, cache.held(1)) == (0, sequence.ledger.tokens())
     drift.look(SAME)  # nothing was read again: no drift was measured, and it begins anew
     assert (drift.nats, drift.n_reread, cache.held(1)) == (None, 0, [1] * 10)

@@ -191,7 +191,7 @@ class SequenceMachine(RuleBasedStateMachine):
             assert self.sequence.n_parked_bytes == 0
             if not is_whole:
                 path.write_bytes(b"!" * copy.size)
-                self.sequence.seat(0)
+                self.sequence.take_slot(0)
                 assert self.cache.slots[0] == {}
                 assert self.sequence.n_pending == self.sequence.ledger.n_tokens
 
@@ -200,7 +200,7 @@ class SequenceMachine(RuleBasedStateMachine):
         """Into a slot that may hold what somebody left there."""
         if self.sequence.slot is None:
             self.cache.slots[slot] = {0: 1, 7: 2}
-            self.sequence.seat(slot)
+            self.sequence.take_slot(slot)
             assert self.sequence.parked is None
             assert self.sequence.holes == []
 
@@ -269,7 +269,7 @@ def make(cache: FakeLlama, n_pos: int = 1000) -> Sequence:
     sequence.append(Segment(Kind.PERSONA, list(range(10)), pinned=True))
     for turn in (1, 2, 3):
         sequence.append(Segment(Kind.SAID, list(range(turn * 10, turn * 10 + 10)), turn=turn))
-    sequence.seat(0)
+    sequence.take_slot(0)
     while sequence.n_pending:
         read(sequence, cache, 100)
     return sequence
@@ -282,7 +282,7 @@ def test_what_leaves_while_parked_leaves_the_cache_at_the_next_seating() -> None
     sequence.drop([sequence.ledger.segments[1]])
     sequence.cut(sequence.ledger.segments[-1], 4)
     assert sequence.holes == [(10, 20), (34, 40)]
-    sequence.seat(3)
+    sequence.take_slot(3)
     assert cache.held(3) == sequence.ledger.tokens()
     assert sequence.ledger.next_pos == 34
 
@@ -291,7 +291,7 @@ def test_a_parked_copy_that_does_not_fit_is_read_again() -> None:
     cache = Stubborn(restores=False)
     sequence = make(cache)
     sequence.park()
-    sequence.seat(1)
+    sequence.take_slot(1)
     assert (sequence.n_pending, cache.held(1)) == (40, [])
     read(sequence, cache, 100)
     assert cache.held(1) == list(range(40))
@@ -345,7 +345,7 @@ def test_a_long_persona_is_read_by_itself_so_that_its_state_can_be_kept() -> Non
     sequence = Sequence(Ledger(100, 1000), cache)
     sequence.append(Segment(Kind.PERSONA, [1] * 10, pinned=True))
     sequence.append(Segment(Kind.EVENT, [2] * 10, turn=1))
-    sequence.seat(0)
+    sequence.take_slot(0)
     assert sequence.n_ready == 10
     read(sequence, cache, 100)
     assert (sequence.n_ready, cache.held(0)) == (10, [1] * 10)
@@ -385,7 +385,7 @@ def test_holes_that_cannot_be_made_at_seating_cost_a_new_reading() -> None:
     sequence.park()
     sequence.drop([sequence.ledger.segments[1]])
     cache.removes = False
-    sequence.seat(2)
+    sequence.take_slot(2)
     assert (sequence.n_pending, cache.held(2), sequence.holes) == (30, [], [])
 
 
@@ -412,7 +412,7 @@ def test_a_stale_tail_of_a_save_is_removed() -> None:
         twin.ledger.segments[-1].start, twin.ledger.segments[-1].n_cached = s.start, s.n_cached
     twin.ledger.n_cells = 20
     twin.adopt(bytes_of(sequence.payload()), [(20, -1)])
-    twin.seat(1)
+    twin.take_slot(1)
     assert cache.held(1) == list(range(20))
     assert twin.n_pending == 0
 
@@ -422,6 +422,6 @@ def test_parking_with_nothing_read_keeps_nothing() -> None:
     sequence = Sequence(Ledger(100, 1000), cache)
     sequence.append(Segment(Kind.PERSONA, [1, 2, 3], pinned=True))
     sequence.park()
-    sequence.seat(0)
+    sequence.take_slot(0)
     sequence.park()
     assert (sequence.parked, sequence.n_parked_bytes, sequence.payload()) == (None, 0, None)

@@ -104,7 +104,7 @@ def test_what_is_thawed_is_what_was_frozen(tmp_path: Path) -> None:
     again, same = frozen(npc)
     assert bytes_of(same) == payload
     assert {**again, "holes": []} == {**state, "holes": [], "events": [], "events_expire_s": []}
-    npc.sequence.seat(0)
+    npc.sequence.take_slot(0)
     ledger = npc.ledger
     cells = {s.start + i: s.tokens[i] for s in ledger.segments for i in range(s.n_cached)}
     assert fake.slots[0] == cells

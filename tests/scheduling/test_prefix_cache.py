@@ -1,4 +1,4 @@
-"""Shared beginnings: each token of them is read once, and no slot ever holds what is not its own.
+"""Shared prefixes: each token of them is read once, and no slot ever holds what is not its own.
 
 The rig checks at every step that each slot holds exactly what its ledger says, and that what is
 kept is of use to somebody. Here: how often what is shared was read, counted at the backend.
@@ -155,7 +155,7 @@ def test_who_leaves_half_read_leaves_it_to_the_others(make_rig: MakeRig, kind: s
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_beginning_lives_as_long_as_its_users(make_rig: MakeRig, kind: str) -> None:
+def test_a_prefix_lives_as_long_as_its_users(make_rig: MakeRig, kind: str) -> None:
     rig = make_rig(kind)
     spawn(rig, "mara", "bram")
     rig.rest()
@@ -477,7 +477,7 @@ def test_who_waits_may_read_nothing_and_the_reader_no_further() -> None:
     claims = []
     for i in range(2):
         sequence = user_of(cache, [*range(50), *[i] * 20])
-        sequence.seat(i)
+        sequence.take_slot(i)
         shared.join(f"{i}", sequence)
         claims.append(Claim(f"{i}", sequence, Priority.NEAR, i))
     shared.lend(claims)
@@ -509,7 +509,7 @@ def test_those_who_listen_beside_speech_do_not_read_it_again(make_rig: MakeRig, 
 
 
 class Village(RuleBasedStateMachine):
-    """Characters with all kinds of beginnings come, talk, are parked, fail and go."""
+    """Characters with all kinds of prefixes come, talk, are parked, fail and go."""
 
     folder: Path
     parts = ("Of the sea, and its moods and tides. ", "Of iron, its price and its song.. ", "You. ")
@@ -688,7 +688,7 @@ def test_all_speak_as_they_do_with_no_sharing_token_for_token(
 
 @pytest.mark.model
 @pytest.mark.parametrize("n_slots", [1, 2])
-def test_a_half_read_beginning_is_taken_over_exactly(
+def test_a_half_read_prefix_is_taken_over_exactly(
     tiny_model: Path, tmp_path: Path, n_slots: int
 ) -> None:
     """Out of the slot of somebody who has to wait, or to leave."""

@@ -186,4 +186,4 @@ def test_a_village_beside_a_game_keeps_its_steps_and_its_threads() -> None:
         too_long[load] = n_long
         best = 1 if load else 2
         assert (threads.settled(8), threads.settled(READING)) == (best, best)
-    assert max(too_long.values()) < 45  # of 900: those amid a change, and probes
+    assert max(too_long.values()) < 45  # of 900: those amid a change, and trials

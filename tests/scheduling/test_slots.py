@@ -32,12 +32,12 @@ def read(cache: FakeLlama, claim: Claim, n: int = 1000) -> None:
         sequence.ledger.commit(len(tokens))
 
 
-def test_the_most_urgent_are_seated_first() -> None:
+def test_the_most_urgent_get_a_slot_first() -> None:
     cache = FakeLlama(n_slots=2)
     idle, ambient, near, player = (
         claim(cache, p, order) for order, p in enumerate([IDLE, AMBIENT, NEAR, PLAYER])
     )
-    assert Slots(2).seat([idle, ambient, near, player]) == [player, near]
+    assert Slots(2).assign([idle, ambient, near, player]) == [player, near]
     assert (ambient.sequence.slot, idle.sequence.slot) == (None, None)
 
 
@@ -45,11 +45,11 @@ def test_the_least_recently_used_is_parked() -> None:
     cache = FakeLlama(n_slots=2)
     slots = Slots(2)
     a, b, c = (claim(cache, NEAR, order) for order in range(3))
-    slots.seat([a, b])
+    slots.assign([a, b])
     read(cache, a)
     read(cache, b)
-    slots.seat([a])  # so b was used longer ago
-    assert slots.seat([c]) == [c]
+    slots.assign([a])  # so b was used longer ago
+    assert slots.assign([c]) == [c]
     assert (a.sequence.slot is None, b.sequence.slot) == (False, None)
     assert b.sequence.parked is not None
     assert a.sequence.parked is None
@@ -59,27 +59,27 @@ def test_idle_reading_sends_nobody_out() -> None:
     cache = FakeLlama(n_slots=1)
     slots = Slots(1)
     resident, idle = claim(cache, NEAR), claim(cache, IDLE)
-    slots.seat([resident])
-    assert slots.seat([idle]) == []
+    slots.assign([resident])
+    assert slots.assign([idle]) == []
     assert resident.sequence.slot == 0
     slots.leave(resident.sequence)
-    assert slots.seat([idle]) == [idle]
+    assert slots.assign([idle]) == [idle]
 
 
 def test_idle_reading_gives_way_to_whoever_is_needed() -> None:
     cache = FakeLlama(n_slots=1)
     slots = Slots(1)
     idle, ambient = claim(cache, IDLE), claim(cache, AMBIENT)
-    slots.seat([idle])
-    assert slots.seat([idle, ambient]) == [ambient]
+    slots.assign([idle])
+    assert slots.assign([idle, ambient]) == [ambient]
 
 
 def test_who_is_needed_is_not_parked_for_its_equals() -> None:
     cache = FakeLlama(n_slots=1)
     slots = Slots(1)
     first, second = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
-    assert slots.seat([first]) == [first]
-    assert slots.seat([second, first]) == [first]
+    assert slots.assign([first]) == [first]
+    assert slots.assign([second, first]) == [first]
     assert second.n_skipped == 1
 
 
@@ -87,14 +87,14 @@ def test_a_player_takes_the_slot_of_ambient_speech_at_once() -> None:
     cache = FakeLlama(n_slots=2)
     slots = Slots(2)
     speech = [claim(cache, AMBIENT, order) for order in range(2)]
-    for c in slots.seat(speech):
+    for c in slots.assign(speech):
         read(cache, c)
         c.speaking = True
         c.sequence.ledger.append_token(66)
     player = claim(cache, PLAYER, 9)
-    assert slots.seat([*speech, player]) == [player, speech[0]]
+    assert slots.assign([*speech, player]) == [player, speech[0]]
     read(cache, player)
-    assert slots.seat(speech) == speech, "it goes on where it was"
+    assert slots.assign(speech) == speech, "it goes on where it was"
     assert cache.held(speech[1].sequence.slot or 0) == [65] * 5
     assert speech[1].is_row
 
@@ -104,15 +104,15 @@ def test_nobody_loses_a_slot_amid_a_line_to_an_equal() -> None:
     cache = FakeLlama(n_slots=1)
     slots = Slots(1)
     speaker, waiting = claim(cache, AMBIENT, 1), claim(cache, AMBIENT, 0)
-    slots.seat([speaker])
+    slots.assign([speaker])
     read(cache, speaker)
     speaker.speaking = True
     for _ in range(10 * PATIENCE):
         speaker.sequence.ledger.append_token(66)
-        assert slots.seat([speaker, waiting]) == [speaker]
+        assert slots.assign([speaker, waiting]) == [speaker]
         read(cache, speaker)
     speaker.speaking = False
-    assert slots.seat([waiting]) == [waiting]
+    assert slots.assign([waiting]) == [waiting]
 
 
 def called(claim: Claim, arrival: int) -> Claim:
@@ -124,15 +124,15 @@ def test_who_is_called_takes_the_place_of_the_least_recently_used() -> None:
     cache = FakeLlama(n_slots=2)
     slots = Slots(2)
     a, b = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
-    for c in slots.seat([a, b]):
+    for c in slots.assign([a, b]):
         read(cache, c)
         c.priority = IDLE
     c = called(claim(cache, IDLE), 3)
-    assert slots.seat([c]) == [c]
+    assert slots.assign([c]) == [c]
     assert (a.sequence.slot, b.sequence.slot, c.called) == (None, 1, False)
     called(b, 4)
-    assert slots.seat([b]) == [b], "it sits already: that counts as use"
-    assert slots.seat([called(a, 5)]) == [a]
+    assert slots.assign([b]) == [b], "it sits already: that counts as use"
+    assert slots.assign([called(a, 5)]) == [a]
     assert (b.sequence.slot, c.sequence.slot) == (1, None)
     assert cache.held(a.sequence.slot or 0) == [65] * 5
 
@@ -141,11 +141,11 @@ def test_who_is_called_sends_out_nobody_who_is_needed() -> None:
     cache = FakeLlama(n_slots=1)
     slots = Slots(1)
     speaker, waiting = claim(cache, AMBIENT, 1), called(claim(cache, IDLE), 2)
-    assert slots.seat([speaker, waiting]) == [speaker]
+    assert slots.assign([speaker, waiting]) == [speaker]
     assert (waiting.called, waiting.n_skipped) == (True, 0)
     read(cache, speaker)
     speaker.priority = IDLE  # it has finished
-    assert slots.seat([waiting]) == [waiting]
+    assert slots.assign([waiting]) == [waiting]
 
 
 def test_two_who_are_called_do_not_swap_places() -> None:
@@ -153,12 +153,12 @@ def test_two_who_are_called_do_not_swap_places() -> None:
     slots = Slots(1)
     early, late = called(claim(cache, IDLE), 1), called(claim(cache, IDLE), 2)
     for _ in range(5):
-        assert slots.seat([early, late]) == [late]
+        assert slots.assign([early, late]) == [late]
     spoken_since = claim(cache, NEAR, 3)
-    assert slots.seat([early, spoken_since]) == [spoken_since]
+    assert slots.assign([early, spoken_since]) == [spoken_since]
     read(cache, spoken_since)
     spoken_since.priority = IDLE
-    assert slots.seat([early]) == [], "somebody was spoken to since"
+    assert slots.assign([early]) == [], "somebody was spoken to since"
 
 
 # -- personas beyond the slots (rule 5) --------------------------------------------------------
@@ -173,16 +173,16 @@ def rest(cache: FakeLlama, slots: Slots, claims: list[Claim], limit: int = 200) 
     """Step until nobody sits who wants to read; return who was read, in that order."""
     order: list[Claim] = []
     for _ in range(limit):
-        sitting = slots.seat([c for c in claims if c.sequence.n_pending or c.called])
-        if not any(c.sequence.n_pending for c in sitting):
+        residents = slots.assign([c for c in claims if c.sequence.n_pending or c.called])
+        if not any(c.sequence.n_pending for c in residents):
             return order
-        order += [c for c in sitting if c not in order]
-        for c in sitting:
+        order += [c for c in residents if c not in order]
+        for c in residents:
             read(cache, c, 3)
     raise AssertionError("idle reading does not end")
 
 
-def sits(claims: list[Claim]) -> str:
+def slots_of(claims: list[Claim]) -> str:
     """R for resident, p for parked, - for never read."""
     sequences = [c.sequence for c in claims]
     return "".join("R" if s.slot is not None else "p" if s.copy else "-" for s in sequences)
@@ -193,7 +193,7 @@ def test_every_persona_is_read_once_and_who_came_first_stays() -> None:
     slots = Slots(3)
     claims = unread(cache, 8)
     assert rest(cache, slots, claims) == claims
-    assert sits(claims) == "RRppppp" + "R"
+    assert slots_of(claims) == "RRppppp" + "R"
     assert not any(c.sequence.n_pending for c in claims)
     assert (slots.parks.n, slots.call_ins.n) == (5, 0)
     assert rest(cache, slots, claims) == []
@@ -206,19 +206,19 @@ def test_reading_ahead_is_no_use_of_a_slot() -> None:
     slots = Slots(3)
     first, second, *claims = [claim(cache, NEAR, i) for i in (1, 2)] + unread(cache, 5)
     for c in (first, second):
-        slots.seat([c])
+        slots.assign([c])
         read(cache, c)
         c.priority = IDLE
     rest(cache, slots, claims)
-    assert sits([first, second, *claims]) == "RR" + "ppppR"
+    assert slots_of([first, second, *claims]) == "RR" + "ppppR"
     claims[0].priority, claims[0].order = PLAYER, 3
     claims[0].sequence.ledger.append_token(66)
-    assert slots.seat([claims[0]]) == [claims[0]]
-    assert sits([first, second, *claims]) == "RR" + "Rpppp", "the newly read one went out"
+    assert slots.assign([claims[0]]) == [claims[0]]
+    assert slots_of([first, second, *claims]) == "RR" + "Rpppp", "the newly read one went out"
     read(cache, claims[0])
     claims[0].priority = IDLE
     rest(cache, slots, unread(cache))
-    assert sits([first, second, claims[0]]) == "pRR", "used least recently"
+    assert slots_of([first, second, claims[0]]) == "pRR", "used least recently"
 
 
 def test_the_order_of_use_outlives_parking() -> None:
@@ -227,31 +227,31 @@ def test_the_order_of_use_outlives_parking() -> None:
     spoken, other = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
     never = unread(cache)[0]
     for c in (spoken, other):
-        slots.seat([c])
+        slots.assign([c])
         read(cache, c)
         c.priority = IDLE
     rest(cache, slots, [never])
-    assert sits([spoken, other, never]) == "pRR"
+    assert slots_of([spoken, other, never]) == "pRR"
     slots.leave(other.sequence)
     spoken.sequence.ledger.append_token(66)  # an event, which is read in the free slot
     assert rest(cache, slots, [spoken]) == [spoken]
     player = claim(cache, PLAYER, 3)
-    slots.seat([player])
-    assert sits([spoken, never]) == "Rp"
+    slots.assign([player])
+    assert slots_of([spoken, never]) == "Rp"
 
 
-def test_one_at_a_time_and_only_when_all_that_sit_are_read() -> None:
+def test_one_at_a_time_and_only_when_all_residents_are_read() -> None:
     cache = FakeLlama(n_slots=2)
     slots = Slots(2)
     claims = unread(cache, 6)
-    assert slots.seat(claims) == claims[:2]
+    assert slots.assign(claims) == claims[:2]
     for c in claims[:2]:
         read(cache, c, 3)
-        assert slots.seat(claims) == claims[:2], "they have something left to read"
+        assert slots.assign(claims) == claims[:2], "they have something left to read"
     for c in claims[:2]:
         read(cache, c)
-    assert slots.seat(claims[2:]) == [claims[2]], "a step does one move"
-    assert slots.seat(claims[2:]) == [claims[2]]
+    assert slots.assign(claims[2:]) == [claims[2]], "a step does one move"
+    assert slots.assign(claims[2:]) == [claims[2]]
 
 
 def test_nobody_reads_ahead_while_somebody_is_needed() -> None:
@@ -261,12 +261,12 @@ def test_nobody_reads_ahead_while_somebody_is_needed() -> None:
     rest(cache, slots, [resident])
     idle = unread(cache)[0]
     for _ in range(3):
-        assert slots.seat([speaker, idle]) == [speaker]
+        assert slots.assign([speaker, idle]) == [speaker]
         read(cache, speaker)
         speaker.sequence.ledger.append_token(66)
-    assert sits([resident, speaker, idle]) == "RR-"
+    assert slots_of([resident, speaker, idle]) == "RR-"
     read(cache, speaker)
-    assert slots.seat([idle]) == [idle]
+    assert slots.assign([idle]) == [idle]
 
 
 def test_who_was_called_last_keeps_its_slot_until_it_is_spoken_to() -> None:
@@ -274,7 +274,7 @@ def test_who_was_called_last_keeps_its_slot_until_it_is_spoken_to() -> None:
     slots = Slots(1)
     attended, idle = called(unread(cache)[0], 1), unread(cache)[0]
     assert rest(cache, slots, [attended, idle]) == [attended]
-    assert sits([attended, idle]) == "R-"
+    assert slots_of([attended, idle]) == "R-"
     attended.expected, attended.order = 0, 2  # spoken to, and it has answered
     assert rest(cache, slots, [idle]) == [idle]
 
@@ -285,20 +285,20 @@ def test_one_who_was_called_before_that_does_not() -> None:
     early, late = called(unread(cache)[0], 1), called(unread(cache)[0], 2)
     claims = [early, late, *unread(cache, 3)]
     assert rest(cache, slots, claims) == [late, early, *claims[2:]]
-    assert sits(claims) == "pR" + "ppR"
+    assert slots_of(claims) == "pR" + "ppR"
 
 
 def test_what_was_half_read_when_somebody_spoke_is_read_on() -> None:
     cache = FakeLlama(n_slots=1)
     slots = Slots(1)
     half = unread(cache)[0]
-    slots.seat([half])
+    slots.assign([half])
     read(cache, half, 3)
     player = claim(cache, PLAYER, 1)
-    slots.seat([half, player])
+    slots.assign([half, player])
     read(cache, player)
     player.priority = IDLE
-    assert sits([half, player]) == "pR"
+    assert slots_of([half, player]) == "pR"
     assert rest(cache, slots, [half]) == [half]
     assert half.sequence.ledger.n_cells == 5
 
@@ -311,7 +311,7 @@ def test_an_event_for_who_is_parked_waits_until_it_is_called() -> None:
     for c in claims:
         c.sequence.append(Segment(Kind.SAID, [66] * 4))
     assert rest(cache, slots, claims) == [claims[0], claims[3]]
-    assert sits(claims) == "RppR"
+    assert slots_of(claims) == "RppR"
     assert rest(cache, slots, [called(claims[1], 1), *claims[2:]]) == [claims[1]]
 
 
@@ -323,7 +323,7 @@ def test_reading_ahead_leaves_half_of_the_budget() -> None:
         parking = Parking(budget)
         slots = Slots(2, parking)
         rest(cache, slots, claims)
-        assert sits(claims).count("p") == n_parked
+        assert slots_of(claims).count("p") == n_parked
         assert sum(c.sequence.n_parked_bytes for c in claims) == n_parked * one
         assert rest(cache, slots, claims) == [], "and stops there"
         for c in claims:
@@ -339,7 +339,7 @@ def test_what_cannot_be_copied_out_stays() -> None:
     cache = Stubborn(n_slots=2)
     claims = unread(cache, 4)
     rest(cache, Slots(2), claims)
-    assert sits(claims) == "RR--"
+    assert slots_of(claims) == "RR--"
 
 
 def test_moves_are_timed() -> None:
@@ -347,12 +347,12 @@ def test_moves_are_timed() -> None:
     now = itertools.count()
     slots = Slots(1, clock=lambda: next(now) / 1000)
     a, b = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
-    slots.seat([a])
+    slots.assign([a])
     assert (slots.parks.n, slots.call_ins.n) == (0, 0), "there was nothing to call in"
     read(cache, a)
-    slots.seat([b])
+    slots.assign([b])
     read(cache, b)
-    slots.seat([a])
+    slots.assign([a])
     assert (slots.parks.n, slots.call_ins.n) == (2, 1)
     for moves in (slots.parks, slots.call_ins):
         assert 0.99 < moves.mean_ms < 1.01 and 0.99 < moves.last_ms < 1.01
@@ -363,9 +363,9 @@ def test_whoever_leaves_while_parked_gives_up_its_room() -> None:
     parking = Parking(0)
     slots = Slots(1, parking)
     a, b = claim(cache, NEAR, 1), claim(cache, NEAR, 2)
-    slots.seat([a])
+    slots.assign([a])
     read(cache, a)
-    slots.seat([b])
+    slots.assign([b])
     copy = a.sequence.copy
     assert copy is not None and copy.n_disk_bytes
     slots.leave(a.sequence)
@@ -377,22 +377,22 @@ def test_leaving_frees_the_slot_and_its_cells() -> None:
     cache = FakeLlama(n_slots=1)
     slots = Slots(1)
     a, b = claim(cache, NEAR, 0), claim(cache, NEAR, 1)
-    slots.seat([a])
+    slots.assign([a])
     read(cache, a)
     slots.leave(a.sequence)
     assert (a.sequence.slot, cache.held(0), a.sequence.n_pending) == (None, [], 5)
-    assert slots.seat([b]) == [b]
+    assert slots.assign([b]) == [b]
     slots.leave(a.sequence)  # twice is once
     assert b.sequence.slot == 0
 
 
-def goes_first(sitter: Claim, standing: Claim) -> bool:
-    if sitter.priority is standing.priority:
-        return sitter.order < standing.order
-    return sitter.rank <= standing.rank
+def goes_first(resident: Claim, standing: Claim) -> bool:
+    if resident.priority is standing.priority:
+        return resident.order < standing.order
+    return resident.rank <= standing.rank
 
 
-class SeatsMachine(RuleBasedStateMachine):
+class SlotsMachine(RuleBasedStateMachine):
     """Characters come, want something, are read, and go."""
 
     @initialize(n_slots=st.integers(1, 4))
@@ -427,16 +427,16 @@ class SeatsMachine(RuleBasedStateMachine):
     def step(self) -> None:
         wishes = [c for c in self.claims if c.sequence.n_pending]
         before = {id(c): c.sequence.slot for c in wishes}
-        sitting = self.slots.seat(wishes)
-        assert {id(c) for c in sitting} == {id(c) for c in wishes if c.sequence.slot is not None}
+        residents = self.slots.assign(wishes)
+        assert {id(c) for c in residents} == {id(c) for c in wishes if c.sequence.slot is not None}
         standing = [c for c in wishes if c.sequence.slot is None]
         for c in standing:
             if c.urgent:
-                assert len(sitting) == self.cache.n_slots
-                assert all(s.urgent and goes_first(s, c) for s in sitting)
+                assert len(residents) == self.cache.n_slots
+                assert all(s.urgent and goes_first(s, c) for s in residents)
             if before[id(c)] is not None:
-                assert any(goes_first(s, c) for s in sitting), "parked for nobody"
-        for c in sitting:
+                assert any(goes_first(s, c) for s in residents), "parked for nobody"
+        for c in residents:
             read(self.cache, c, 3)
 
     @rule()
@@ -465,8 +465,8 @@ class SeatsMachine(RuleBasedStateMachine):
             assert self.cache.held(slot) == expected
 
 
-TestSeats = SeatsMachine.TestCase
-TestSeats.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestSlots = SlotsMachine.TestCase
+TestSlots.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 @settings(max_examples=20, deadline=None)
@@ -479,7 +479,7 @@ def test_nobody_waits_for_a_slot_for_ever(n_slots: int, poor: Priority, rich: Pr
     others = [claim(cache, rich, next(orders)) for _ in range(n_slots)]
     victim = claim(cache, poor, next(orders), n=3)
     for _ in range(3 * (3 * PATIENCE)):
-        for run in schedule(slots.seat([*others, victim]), 64, 1 << 10):
+        for run in schedule(slots.assign([*others, victim]), 64, 1 << 10):
             read(cache, run.claim, run.n_tokens)
         for c in others:
             if not c.sequence.n_pending:
@@ -496,8 +496,8 @@ def test_equals_do_not_swap_places_while_they_read() -> None:
     slots = Slots(1)
     first, second = claim(cache, NEAR, 0, n=6 * PATIENCE), claim(cache, NEAR, 1, n=6 * PATIENCE)
     while first.sequence.n_pending:
-        assert slots.seat([first, second]) == [first]
+        assert slots.assign([first, second]) == [first]
         read(cache, first, 2)
-    assert slots.seat([first, second]) == [first]  # it speaks: `urgent` until its line has ended
+    assert slots.assign([first, second]) == [first]  # it speaks: `urgent` until its line has ended
     first.priority = Priority.IDLE
-    assert slots.seat([second]) == [second]
+    assert slots.assign([second]) == [second]

@@ -96,7 +96,7 @@ def test_a_game_that_gets_busy_is_given_way_to_within_two_steps(
     run(machine, threads, [n_tokens] * 300)
     before = threads.settled(n_tokens)
     assert before > 1
-    while threads.count(n_tokens) < before:  # amid a probe of fewer it has given way already
+    while threads.count(n_tokens) < before:  # amid a trial of fewer it has given way already
         run(machine, threads, [n_tokens])
     machine.load = n_cores
     run(machine, threads, [n_tokens] * 2)
@@ -193,7 +193,7 @@ def test_a_small_model_speaks_on_one_thread_and_reads_on_all() -> None:
     assert [threads.settled(n) for n in (1, 8, 100)] == [1, 2, 2]
 
 
-def test_what_probes_lose_is_little() -> None:
+def test_what_trials_lose_is_little() -> None:
     """Also where each is a disaster, as with threads that spin while they wait."""
     threads = Threads(1, 2)
     n_lost = 0.0
@@ -204,7 +204,7 @@ def test_what_probes_lose_is_little() -> None:
     assert n_lost < 2.5 * MAX_COST * 20_000 * 0.02
 
 
-def test_probes_become_rare() -> None:
+def test_trials_become_rare() -> None:
     machine = Machine(2, 2, hiccups=0)
     threads = auto(2)
     early = run(machine, threads, [1] * 200)
@@ -233,7 +233,7 @@ def test_steps_of_a_new_kind_begin_where_smaller_ones_are() -> None:
     assert [threads.count(n) for n in SIZES] == [2, 2, 2, 1]  # but reading is another matter
 
 
-def test_what_a_game_cost_is_not_held_against_probes() -> None:
+def test_what_a_game_cost_is_not_held_against_trials() -> None:
     threads = auto(2)
     quiet = Machine(noise=0.01, hiccups=0)
     run(quiet, threads, [1] * 100)

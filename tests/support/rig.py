@@ -226,10 +226,10 @@ class Rig:
     def check(self) -> None:
         for name, character in self.engine.stage.characters.items():
             check_character(self.fake, character, name, self.may_lose)
-        check_beginnings(self.engine.stage.prefix_cache, self.engine.stage.characters)
+        check_prefixes(self.engine.stage.prefix_cache, self.engine.stage.characters)
 
 
-def check_beginnings(prefix_cache: PrefixCache, characters: Mapping[str, Character]) -> None:
+def check_prefixes(prefix_cache: PrefixCache, characters: Mapping[str, Character]) -> None:
     """What is kept is what it says, is of use to somebody, and is little."""
     kept = prefix_cache._kept
     assert len(kept) <= MOST_KEPT
@@ -242,7 +242,7 @@ def check_beginnings(prefix_cache: PrefixCache, characters: Mapping[str, Charact
     for tokens, payload in kept.items():
         held = dict(json.loads(payload)[1])
         assert [held.get(p) for p in range(len(tokens))] == list(tokens)
-        assert len(held) == len(tokens) >= MIN_TOKENS, "other cells behind a beginning"
+        assert len(held) == len(tokens) >= MIN_TOKENS, "other cells behind a prefix"
         assert any(persona[: len(tokens)] == list(tokens) for persona in personas), "of no use"
 
 

@@ -40,7 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         real = getattr(owner, name)
 
         def counted(self: Any, *args: Any) -> Any:
-            counts[name] += len(args[0]) if name == "seat" else 1
+            counts[name] += len(args[0]) if name == "assign" else 1
             return real(self, *args)
 
         monkeypatch.setattr(owner, name, counted)
@@ -50,7 +50,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(Character, "cancel")
     count(Character, "drop")
     count(Saving, "_freeze")
-    count(Slots, "seat")
+    count(Slots, "assign")
     return counts
 
 
@@ -88,8 +88,8 @@ def test_nobody_is_looked_at_again_who_cannot_read_on(
     rig.event("A bell.")
     rig.rest()
     assert rig.engine.stage._awake.waiting, "all but the residents want to read"
-    assert most_of(rig, calls)["seat"] == 0
-    rig.ask(m.Despawn(id="d", npc=rig.engine.stage._slots.sitting[0]))  # a slot is free
+    assert most_of(rig, calls)["assign"] == 0
+    rig.ask(m.Despawn(id="d", npc=rig.engine.stage._slots.residents[0]))  # a slot is free
     rig.rest()
     assert not rig.engine.stage._slots.has_free
 
@@ -177,11 +177,11 @@ def test_who_waits_for_a_slot_gets_one_that_becomes_free(make_rig: MakeRig) -> N
     assert (
         sum(c.dialogue.sequence.slot is not None for c in rig.engine.stage.characters.values()) == 3
     )
-    sitting = list(rig.engine.stage._slots.sitting)
-    for name in sitting:
+    residents = list(rig.engine.stage._slots.residents)
+    for name in residents:
         rig.ask(m.Despawn(id=f"d{name}", npc=name))
     rig.rest()
-    assert len(rig.engine.stage._slots.sitting) == 3
+    assert len(rig.engine.stage._slots.residents) == 3
 
 
 def test_a_despawn_amid_a_save_copies_one(make_rig: MakeRig, calls: Counter[str]) -> None:

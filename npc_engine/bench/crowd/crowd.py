@@ -26,7 +26,7 @@ __all__ = ["CLIENT", "MOST_TOKENS", "ROOM", "Crowd", "Endless", "Spoken"]
 
 CLIENT = b"bench"
 ROOM = 256  # tokens of a window beyond the past: what is said and heard meanwhile
-LEFT_OUT = 2  # tokens of the past that are left to be read: whoever has some takes a seat
+LEFT_OUT = 2  # tokens of the past that are left to be read: whoever has some takes a slot
 PATIENCE = 400  # steps beyond those asked for until all speak at once; then it is given up
 LINES = lines(200)
 ASKED = "Who came in last night?"

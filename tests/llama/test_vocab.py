@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from npc_engine.llama.text_runs import MAX_RUN, stretches
+from npc_engine.llama.vocab import MAX_RUN, stretches
 from tests.support.paths import ROOT
 from tests.support.vocabularies import changed
 
