@@ -9,7 +9,7 @@ import pytest
 
 from npc_engine.client.sidecar import Sidecar
 from npc_engine.client.zmq_client import Client
-from npc_engine.storage.journal.records import replay
+from npc_engine.storage.journal.records import examine
 from npc_engine.storage.snapshot import decode
 from tests.support.real import GREEDY, INNKEEPER
 
@@ -76,7 +76,7 @@ def turn_on_disk(folder: Path) -> int:
     except FileNotFoundError:  # the slot is being swapped
         return 0
     with suppress(FileNotFoundError):  # the snapshot has it all
-        snapshot = replay(snapshot, (folder / "mara.journal").read_bytes())
+        snapshot = examine(snapshot, (folder / "mara.journal").read_bytes()).loaded
     return int(snapshot.state["turn"])
 
 

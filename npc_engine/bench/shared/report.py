@@ -20,7 +20,6 @@ __all__ = [
     "need_plots",
     "new_figure",
     "progress",
-    "read_json",
     "save_figure",
     "write_json",
     "write_text",
@@ -59,15 +58,6 @@ def write_text(path: Path, text: str) -> None:
             f"The report {str(path)!r} cannot be written: {error.strerror}.",
             "Name another file with --out, or make room.",
         ) from None
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return a report, None where there is none that can be read."""
-    try:
-        report = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return report if isinstance(report, dict) else None
 
 
 def new_figure(n_rows: int, title: str) -> tuple[Any, list[Any]]:

@@ -36,7 +36,6 @@ __all__ = [
     "image_of",
     "overlay",
     "record",
-    "replay",
 ]
 
 FORMAT = (1, 0)
@@ -123,14 +122,6 @@ def examine(snapshot: Snapshot, data: bytes) -> Replay:
         _take_over_cells(state, snapshot)
         snapshot = replace(snapshot, state=state)
     return Replay(snapshot, n_records=n, whole=data[:end], n_torn=len(data) - end)
-
-
-def replay(snapshot: Snapshot, data: bytes) -> Snapshot:
-    """Return a snapshot with what a journal adds; its `journal` says what that was.
-
-    Raises nothing: what is no journal of this snapshot is left out.
-    """
-    return examine(snapshot, data).loaded
 
 
 def overlay(snapshot: Snapshot, state: Mapping[str, Any]) -> Snapshot:

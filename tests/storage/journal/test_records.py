@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from npc_engine.storage.delta import diff
 from npc_engine.storage.journal import records as journal
-from npc_engine.storage.journal.records import MAX_BYTES, begin, examine, image_of, record, replay
+from npc_engine.storage.journal.records import MAX_BYTES, begin, examine, image_of, record
 from npc_engine.storage.snapshot import Snapshot, decode, encode
 from tests.support.journal_files import BASE, HEADER, STATES, meaning, segment, state, written
 
@@ -23,9 +23,13 @@ def snapshot(of: dict[str, Any] = STATES[0], payload: bytes | None = b"kv") -> S
     return Snapshot(HEADER, copy.deepcopy(of), payload, trusted=True)
 
 
+def loaded(of: Snapshot, data: bytes) -> Snapshot:
+    return examine(of, data).loaded
+
+
 def test_all_of_it_comes_back() -> None:
     data, _ = written()
-    found = replay(snapshot(), data)
+    found = loaded(snapshot(), data)
     assert meaning(found.state) == meaning(STATES[-1])
     assert found.journal == "4 changes since the save are from its journal."
     assert (found.header, found.payload, found.notice) == (HEADER, b"kv", None)
@@ -34,7 +38,7 @@ def test_all_of_it_comes_back() -> None:
 def test_torn_anywhere_it_is_what_was_whole() -> None:
     data, ends = written()
     for n in range(len(data)):
-        found = replay(snapshot(), data[:n])
+        found = loaded(snapshot(), data[:n])
         n_whole = sum(end <= n for end in ends) - 1
         assert meaning(found.state) == meaning(STATES[max(0, n_whole)]), n
         whole = n in ends and n_whole >= 0
@@ -45,7 +49,7 @@ def test_torn_anywhere_it_is_what_was_whole() -> None:
 @pytest.mark.parametrize("tail", [b"\0", b"\0" * 4096, b"\xff", b"\x80", b"\xdf\xff\xff\xff\xff"])
 def test_what_a_power_cut_leaves_behind_it_is_left_out(tail: bytes) -> None:
     data, _ = written()
-    found = replay(snapshot(), data + tail)
+    found = loaded(snapshot(), data + tail)
     assert meaning(found.state) == meaning(STATES[-1])
     assert f"ends in {len(tail)} bytes" in str(found.journal)
 
@@ -55,7 +59,7 @@ def test_a_byte_changed_anywhere_ends_it_there() -> None:
     for n in range(len(data)):
         bad = bytearray(data)
         bad[n] ^= 0x41
-        found = replay(snapshot(), bytes(bad))
+        found = loaded(snapshot(), bytes(bad))
         n_whole = max(0, sum(end <= n for end in ends) - 1)
         assert meaning(found.state) == meaning(STATES[n_whole]), n
         assert found.journal, n
@@ -65,7 +69,7 @@ def test_a_record_out_of_its_place_does_not_count() -> None:
     data, ends = written()
     first = data[ends[0] : ends[1]]
     for n in (1, 3):
-        found = replay(snapshot(), data[: ends[n]] + first)
+        found = loaded(snapshot(), data[: ends[n]] + first)
         assert meaning(found.state) == meaning(STATES[n])
 
 
@@ -79,7 +83,7 @@ def test_a_record_out_of_its_place_does_not_count() -> None:
 )
 def test_a_journal_of_another_save_is_left_out(header: dict[str, Any], why: str) -> None:
     old = replace(snapshot(), header=header)
-    found = replay(old, written()[0])
+    found = loaded(old, written()[0])
     assert why in str(found.journal)
     assert replace(found, journal=None) == old
 
@@ -88,11 +92,11 @@ def test_a_newer_major_version_is_left_out(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(journal, "FORMAT", (2, 0))
     data = begin("mara", BASE)[0]
     monkeypatch.undo()
-    assert "format is [2, 0]" in str(replay(snapshot(), data).journal)
+    assert "format is [2, 0]" in str(loaded(snapshot(), data).journal)
 
 
 def test_one_that_is_too_long_is_left_out() -> None:
-    found = replay(snapshot(), written()[0] + bytes(MAX_BYTES))
+    found = loaded(snapshot(), written()[0] + bytes(MAX_BYTES))
     assert str(MAX_BYTES) in str(found.journal)
     assert found.state == STATES[0]
 
@@ -107,7 +111,7 @@ def cells(found: Snapshot) -> list[tuple[int, int, int]]:
 def after(*turns: int, of: dict[str, Any] = STATES[0], payload: bytes | None = b"kv") -> Snapshot:
     data, check = begin("mara", BASE)
     part, _ = record(diff(image_of(of), image_of(state(*turns))), check)
-    return replay(snapshot(of, payload), data + part)
+    return loaded(snapshot(of, payload), data + part)
 
 
 def test_what_is_unchanged_keeps_its_cells() -> None:
@@ -148,7 +152,7 @@ def test_without_a_payload_nothing_has_cells() -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_journal_or_left_out(tail: bytes) -> None:
     for data in (tail, journal.MAGIC + tail, written()[0] + tail):
-        found = replay(snapshot(), data)
+        found = loaded(snapshot(), data)
         assert isinstance(found.state["segments"], list)
 
 
@@ -169,7 +173,7 @@ def test_any_records_with_right_checks_are_harmless(deltas: list[dict[str, Any]]
     for delta in deltas:
         part, check = record(delta, check)
         data += part
-    found = replay(snapshot(), data)
+    found = loaded(snapshot(), data)
     assert found.journal is not None or not deltas
     assert snapshot().state == STATES[0]
 
@@ -181,7 +185,7 @@ def test_a_snapshot_that_is_no_character_stays_as_it_is(value: Any) -> None:
         return
     data, check = begin("mara", BASE)
     part, _ = record({"set": {"turn": 3}}, check)
-    replay(Snapshot(HEADER, of, None, trusted=False), data + part)
+    loaded(Snapshot(HEADER, of, None, trusted=False), data + part)
 
 
 @pytest.mark.parametrize("holes", [None, 5, "abc", {"a": 1}])
@@ -209,14 +213,14 @@ def test_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(50):
         part, check = record({"splices": [[0, 0, [segment(0, [1])]]]}, check)
         data += part
-    found = replay(snapshot(), data)
+    found = loaded(snapshot(), data)
     assert len(found.state["segments"]) < 4 + 10
 
 
 def test_the_header_of_a_snapshot_names_it() -> None:
     """What `base` is compared with survives the file."""
     data = encode(HEADER, STATES[0], b"kv", KEY)
-    found = replay(decode(data, KEY), written()[0])
+    found = loaded(decode(data, KEY), written()[0])
     assert meaning(found.state) == meaning(STATES[-1])
     assert found.trusted
 
