@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from npc_engine import protocol as m
-from npc_engine.characters.character import Why
+from npc_engine.characters.replies import Why
 from npc_engine.characters.stage import Stage, StageBackend
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError

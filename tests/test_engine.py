@@ -443,7 +443,7 @@ def test_a_player_goes_before_ambient_chatter(make_rig: MakeRig, n_slots: int) -
     rig.steps(6)
     target = rig.say("d")
     n = rig.n_steps
-    while rig["d"].speaking is None or rig["d"].speaking.first is None:
+    while rig["d"].generation is None or rig["d"].generation.first is None:
         rig.step()
     assert rig.n_steps - n <= 3
     for other in [target, *chatter]:
@@ -460,7 +460,7 @@ def test_nobody_starves(make_rig: MakeRig, n_batch: int) -> None:
         if (GAME, ambient) not in rig.open:
             break
         for name in "ab":
-            if rig[name].speaking is None:
+            if rig[name].generation is None:
                 rig.say(name, "Tell me more. " * 5)
         rig.steps(10)
     assert (GAME, ambient) not in rig.open
@@ -789,9 +789,9 @@ def test_positions_are_won_back_in_the_pause_behind_a_line(make_rig: MakeRig) ->
         assert ledger.n_pending == 0
         before = ledger.n_renumbered
         target = rig.say("mara", f"And {i}?", max_tokens=16)
-        while rig.records(target) == [] or rig["mara"].speaking:
+        while rig.records(target) == [] or rig["mara"].generation:
             rig.step()
-            assert ledger.n_renumbered == before or not rig["mara"].speaking, "amid a line"
+            assert ledger.n_renumbered == before or not rig["mara"].generation, "amid a line"
         assert rig.until(target).stats.n_cached >= ledger.n_pinned
     assert ledger.n_renumbered > 0
 

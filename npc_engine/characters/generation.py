@@ -55,6 +55,10 @@ class Generation:
         self._stream = frozenset(request.stream)
         self._has_closed_thought = False
 
+    def answers(self, client: bytes, request_id: str) -> bool:
+        """Whether this request of this client's is the line that it answers."""
+        return (self.client, self.request.id) == (client, request_id)
+
     @property
     def may_end(self) -> bool:
         """Whether an end token may be sampled: not before anything was said."""

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from npc_engine import protocol as m
 from npc_engine.cards.card import Card
 from npc_engine.characters.broadcast import Broadcast
-from npc_engine.characters.character import Character, Samples, Send, Why
+from npc_engine.characters.character import Character
+from npc_engine.characters.replies import Samples, Send, Why
 from npc_engine.characters.runnable import MOST_AT_ONCE, Runnable
 from npc_engine.characters.save_limit import check_card
 from npc_engine.characters.unread_events import Flood
@@ -128,7 +129,7 @@ class Stage:
         It may take half a second, in which nobody is answered: so not while somebody speaks or
         waits to, and not while a player is about to speak.
         """
-        if any(c.speaking or c.waiting(m.Say) for c in self._awake.busy.values()):
+        if any(c.generation or c.waiting(m.Say) for c in self._awake.busy.values()):
             return False
         if self._is_attended():
             return False
@@ -136,7 +137,7 @@ class Stage:
             began = self._clock()
             if self.characters[name].dialogue.sequence.tidy():
                 self._renumberings.note(self._clock() - began)
-                self.characters[name].n_changes += 1
+                self.characters[name].note_change()
                 return True
         return False
 
@@ -223,7 +224,7 @@ class Stage:
         """Whether a player waits for an answer or gets one."""
         busy = self._awake.busy.values()
         says = [s for c in busy for s in c.waiting(m.Say)]
-        says += [c.speaking.request for c in busy if c.speaking]
+        says += [c.generation.request for c in busy if c.generation]
         return any(s.priority == "player" and not isinstance(s, Cue) for s in says)
 
     def add(self, dialogue: Dialogue) -> None:
@@ -336,7 +337,7 @@ class Stage:
     def use_again(self, client: bytes, request_id: str) -> None:
         """An id means what it was given to last, also where that came to nothing (`cancel`)."""
         for character in self.characters.values():
-            character.let_go(client, request_id)
+            character.replies.let_go(client, request_id)
         self.scenes.let_go(client, request_id)
 
     def hear(self, client: bytes, request: m.Hear) -> m.Reply:
@@ -397,7 +398,7 @@ class Stage:
         # Only then: an id is free again after its `done`, and may be that of an open say now.
         characters = self.characters.values()
         if heard is not None and (
-            any(c.forget_unheard(client, target, heard) for c in characters)
+            any(c.replies.cut_back(client, target, heard) for c in characters)
             or self.scenes.take_back(client, target, heard)
         ):
             return m.Ok(id=request.id, cancelled=False)
@@ -443,7 +444,7 @@ class Stage:
             "n_npcs": len(self.characters),
             "n_resident": sum(c.dialogue.sequence.slot is not None for c in all_),
             "n_scenes": len(self.scenes.running),
-            "n_speaking": sum(c.speaking is not None for c in all_),
+            "n_speaking": sum(c.generation is not None for c in all_),
             "n_waiting_says": sum(len(c.waiting(m.Say)) for c in all_),
             "n_waiting_events": sum(len(c.waiting(m.Event)) for c in all_),
             "n_pending_tokens": sum(c.dialogue.sequence.n_pending for c in all_),

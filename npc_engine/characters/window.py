@@ -20,7 +20,7 @@ def info_of(character: Character) -> NpcInfo:
     """Return one character of a `list`: how full its window is."""
     npc, ledger = character.dialogue, character.dialogue.ledger
     waiting = character.waiting(Say)
-    served = character.speaking.request if character.speaking else next(iter(waiting), None)
+    served = character.generation.request if character.generation else next(iter(waiting), None)
     return NpcInfo(
         npc=npc.name,
         name=npc.card.char,
@@ -28,7 +28,7 @@ def info_of(character: Character) -> NpcInfo:
         n_tokens=ledger.n_tokens,
         n_pinned=ledger.n_pinned,
         n_window=ledger.window,
-        speaking=character.speaking is not None,
+        speaking=character.generation is not None,
         priority=served.priority if served else None,
         n_waiting=len(waiting),
         n_events=len(character.waiting(Event)),
@@ -44,7 +44,7 @@ def window_of(character: Character, request_id: str | None = None) -> WindowRepl
         id=request_id,
         npc=npc.name,
         state=_state(npc),
-        speaking=character.speaking is not None,
+        speaking=character.generation is not None,
         turn=npc.turn,
         n_window=ledger.window,
         n_tokens=ledger.n_tokens,

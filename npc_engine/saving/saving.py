@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from npc_engine.characters.character import Character, Send
+from npc_engine.characters.character import Character
+from npc_engine.characters.replies import Send
 from npc_engine.characters.stage import Stage
 from npc_engine.errors import BadMessage, NpcError, SnapshotError, UnknownNpc
 from npc_engine.protocol import Error, Load, Reply, Save, Saved, error_reply

@@ -118,8 +118,8 @@ def test_cancel_while_it_reads(rig: Rig) -> None:
     before = rig["mara"].dialogue.turn
     target = rig.say("mara", "A long question. " * 6)
     rig.step()
-    assert rig["mara"].speaking is not None
-    assert rig["mara"].speaking.first is None
+    assert rig["mara"].generation is not None
+    assert rig["mara"].generation.first is None
     done = cancelled(rig, target)
     assert (done.text, done.stats.n_decoded, done.stats.ttft_ms) == ("", 0, 0)
     assert kinds(rig) == WHOLE_TURN

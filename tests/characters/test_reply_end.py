@@ -40,7 +40,7 @@ def test_a_reply_without_a_word_has_an_end(make_rig: MakeRig) -> None:
 
 
 def n_spoken(rig: Rig) -> int:
-    speaking = rig["mara"].speaking
+    speaking = rig["mara"].generation
     return speaking.stats.n_decoded if speaking else 0
 
 

@@ -275,11 +275,11 @@ def test_an_interrupted_speaker_goes_on_where_it_was(rig: Rig) -> None:
     """Two ambient speakers hold all slots; a player's line takes one of them for a while."""
     chatter = [rig.say(name, priority="ambient") for name in "ab"]
     rig.steps(12)
-    assert rig["a"].speaking and rig["b"].speaking
+    assert rig["a"].generation and rig["b"].generation
     before = {name: rig[name].dialogue.ledger.n_tokens for name in "ab"}
     player = rig.say("c")
     rig.steps(3)
-    assert rig["c"].speaking and rig["c"].speaking.first is not None
+    assert rig["c"].generation and rig["c"].generation.first is not None
     assert sum(c.claim.speaking for c in rig.engine.stage.characters.values()) == 3
     assert all(rig[n].dialogue.ledger.n_tokens >= before[n] for n in "ab")
     texts = {rig.until(i).text for i in (player, *chatter)}

@@ -146,7 +146,7 @@ def test_it_waits_for_the_line_under_way_and_what_follows_waits_for_it(rig: Rig)
     rig.event("A dog barks.")
     asked = rig.send(m.Rewind(id=rig.id(), npc="mara", turns=2))
     rig.event("A bell tolls.")
-    assert rig["mara"].speaking
+    assert rig["mara"].generation
     assert not rig.records(asked)
     assert rig.until(said).reason == "length"
     rewound = rig.until(asked)
@@ -303,7 +303,7 @@ def test_a_line_under_way_is_not_in_it_and_nothing_waits(rig: Rig) -> None:
     rig.spawn("mara")
     said = rig.say("mara", "Well?", max_tokens=60)
     rig.steps(6)
-    assert rig["mara"].speaking
+    assert rig["mara"].generation
     assert entries(transcript(rig)) == [(1, "said", "Player", "Well?")]
     assert (GAME, said) in rig.open
     rig.until(said)

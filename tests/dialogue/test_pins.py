@@ -158,7 +158,7 @@ def test_a_pin_waits_for_the_line_that_is_spoken(rig: Rig) -> None:
     rig.spawn("mara")
     say = rig.say("mara", max_tokens=30)
     rig.steps(6)
-    assert rig["mara"].speaking
+    assert rig["mara"].generation
     waiting = rig.send(m.Pin(id=rig.id(), npc="mara", text=FACT))
     rig.step()
     assert rig.records(waiting) == []

@@ -65,7 +65,7 @@ def _cast(rig: Rig) -> None:
             assert isinstance(rig.ask(m.Pin(id=rig.id(), npc="mara", turn=done.turn)), m.Pinned)
     assert rig["mara"].dialogue.ledger.n_evicted > 0
     interrupted = rig.say("mara", "Tell me all you know.")
-    while rig["mara"].speaking is None or len(rig["mara"].dialogue.reply.tokens) < 9:
+    while rig["mara"].generation is None or len(rig["mara"].dialogue.reply.tokens) < 9:
         rig.step()
     rig.cancel(interrupted)
     rig.until(interrupted)
@@ -87,13 +87,13 @@ def _save(rig: Rig) -> None:
     """Save while one of them speaks, and has more to hear than it can."""
     rig.event("A bell tolls.", ["wren"], expires_s=90.0)
     speaking = rig.say("wren", "Who is it?", max_tokens=20)
-    while rig["wren"].speaking is None or not rig["wren"].dialogue.reply.tokens:
+    while rig["wren"].generation is None or not rig["wren"].dialogue.reply.tokens:
         rig.step()
     rig.now += 20.0
     rig.event("Somebody knocks.", ["wren"], importance=1.0, expires_s=30.0)
     rig.event("Rain falls.", ["wren"])
     rig.now += 10.0
-    assert rig["wren"].speaking is not None
+    assert rig["wren"].generation is not None
     saved = rig.save(name_of(FORMAT))
     assert isinstance(saved, m.Saved)
     rig.until(speaking)

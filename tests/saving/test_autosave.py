@@ -119,7 +119,7 @@ def test_nobody_gets_a_new_snapshot_amid_a_line(make_rig: MakeRig, tmp_path: Pat
     rig.now += SECONDS
     rig.step()
     on_disk(rig)
-    assert rig["a"].speaking
+    assert rig["a"].generation
     assert stamp(tmp_path, "a") == was
     rig.until(target)
     written(rig)

@@ -384,7 +384,7 @@ def waiting_events(rig: Rig, n: int) -> None:
     rig.spawn("a")
     rig.say("a", "Hm?", max_tokens=200)
     rig.steps(3)
-    assert rig["a"].speaking
+    assert rig["a"].generation
     for i in range(n):
         rig.event(f"Bell {i}.", npcs=["a"], importance=1.0 if i == 2 else 0.5)
 
@@ -555,7 +555,7 @@ def test_a_save_leaves_out_an_unfinished_turn_and_does_not_disturb_it(make_rig: 
     ids = {name: rig.say(name, f"Unfinished, {name}?", priority="near") for name in "ab"}
     rig.steps(6)
     rig.event("A late bell.", ["a"])
-    assert all(rig[name].speaking for name in "ab")
+    assert all(rig[name].generation for name in "ab")
     saved = rig.save("s")
     assert saved.npcs == ["a", "b", "c", "d"]
     undisturbed = {name: quiet.say(name, f"Unfinished, {name}?", priority="near") for name in "ab"}
@@ -620,7 +620,7 @@ def test_an_event_has_the_seconds_left_that_it_had_when_it_was_saved(make_rig: M
     rig.rest()
     say = rig.say("a", max_tokens=30)
     rig.steps(4)
-    assert rig["a"].speaking
+    assert rig["a"].generation
     rig.event("A dog barks.", expires_s=30.0)
     rig.event("A bell tolls.")
     rig.now += 10.0

@@ -301,7 +301,7 @@ def test_no_turn_begins_while_the_player_waits(make: MakeTroupe) -> None:
     while (GAME, said) in troupe.open:
         troupe.step()
         assert len(troupe.speakers(target)) == 1
-        assert not any(troupe[npc].speaking for npc in THREE)
+        assert not any(troupe[npc].generation for npc in THREE)
     assert of(troupe.until(target)).reason == "turns"
 
 
@@ -340,7 +340,7 @@ def test_a_member_breaks_off_for_the_player(make: MakeTroupe) -> None:
     said = troupe.say("mara", "Wait!")
     troupe.step()
     assert troupe.texts(target, m.Turn) == ["One. Two."]  # within one step
-    assert troupe["mara"].speaking is not None
+    assert troupe["mara"].generation is not None
     assert troupe.until(said).reason == "stop"
     troupe.until(target)
     assert "Mara: One. Two.\u2014\n*Player says to Mara: Wait!*\nMara: " in troupe.talk_of("bram")
@@ -576,7 +576,7 @@ def test_who_leaves_hears_no_more_and_breaks_off(make: MakeTroupe) -> None:
     troupe = make()
     target = troupe.scene("inn", list(THREE), turns=6)
     troupe.until_line(target, 3)
-    assert troupe["bram"].speaking
+    assert troupe["bram"].generation
     assert troupe.ask(m.Leave(id="l", scene="inn", npc="bram")) == m.Ok(id="l")
     done = of(troupe.until(target))
     assert (done.reason, done.n_turns) == ("turns", 6)

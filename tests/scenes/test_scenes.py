@@ -93,7 +93,7 @@ def test_two_scenes_at_once(troupe: Troupe) -> None:
     n_both = 0
     while troupe.open:
         troupe.step()
-        n_both += len([c for c in troupe.engine.stage.characters.values() if c.speaking]) == 2
+        n_both += len([c for c in troupe.engine.stage.characters.values() if c.generation]) == 2
     assert n_both > 20, "they took turns"
     assert troupe.records(inn)[-1].reason == troupe.records(mill, b"other")[-1].reason == "turns"
     troupe.rest()

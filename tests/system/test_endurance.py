@@ -85,7 +85,7 @@ def test_300_turns_in_a_window_of_512(talk: tuple[Engine, Llama, Mirror]) -> Non
         notes = ["It is late."] if turn % 3 == 0 else []
         done = engine.say("mara", text, max_tokens=max_tokens, notes=notes).wait()
         # Nothing is said only where another's label, or a stop string, is all that came.
-        said = character._said
+        said = character.replies._last
         assert done.text or (said is not None and said.detokenizer.stopped)
         assert done.reason in ("stop", "length")
         assert done.truncated == (len(text) > 2000)

@@ -53,7 +53,7 @@ def test_it_breaks_off_at_its_whole_lines(make: MakeRig, priority: str, n_tokens
     rig = make()
     crowd(rig, "mara")
     chatter = rig.say("mara", "Chatter.", priority=priority)
-    while rig["mara"].speaking is None or len(rig["mara"].dialogue.reply.tokens) < n_tokens:
+    while rig["mara"].generation is None or len(rig["mara"].dialogue.reply.tokens) < n_tokens:
         play(rig, 1)
     lines = rig.texts(chatter, m.Line)
     assert len(lines) == n_tokens // 15

@@ -182,7 +182,7 @@ def test_a_thought_leaves_the_window(rig: Rig) -> None:
     assert "think" not in rig.heard("mara")
     again = rig.say("mara", max_tokens=80)
     done = rig.until(again)
-    assert rig["mara"].forget_unheard(b"game", again, 9)
+    assert rig["mara"].replies.cut_back(b"game", again, 9)
     assert rig["mara"].dialogue.ledger.segments[-2].text == "Sit down."
     assert "Sit down.\u2014" in rig.heard("mara")
 

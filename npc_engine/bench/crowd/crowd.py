@@ -210,7 +210,7 @@ class Crowd:
     def n_said(self) -> list[int]:
         """Return how many tokens each has said since `gather`."""
         return [
-            self._n_done.get(name, 0) + (c.speaking.stats.n_decoded if c.speaking else 0)
+            self._n_done.get(name, 0) + (c.generation.stats.n_decoded if c.generation else 0)
             for name, c in self.engine.stage.characters.items()
         ]
 
@@ -244,8 +244,8 @@ class Crowd:
         spoken.seconds = time.perf_counter() - began
         spoken.n_tokens = sum(self.n_said())
         for c in characters:
-            if c.speaking is not None and c.dialogue.name not in self._first_ms:
-                self._first_ms[c.dialogue.name] = c.speaking.stats.ttft_ms
+            if c.generation is not None and c.dialogue.name not in self._first_ms:
+                self._first_ms[c.dialogue.name] = c.generation.stats.ttft_ms
         spoken.first_ms = list(self._first_ms.values())
         return spoken
 

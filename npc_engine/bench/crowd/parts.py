@@ -200,7 +200,7 @@ def _reread(crowd: Crowd, i: int) -> float:
     """Return the ms that it takes to read a window again that has no copy."""
     crowd.settle()
     crowd[i].dialogue.sequence.forget_cache()
-    crowd[i].n_changes += 1  # a step looks only at whom something has happened to
+    crowd[i].note_change()  # a step looks only at whom something has happened to
     began = time.perf_counter()
     crowd.settle()
     return (time.perf_counter() - began) * 1000

@@ -69,7 +69,7 @@ class JournalPace:
     @property
     def wants_fold(self) -> bool:
         """Whether it has changed since its snapshot, and is not amid a line."""
-        return self.is_safe and not self.is_folded and not self.character.speaking
+        return self.is_safe and not self.is_folded and not self.character.generation
 
     @property
     def has_ended_turn(self) -> bool:
@@ -101,7 +101,7 @@ class JournalPace:
         What leaves to make room for a line leaves with its end: it may never come to that. But what
         is taken back meanwhile leaves at once.
         """
-        if not self.character.speaking:
+        if not self.character.generation:
             self.before = None
         elif self.before is not None and not self.character.inbox.undoing:
             return {**self.before, **{key: state[key] for key in WAITING}}

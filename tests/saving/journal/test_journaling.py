@@ -204,7 +204,7 @@ def test_a_line_being_spoken_is_not_in_it_and_events_are(make_rig: MakeRig) -> N
     rig.steps(2)
     rig.now += LOOK_S
     on_disk(rig)
-    assert rig["a"].speaking
+    assert rig["a"].generation
     fresh = make_rig()
     fresh.load("s")
     assert fresh.tokens("a")[: len(before)] == before
@@ -229,7 +229,7 @@ def test_what_makes_room_for_a_line_leaves_with_its_end(make_rig: MakeRig) -> No
     on_disk(rig)
     rig.now += LOOK_S
     on_disk(rig)
-    assert rig["a"].speaking
+    assert rig["a"].generation
     found = held(rig, "a")
     assert found.segments == was.segments
     assert b"A late bell." in found.values["events"]
@@ -400,7 +400,7 @@ def test_what_a_load_cuts_short_was_never_said(make_rig: MakeRig) -> None:
     rig.steps(3)
     rig.now += LOOK_S
     on_disk(rig)
-    assert rig["a"].speaking
+    assert rig["a"].generation
     loads = [rig.send(m.Load(id=rig.id(), slot="s")) for _ in range(2)]
     for target in loads:
         assert isinstance(rig.until(target), m.Loaded)

@@ -284,7 +284,7 @@ def test_a_step_makes_a_few(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) 
             made.append(n_made)
             if not n_made:
                 time.sleep(POLL_S)  # files are read in real time, and her line is to outlast that
-        assert speaks == (rig["a"].speaking is not None)
+        assert speaks == (rig["a"].generation is not None)
         assert max(made) <= most
         assert sum(made) == len(names) - 1
 

@@ -57,7 +57,7 @@ def live(rig: Rig) -> None:
     rig.talk("mara", "Hello.", notes=["It rains."])
     rig.until(rig.scene("inn", ["mara", "bram"], turns=3))
     broken = rig.say("mara", "Tell me all.")
-    while rig["mara"].speaking is None or len(rig["mara"].dialogue.reply.tokens) < 6:
+    while rig["mara"].generation is None or len(rig["mara"].dialogue.reply.tokens) < 6:
         rig.step()
     rig.cancel(broken)
     rig.until(broken)
