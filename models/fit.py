@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from npc_engine.cli.doctor.command import examine
+from npc_engine.cli.doctor.examination import examine
 from npc_engine.cli.doctor.requantize import write_fitted
 from npc_engine.errors import NpcError
 from npc_engine.llama.model_file import fitted

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recording import console, recorded, say, write_svg
 
-from npc_engine.cli.chat.demo import await_reading
+from npc_engine.cli.chat.script import await_reading
 from npc_engine.cli.chat.talk import Talk
 
 __all__ = ["main"]

@@ -10,7 +10,7 @@ import time
 
 from recording import console, recorded, write_svg
 
-from npc_engine.cli.chat.demo import await_reading
+from npc_engine.cli.chat.script import await_reading
 from npc_engine.cli.chat.talk import Talk
 from npc_engine.cli.terminal import Screen
 from npc_engine.cli.top.picture import draw

@@ -9,7 +9,7 @@ import sys
 
 from recording import console, recorded, write_svg
 
-from npc_engine.cli.chat.demo import await_reading
+from npc_engine.cli.chat.script import await_reading
 from npc_engine.cli.chat.talk import Talk
 
 __all__ = ["main"]

@@ -1,8 +1,11 @@
 """What commands print on stdout, wherever that goes. It knows no colours: that is `terminal`."""
 
+import importlib.util
 import sys
 
-__all__ = ["write"]
+from npc_engine.errors import SetupError
+
+__all__ = ["need_rich", "write"]
 
 
 def write(text: str, end: str = "\n") -> None:
@@ -12,3 +15,12 @@ def write(text: str, end: str = "\n") -> None:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write((text + end).encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()
+
+
+def need_rich() -> None:
+    """Raise SetupError where `terminal` cannot be imported."""
+    if importlib.util.find_spec("rich") is None:
+        raise SetupError(
+            "What is shown in the terminal needs the package rich, which is not installed.",
+            "Install it: pip install rich",
+        )

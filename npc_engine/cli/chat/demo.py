@@ -1,78 +1,45 @@
-"""A talk that plays itself: six turns, an event, a save, a load that undoes a turn, the window.
+"""`npc-engine demo`: our own characters. Owns its flags; `start` chooses, `script` plays alone."""
 
-Owns the script and the check that the load restored what was saved. It plays through the same
-`Talk` that a player uses; it knows no socket and no model.
+import argparse
+import sys
+
+from npc_engine.cli import flags
+from npc_engine.cli.chat.command import NOT_PASSED_ON, TALK_SETTINGS
+from npc_engine.cli.output import need_rich
+
+__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "meet our characters"
+ABOUT = """\
+Talk with our own characters in the terminal. Where no terminal is on stdin, it plays a talk of
+six turns by itself, with an event, a save and a load (well under a minute), draws the
+character's window, and ends with status 0 if all of that worked. Units as in chat: tokens per
+second, ms, tokens of the window.
 """
-
-import time
-
-from npc_engine.cli.chat.talk import Talk
-from npc_engine.client.verbs import Verbs
-from npc_engine.errors import SnapshotError
-
-__all__ = ["await_reading", "play"]
-
-READING_S = 60.0
-LOOK_S = 0.05
-
-BEFORE_EVENT = ("Good evening. Do you have a room for the night?", "What is in the soup?")
-EVENT = "The ferry bell rings twice out in the rain, and then it is quiet."
-BEFORE_SAVE = ("Did you hear that?", "Who could be out there in this weather?")
-TO_BE_UNDONE = "I will go out and look. Keep my soup warm."
-AFTER_LOAD = "On second thought I will stay by the fire. Tell me about this village."
+EXAMPLES = """\
+examples:
+  npc-engine demo
+  npc-engine demo --model q4.gguf
+  npc-engine demo --model q4.gguf < /dev/null
+"""
+DEFAULTS = {  # in words; `start` chooses
+    "model": "models/SmolLM2-135M-Instruct.Q4_1.gguf, which `make setup` fetches, or what it made "
+    "of it for this CPU",
+    "saves": "demo-saves in the user's data folder; a scripted talk keeps none",
+}
 
 
-def play(talk: Talk, npc: str) -> int:
-    """Play the script with a character and return the exit status.
-
-    Raises SnapshotError when the load does not bring back what was saved, and whatever the verbs
-    raise.
-    """
-    talk.meet(npc)
-    await_reading(talk.engine)
-    for text in BEFORE_EVENT:
-        _say(talk, text)
-    talk.screen.player(f"/event {EVENT}")
-    talk.event(EVENT)
-    for text in BEFORE_SAVE:
-        _say(talk, text)
-    talk.screen.player("/save")
-    talk.save()
-    n_saved = talk.n_tokens()
-    _say(talk, TO_BE_UNDONE)
-    talk.screen.player("/load")
-    n_undone = talk.n_tokens() - n_saved
-    talk.load()
-    _check(talk, n_saved, n_undone)
-    _say(talk, AFTER_LOAD)
-    talk.screen.player("/window")
-    talk.window()
-    return 0
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of its engine."""
+    flags.add_settings(parser, TALK_SETTINGS, DEFAULTS)
 
 
-def await_reading(engine: Verbs) -> None:
-    """Wait until characters have read their personas, as they do while a player walks up to them.
+def run(args: argparse.Namespace) -> int:
+    """Talk, or let the script play; return the exit status. Raises NpcError."""
+    need_rich()
+    from npc_engine.cli.chat import start
 
-    A script has no such pause; its first line would pay for all of the persona.
-    """
-    deadline = time.monotonic() + READING_S
-    while engine.stats()["n_pending_tokens"] and time.monotonic() < deadline:
-        time.sleep(LOOK_S)
-
-
-def _say(talk: Talk, text: str) -> None:
-    talk.screen.player(text)
-    talk.say(text)
-
-
-def _check(talk: Talk, n_saved: int, n_undone: int) -> None:
-    n_tokens = talk.n_tokens()
-    if n_tokens != n_saved:
-        raise SnapshotError(
-            f"The load brought back {n_tokens} tokens, and the save had {n_saved}.",
-            "Please report this, with the model's name and the log.",
-        )
-    talk.screen.note(
-        f"The window holds {n_tokens} tokens again, as at the save: "
-        f"the last turn ({n_undone} tokens) never happened."
-    )
+    settings = flags.settings_from(args)
+    own = flags.as_flags(flags.given(args), leave_out=NOT_PASSED_ON)
+    has_keyboard = sys.stdin is not None and sys.stdin.isatty()
+    return start.demo(settings, own, scripted=not has_keyboard)

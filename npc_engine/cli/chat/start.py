@@ -13,7 +13,7 @@ from pathlib import Path
 
 from npc_engine.cards.card import Card
 from npc_engine.cards.examples import example_card, example_names
-from npc_engine.cli.chat.demo import play
+from npc_engine.cli.chat.script import play
 from npc_engine.cli.chat.talk import Talk
 from npc_engine.cli.terminal import Screen, open_screen
 from npc_engine.client.sidecar import Sidecar

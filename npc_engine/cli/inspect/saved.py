@@ -13,7 +13,6 @@ from pathlib import Path
 from npc_engine.cli.output import write
 from npc_engine.cli.saves.report import Report, how_it_loads, report_on, reports_on
 from npc_engine.cli.saves.text import words
-from npc_engine.config import Settings
 from npc_engine.errors import SnapshotError, UnknownNpc, UnknownSlot
 from npc_engine.storage.disk import NAME, unescape
 from npc_engine.storage.signing_key import key_if_any
@@ -21,27 +20,10 @@ from npc_engine.storage.slot_listing import JOURNAL, SUFFIX, read_slot, steady
 from npc_engine.text.tables import table
 from npc_engine.text.wording import counted, plain, size
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["run"]
 
 Here = Mapping[str, str]
 """`fingerprint`, `vocab`, `markup`, `llama`, `layout` of an engine on this machine."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what says which save is meant, and for which model."""
-    parser.add_argument("what", nargs="?", metavar="FILE|SLOT", help="a save")
-    save = parser.add_argument_group("a save")
-    default = Settings().saves
-    save.add_argument(
-        "--saves", metavar="DIR", default=default, help=f"where slots are (default: {default})"
-    )
-    save.add_argument(
-        "--model",
-        metavar="GGUF",
-        type=Path,
-        help="say how it will load with this model and the default settings; the KV layout is "
-        "measured the first time, in about 3 s",
-    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from npc_engine.bench.commands import bench
 from npc_engine.bench.stream import run as stream_run
 from npc_engine.bench.stream.contexts import POLICIES
 from npc_engine.bench.stream.reader import Reader
+from npc_engine.cli import commands as cli
 from npc_engine.errors import ConfigError, ModelError, NpcError, SetupError
 
 pytestmark = pytest.mark.model
@@ -26,7 +26,7 @@ def novel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stream(model: Path, text: Path, out: Path, *flags: str) -> dict[str, Any]:
     """Run it and return its report."""
     files = ("--model", str(model), "--text", str(text), "--out", str(out))
-    assert bench(["stream", *files, *SMALL, *flags]) == 0
+    assert cli.run("bench", ["stream", *files, *SMALL, *flags]) == 0
     report = json.loads((out / "stream.json").read_text("utf-8"))
     assert isinstance(report, dict)
     return report

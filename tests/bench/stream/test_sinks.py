@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from npc_engine.bench.commands import tune
 from npc_engine.bench.stream.sinks_report import Row, advice, compare
+from npc_engine.cli import commands as cli
 from npc_engine.errors import CardError, ConfigError, ModelError, NpcError
 
 
@@ -57,7 +57,7 @@ def novel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def sinks(model: Path, text: Path, out: Path, *flags: str) -> int:
     files = ("--model", str(model), "--text", str(text), "--out", str(out))
-    return tune(["sinks", *files, "--threads=1", *flags])
+    return cli.run("tune", ["sinks", *files, "--threads=1", *flags])
 
 
 @pytest.mark.model

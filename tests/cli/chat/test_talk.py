@@ -11,7 +11,7 @@ from rich.console import Console
 
 from npc_engine import protocol as m
 from npc_engine.cards.card import Card
-from npc_engine.cli.chat import demo
+from npc_engine.cli.chat import script
 from npc_engine.cli.chat.talk import COMMANDS, Talk
 from npc_engine.cli.terminal import Screen
 from npc_engine.client.verbs import Verbs
@@ -493,7 +493,7 @@ def test_an_old_code_page_gets_a_plain_window() -> None:
 def test_the_demo_plays_its_script() -> None:
     engine = FakeEngine()
     it, out = talk(engine)
-    assert demo.play(it, "mara") == 0
+    assert script.play(it, "mara") == 0
     assert len(engine.asked(m.Say)) == 6
     assert [len(engine.asked(kind)) for kind in (m.Event, m.Save, m.Load)] == [1, 1, 1]
     shown = out.getvalue()
@@ -510,4 +510,4 @@ def test_the_demo_fails_when_the_load_restores_nothing() -> None:
     engine = FakeEngine()
     engine.forgetful = True
     with pytest.raises(SnapshotError, match=r"200 tokens.*180"):
-        demo.play(talk(engine)[0], "mara")
+        script.play(talk(engine)[0], "mara")

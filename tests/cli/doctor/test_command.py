@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from npc_engine.cli.doctor import command as doctor
-from npc_engine.cli.doctor.command import examine, main
+from npc_engine.cli import commands as cli
+from npc_engine.cli.doctor import examination as doctor
+from npc_engine.cli.doctor.examination import examine
 from npc_engine.cli.doctor.quantization import Verdict
 from npc_engine.cli.doctor.text import render
 from npc_engine.errors import ModelError
@@ -209,11 +210,11 @@ def test_the_self_test_is_asked_anew_only_where_that_is_asked(
         return Answer(works=True)
 
     monkeypatch.setattr(doctor, "self_test", ask)
-    assert main(["--model", "small.gguf"]) == 0
-    assert main(["--model", "small.gguf", "--retest"]) == 0
+    assert cli.main(["doctor", "--model", "small.gguf"]) == 0
+    assert cli.main(["doctor", "--model", "small.gguf", "--retest"]) == 0
     assert asked == [False, True]
     with pytest.raises(SystemExit):
-        main(["--retest"])
+        cli.main(["doctor", "--retest"])
     assert "--retest needs --model" in capsys.readouterr().err
 
 
@@ -240,11 +241,11 @@ def test_the_exit_status(
     status: int,
 ) -> None:
     report = report_of(monkeypatch, library__extra_bufts_work=healthy)
-    assert main(["--model", "small.gguf", "--json"]) == status
+    assert cli.main(["doctor", "--model", "small.gguf", "--json"]) == status
     out, err = capsys.readouterr()
     assert json.loads(out) == report
     assert "Loading and measuring small.gguf" in err
-    assert main(["--model", "small.gguf"]) == status
+    assert cli.main(["doctor", "--model", "small.gguf"]) == status
     assert capsys.readouterr().out == render(report)
 
 
@@ -257,7 +258,7 @@ def test_a_bad_model_is_one_sentence(
         raise ModelError("'x' is no GGUF model.", "Use\na .gguf file.")
 
     monkeypatch.setattr(doctor, "_examine_model", refuse)
-    assert main(["--model", "x"]) == 2
+    assert cli.main(["doctor", "--model", "x"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1] == "npc-engine: error: 'x' is no GGUF model. Use a .gguf file."
@@ -266,11 +267,11 @@ def test_a_bad_model_is_one_sentence(
 def test_without_a_stdout_the_status_still_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     report_of(monkeypatch)
     monkeypatch.setattr("sys.stdout", None)
-    assert main(["--model", "small.gguf"]) == 0
+    assert cli.main(["doctor", "--model", "small.gguf"]) == 0
 
 
 def test_this_very_machine_without_a_model(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--json"]) in (0, 1)
+    assert cli.main(["doctor", "--json"]) in (0, 1)
     report = json.loads(capsys.readouterr().out)
     assert report["computer"]["ram_total"] > report["computer"]["ram_free"] > 0
     assert report["library"]["llama_cpp_python"]
@@ -285,7 +286,7 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.model
 @pytest.mark.usefixtures("untried")
 def test_the_real_model(smollm2: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--model", str(smollm2), "--json"]) in (0, 1)
+    assert cli.main(["doctor", "--model", str(smollm2), "--json"]) in (0, 1)
     model = json.loads(capsys.readouterr().out)["model"]
     assert (model["arch"], model["quantization"], model["policy"]) == ("llama", "Q4_1", "full")
     assert model["template_notice"] is None
@@ -313,5 +314,5 @@ def test_files_that_are_no_model(
     path = tmp_path / "m.gguf"
     if content is not None:
         path.write_bytes(content)
-    assert main(["--model", str(path)]) == 2
+    assert cli.main(["doctor", "--model", str(path)]) == 2
     assert "m.gguf" in capsys.readouterr().err.splitlines()[-1]

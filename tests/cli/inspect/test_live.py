@@ -1,5 +1,6 @@
 """`npc-engine inspect` against a bridge with an engine over FakeLlama, and against nobody."""
 
+import argparse
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from npc_engine.cli import commands as cli
+from npc_engine.cli.command_modules import load, parser_of
 from npc_engine.cli.flags import TOKEN_VARIABLE
 from npc_engine.cli.inspect import live as inspect_live
 from npc_engine.client.zmq_client import Client
@@ -140,6 +142,10 @@ def test_a_wrong_command_line(
     assert error in capsys.readouterr().err
 
 
+def parsed(*argv: str) -> argparse.Namespace:
+    return parser_of("inspect", load("cli.inspect.command")).parse_args(argv)
+
+
 def test_watching_draws_again_until_ctrl_c(
     talked: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,8 +159,8 @@ def test_watching_draws_again_until_ctrl_c(
             client.event("The bell rings.", "bram")
             client.say("bram", "Did you hear that?", max_tokens=5).wait()
 
-    argv = ["--live", talked.endpoint, "--npc", "bram", "--watch", "0.5"]
-    assert inspect_live.main(argv, sleep) == 0
+    args = parsed("--live", talked.endpoint, "--npc", "bram", "--watch", "0.5")
+    assert inspect_live.run(args, sleep) == 0
     assert waits == 3 * [0.5]
     out = capsys.readouterr().out
     heads = [f"Bram · turn {turn} · resident" for turn in (1, 2, 3)]
@@ -164,8 +170,8 @@ def test_watching_draws_again_until_ctrl_c(
 def test_an_engine_that_goes_away_while_it_is_watched(
     talked: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["--live", talked.endpoint, "--watch", "0.5"]
-    assert inspect_live.main(argv, lambda _s: talked.stop()) == 1
+    args = parsed("--live", talked.endpoint, "--watch", "0.5")
+    assert inspect_live.run(args, lambda _s: talked.stop()) == 1
     assert f"The engine at {talked.endpoint} is gone" in capsys.readouterr().out
 
 

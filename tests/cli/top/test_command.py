@@ -17,8 +17,8 @@ from npc_engine.cli import commands as cli
 from npc_engine.cli.flags import TOKEN_VARIABLE
 from npc_engine.cli.terminal import Screen
 from npc_engine.cli.top import command as top
-from npc_engine.cli.top.command import GIVE_UP_S, watch
 from npc_engine.cli.top.sample import Rates, Sample
+from npc_engine.cli.top.watching import GIVE_UP_S, MOST_ROWS, watch
 from npc_engine.errors import ConnectionLost
 from tests.support.live import TOKEN, WAIT_S, Served, npc
 
@@ -58,7 +58,7 @@ def test_one_frame_as_plain_text(served: Served, run: Run, flags: list[str]) -> 
     assert rows[0].startswith(f"fake · {served.endpoint} · up 0:00:")
     assert rows[1] == "who      4 of 4 slots · 4 resident, 26 parked"
     assert rows[2].startswith("speed    speaking 0 tok/s · reading 0 tok/s · step ")
-    assert len(rows) == top.MOST_ROWS
+    assert len(rows) == MOST_ROWS
     assert rows[-1].startswith("  and ") and rows[-1].endswith(" parked")
     assert max(map(len, rows)) <= 80
     assert "\x1b" not in out
