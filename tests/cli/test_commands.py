@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib
 import os
 import signal
 import subprocess
@@ -15,13 +16,15 @@ from typing import Any
 
 import pytest
 
+from npc_engine.cli import bench, flags, tune
 from npc_engine.cli import commands as cli
-from npc_engine.cli import flags
+from npc_engine.cli.command_modules import load
 from npc_engine.config import Settings
 from npc_engine.errors import ConfigError
 from npc_engine.server import serve
 
 TIMEOUT_S = 60.0
+CONVENTION = ("ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run")
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +63,11 @@ def settings(*argv: str) -> Settings:
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     shown = helped(capsys)
-    assert all(f"\n    {name} " in shown for name in ("serve", "chat", "demo", "doctor"))
+    assert all(
+        f"\n    {name} " in shown
+        for name in ("serve", "chat", "demo", "doctor", "saves", "inspect", "top", "bench", "tune")
+    )
+    assert "selftest" not in shown
 
 
 @pytest.mark.parametrize("command", ["serve", "chat", "demo"])
@@ -93,7 +100,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("npc-engine ")
 
 
-@pytest.mark.parametrize("argv", [[], ["dance"], ["serve", "--wind", "512"], ["serve", "stray"]])
+@pytest.mark.parametrize(
+    "argv", [[], ["dance"], ["--", "doctor"], ["serve", "--wind", "512"], ["serve", "stray"]]
+)
 def test_a_wrong_command_line_exits_with_usage(
     argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +110,46 @@ def test_a_wrong_command_line_exits_with_usage(
         cli.main(argv)
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("usage: npc-engine")
+
+
+# Commands
+
+
+@pytest.mark.parametrize(
+    "module", [*cli.COMMANDS.values(), *bench.MEASUREMENTS.values(), *tune.MEASUREMENTS.values()]
+)
+def test_a_command_is_a_module_of_five_names(module: str) -> None:
+    names = {name: getattr(load(module), name) for name in CONVENTION}
+    assert all(isinstance(names[name], str) for name in ("SUMMARY", "ABOUT", "EXAMPLES"))
+    assert callable(names["add_arguments"]) and callable(names["run"])
+    assert names["ABOUT"]
+    assert set(CONVENTION) <= {*importlib.import_module(f"npc_engine.{module}").__all__}
+
+
+def test_the_list_of_commands_loads_nothing_that_is_slow() -> None:
+    code = (
+        "import sys\n"
+        "from npc_engine.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(*sorted(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "npc_engine.cli.top.command" in loaded
+    assert not loaded & {"jinja2", "llama_cpp", "msgspec", "numpy", "psutil", "rich", "zmq"}
+
+
+def test_arguments_that_do_not_go_together_show_the_usage_of_their_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["doctor", "--retest"])
+    assert ended.value.code == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("usage: npc-engine doctor [-h]")
+    assert "npc-engine doctor: error: --retest needs --model" in shown
 
 
 # Settings
