@@ -2,6 +2,10 @@
 # PYTHON is the interpreter that makes the environment: make setup PYTHON=python3.12
 PYTHON ?= python3
 BIN := .venv/bin
+# ROOM is a folder below tests/: make test ROOM=kvcache, make test-fast ROOM=cli/saves
+PYTEST = $(BIN)/python -m pytest -q --dist worksteal --durations 10 $(if $(ROOM),tests/$(ROOM))
+# Else every worker, and every engine that a test starts, would compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tiny test test-fast test-newest lock test-godot test-unity demo lint lint-godot docs-godot docs-rooms godot-zip format bench clean
@@ -16,11 +20,11 @@ setup: ## Make .venv, build llama.cpp for this CPU, fetch the model (seconds whe
 tiny: setup
 	@$(BIN)/python models/tiny.py
 
-test: tiny ## Run every test, offline
-	$(BIN)/python -m pytest -q -n 2
+test: tiny ## Run every test, offline; with ROOM=kvcache those of one room
+	$(PYTEST) -n 2
 
-test-fast: setup ## Run the tests that need neither a model nor patience, on all cores
-	$(BIN)/python -m pytest -q -n auto -m "not model and not slow"
+test-fast: setup ## Run the tests that need neither a model nor patience, on all cores (ROOM=...)
+	$(PYTEST) -n auto -m "not model and not slow"
 
 test-newest: setup ## Run those tests with the newest release of every dependency, apart from .venv
 	@"$(PYTHON)" tools/newest.py

@@ -127,7 +127,8 @@ class FakeLlama:
 
     def held(self, slot: int) -> list[int]:
         """The tokens in a slot, by position."""
-        return [token for _, token in sorted(self.slots[slot].items())]
+        cells = self.slots[slot]
+        return list(map(cells.__getitem__, sorted(cells)))
 
     def sampler(
         self,

@@ -280,7 +280,7 @@ def check_character(
         assert not cells, name
     persona = [t for s in segments if s.kind == "persona" for t in s.tokens]
     if ledger.n_cells >= len(persona):
-        assert [cells.get(i) for i in range(len(persona))] == persona, f"{name}: persona has moved"
+        assert list(map(cells.get, range(len(persona)))) == persona, f"{name}: persona has moved"
 
 
 MakeRig = Callable[..., Rig]

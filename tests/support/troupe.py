@@ -20,7 +20,7 @@ CHAT = re.compile(
 
 
 def text_of(tokens: Sequence[int]) -> bytes:
-    return bytes(t if t < 256 else 0 for t in tokens)
+    return bytes([t if t < 256 else 0 for t in tokens])
 
 
 class Troupe(Rig):
