@@ -25,7 +25,8 @@ from typing import Any
 import psutil
 
 from npc_engine.bench.crowd.timed_llama import Past, Timed
-from npc_engine.bench.shared.report import progress, write_json, write_text
+from npc_engine.bench.shared.report import write_json, write_text
+from npc_engine.bench.shared.run import progress
 from npc_engine.errors import ModelError, NpcError
 from npc_engine.llama.context import Span
 from npc_engine.llama.kv_layout import choose_layout

@@ -58,7 +58,7 @@ OWNERS = {
     },
     # Distributions over 49k tokens.
     "numpy": {"bench.stream.reader", "kvcache.recurrent_drift", "llama.context"},
-    "rich": {"bench.shared.report", "cli.terminal"},
+    "rich": {"bench.shared.run", "cli.terminal"},
     "zmq": {"client.zmq_client", "server.bridge", "server.endpoint", "server.stream_socket"},
 }
 # The measurements are behind one door: a game may leave them out of what it ships.

@@ -2,7 +2,7 @@
 
 import psutil
 
-from npc_engine.bench.crowd.busy_game import SPIN
+from npc_engine.bench.crowd.threads import SPIN
 
 
 def games() -> list[psutil.Process]:

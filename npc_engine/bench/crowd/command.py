@@ -1,30 +1,35 @@
 """`npc-engine bench crowd`: many characters, one small machine.
 
-Owns the command and which parts are measured. `parts` measures them, `figures` says
-what they come to, `report` and `plot` how it is shown.
+Owns the command and what is set up. `parts` measures, `figures` says what it comes to, `report`
+how it is shown.
 """
 
 import argparse
-import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from npc_engine.bench.crowd.figures import Measured
 from npc_engine.bench.crowd.parts import PARTS
-from npc_engine.bench.crowd.plot import figure, has_figure
-from npc_engine.bench.crowd.report import as_json, as_markdown, as_tables, passed, verdicts
+from npc_engine.bench.crowd.report import as_json, as_markdown, as_text, figure, has_figure
 from npc_engine.bench.crowd.setup import Setup
-from npc_engine.bench.shared import report
-from npc_engine.errors import ConfigError, NpcError
+from npc_engine.bench.shared.figures import passed
+from npc_engine.bench.shared.flags import (
+    Flag,
+    add_flags,
+    add_out,
+    check,
+    in_words,
+    names,
+    numbers,
+    threads,
+)
+from npc_engine.bench.shared.plots import need_plots
+from npc_engine.bench.shared.report import write
+from npc_engine.bench.shared.run import measure, opened, quiet
 from npc_engine.llama.kv_layout import choose_layout
 from npc_engine.llama.model import Model
-from npc_engine.llama.selftest import self_test
 from npc_engine.loading import n_auto_threads
 
-__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "quiet", "run"]
+__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "many characters at once: speed, first tokens, fairness, parking; busy games; idling"
 ABOUT = """\
@@ -60,152 +65,55 @@ examples:
   npc-engine bench crowd --model q4.gguf --parts parking --characters 50 --out parking.json
   npc-engine bench crowd --model q4.gguf --parts governor --rounds 3 --busy 4
 """
-LIMITS = {
-    "depth": (256, 1 << 20),
-    "tokens": (2, 128),
-    "rounds": (1, 1000),
-    "characters": (1, 1000),
-    "slots": (1, 64),
-    "park_depth": (256, 1 << 20),
-    "swaps": (1, 10_000),
-    "busy": (0, 256),
-    "threads": (1, 256),
-}
-MOST_SPEAKERS = 64
-MOST_S = 3600.0
-SECONDS = ("fair_seconds", "turn_seconds", "idle_seconds")
+ALL = ",".join(PARTS)
+WATCHED = "how long the idle server is watched; less is not judged"
+FLAGS = (
+    Flag("parts", ALL, "which", metavar="A,B,.."),
+    Flag("speakers", "1,2,4,8,16", "how many speak at once", metavar="N,..."),
+    Flag("depth", 900, "tokens of past", 256, 1 << 20),
+    Flag("tokens", 32, "of each speaker in a turn of each side", 2, 128),
+    Flag("rounds", 6, "turns of each side", 1, 1000),
+    Flag("fair-seconds", 10.0, "how long 16 chatter", 0, 3600, "S"),
+    Flag("characters", 200, "to be parked", 1, 1000),
+    Flag("slots", 8, "that they share", 1, 64),
+    Flag("park-depth", 1000, "tokens of each", 256, 1 << 20),
+    Flag("swaps", 60, "how many are called in", 1, 10_000),
+    Flag("busy", 2, "processes that spin beside the governor, 0 for none", 0, 256),
+    Flag("turn-seconds", 4.0, "of each count of threads in each round", 0, 3600, "S"),
+    Flag("idle-seconds", 30.0, WATCHED, 0, 3600, "S"),
+    threads(),
+)
+WORDS = sorted((flag.name for flag in FLAGS[2:]), key=lambda name: "seconds" not in name)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add its flags."""
-    add = parser.add_argument
-    add("--model", metavar="FILE", required=True, help="a GGUF instruct model")
-    add(
-        "--parts",
-        metavar="A,B,..",
-        default=",".join(PARTS),
-        help=f"which (default: {','.join(PARTS)})",
-    )
-    add(
-        "--speakers",
-        metavar="N,...",
-        default="1,2,4,8,16",
-        help="how many speak at once (default: 1,2,4,8,16)",
-    )
-    add("--depth", metavar="N", type=int, default=900, help="tokens of past (default: 900)")
-    add(
-        "--tokens",
-        metavar="N",
-        type=int,
-        default=32,
-        help="of each speaker in a turn of each side (default: 32)",
-    )
-    add("--rounds", metavar="N", type=int, default=6, help="turns of each side (default: 6)")
-    add(
-        "--fair-seconds",
-        metavar="S",
-        type=float,
-        default=10.0,
-        help="how long 16 chatter (default: 10)",
-    )
-    add("--characters", metavar="N", type=int, default=200, help="to be parked (default: 200)")
-    add("--slots", metavar="N", type=int, default=8, help="that they share (default: 8)")
-    add("--park-depth", metavar="N", type=int, default=1000, help="tokens of each (default: 1000)")
-    add("--swaps", metavar="N", type=int, default=60, help="how many are called in (default: 60)")
-    add(
-        "--busy",
-        metavar="N",
-        type=int,
-        default=2,
-        help="processes that spin beside the governor, 0 for none (default: 2)",
-    )
-    add(
-        "--turn-seconds",
-        metavar="S",
-        type=float,
-        default=4.0,
-        help="of each count of threads in each round (default: 4)",
-    )
-    add(
-        "--idle-seconds",
-        metavar="S",
-        type=float,
-        default=30.0,
-        help="how long the idle server is watched; less is not judged (default: 30)",
-    )
-    add("--threads", metavar="N", type=int, help="CPU threads (default: physical cores less one)")
-    add(
-        "--out",
-        metavar="FILE.json",
-        default="crowd.json",
-        help="the report; FILE.md and the plot FILE.png stand beside it (default: crowd.json)",
-    )
-    add("--no-plot", action="store_true", help="write no plot")
+    add_flags(parser, "a GGUF instruct model", FLAGS)
+    add_out(parser, "crowd.json")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure; print the tables, write report and plot. Raises NpcError."""
-    parts = _parts(args.parts)
-    speakers = _speakers(args.speakers)
-    _check(args)
-    with quiet():
-        model = Model(args.model, extra_bufts=self_test(Path(args.model)).works)
-        try:
-            setup = _setup(args, model, speakers)
-            facts = _facts(args, setup)
-            found = _measure(parts, setup)
-        finally:
-            model.close()
-    whole = as_json(facts, found)
-    _write(args, whole)
-    return 0 if passed(whole) else 1
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No warnings of llama.cpp amid a progress bar."""
-    log = logging.getLogger("npc_engine.llama")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-
-
-def _parts(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in PARTS:
-            raise ConfigError(f"--parts has {name!r}.", f"There are: {', '.join(PARTS)}.")
-    return [name for name in PARTS if name in names]
-
-
-def _speakers(text: str) -> tuple[int, ...]:
-    try:
-        counts = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"--speakers is {text!r}.", "Give numbers by comma: 1,8.") from None
-    for n in counts:
-        if not 1 <= n <= MOST_SPEAKERS:
-            raise ConfigError(f"--speakers has {n}.", f"Each must be from 1 to {MOST_SPEAKERS}.")
-    return tuple(sorted(set(counts)))
-
-
-def _check(args: argparse.Namespace) -> None:
-    for name, (least, most) in LIMITS.items():
-        value = getattr(args, name)
-        if value is not None and not least <= value <= most:
-            flag = "--" + name.replace("_", "-")
-            raise ConfigError(f"{flag} is {value}.", f"It must be from {least} to {most:,}.")
-    for name in SECONDS:
-        if not 0 < (seconds := getattr(args, name)) <= MOST_S:
-            flag = "--" + name.replace("_", "-")
-            raise ConfigError(
-                f"{flag} is {seconds:g}.", f"It must be above 0, and at most {MOST_S:g}."
-            )
+    wanted = names("parts", args.parts, PARTS)
+    speakers = numbers("speakers", args.speakers, "Give numbers by comma: 1,8.", (1, 64))
+    check(args, FLAGS)
     if not args.no_plot:
-        report.need_plots()
+        need_plots()
+    with quiet(), opened(args.model) as model:
+        setup = _setup(args, model, tuple(sorted(set(speakers))))
+        facts = {
+            "command": in_words("bench crowd", vars(args), ["parts", "speakers", *WORDS]),
+            "model": model.name,
+            "n_threads": setup.n_threads,
+            "layout": str(setup.layout),
+            "depth": setup.depth,
+        }
+        parts = [part for name, part in PARTS.items() if name in wanted]
+        found = measure("crowd", parts, setup, Measured())
+    whole = as_json(facts, found)
+    draw = partial(figure, whole) if has_figure(whole) else None
+    write(args, whole, as_text(whole), as_markdown(whole), "The same as a plot", draw)
+    return 0 if passed(whole) else 1
 
 
 def _setup(args: argparse.Namespace, model: Model, speakers: tuple[int, ...]) -> Setup:
@@ -227,60 +135,3 @@ def _setup(args: argparse.Namespace, model: Model, speakers: tuple[int, ...]) ->
         n_busy=args.busy,
         idle_s=args.idle_seconds,
     )
-
-
-def _measure(parts: list[str], setup: Setup) -> Measured:
-    found = Measured()
-    total = sum(PARTS[name].n_units(setup) for name in parts)
-    n_done = 0
-    try:
-        with report.progress(total, "crowd") as show:
-            for name in parts:
-                for now in PARTS[name].measure(setup, found):
-                    show(n_done, now)
-                    n_done += 1
-            show(n_done, "done")
-    except KeyboardInterrupt:
-        _cut_off(found, "Interrupted")
-    except NpcError as error:
-        if found == Measured():
-            raise
-        _cut_off(found, str(error))
-    return found
-
-
-def _cut_off(found: Measured, why: str) -> None:
-    found.interrupted = True
-    if sys.stderr is not None:
-        sys.stderr.write(f"{why.rstrip('.')}: the report has what was measured so far.\n")
-
-
-def _facts(args: argparse.Namespace, setup: Setup) -> dict[str, Any]:
-    return {
-        "command": _command(args),
-        "model": setup.model.name,
-        "n_threads": setup.n_threads,
-        "layout": str(setup.layout),
-        "depth": setup.depth,
-    }
-
-
-def _command(args: argparse.Namespace) -> str:
-    """The command that was given, with the name of the model's file alone."""
-    words = ["npc-engine", "bench", "crowd", "--model", Path(args.model).name]
-    for flag in ("parts", "speakers", *SECONDS, *LIMITS):
-        if (value := getattr(args, flag)) is not None:
-            value = f"{value:g}" if isinstance(value, float) else value
-            words += ["--" + flag.replace("_", "-"), str(value)]
-    return " ".join(words)
-
-
-def _write(args: argparse.Namespace, whole: dict[str, Any]) -> None:
-    out, picture = Path(args.out), Path(args.out).with_suffix(".png")
-    has_plot = not args.no_plot and has_figure(whole)
-    report.write_json(out, whole)
-    if sys.stdout is not None:
-        sys.stdout.write(as_tables(whole) + "\n" + verdicts(whole))
-    report.write_text(out.with_suffix(".md"), as_markdown(whole, picture.name if has_plot else ""))
-    if has_plot:
-        report.save_figure(figure(whole), picture)

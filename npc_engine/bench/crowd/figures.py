@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from npc_engine.bench.shared.figures import spread
+
 __all__ = [
     "AUTO",
     "N_IDLE",
@@ -123,6 +125,11 @@ class Measured:
     idle: Idle | None = None
     interrupted: bool = False
 
+    @property
+    def has_any(self) -> bool:
+        """Whether anything was measured."""
+        return self != Measured()
+
 
 def of_speakers(n: int, rounds: Sequence[Round]) -> dict[str, Any]:
     """Return what the rounds of n speakers come to, in plain JSON types."""
@@ -226,15 +233,7 @@ def of_idle(idle: Idle | None) -> dict[str, Any] | None:
 
 
 def _spread(values: Sequence[float]) -> dict[str, float] | None:
-    if not values:
-        return None
-    ordered = sorted(values)
-    return {
-        "n": len(ordered),
-        "median": statistics.median(ordered),
-        "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
-        "max": ordered[-1],
-    }
+    return {"n": len(values), **spread(values)} if values else None
 
 
 def judge(found: Mapping[str, Any]) -> dict[str, bool | None]:

@@ -1,8 +1,7 @@
 """The parts of `bench crowd`: many speak at once, is it fair, and more characters than slots.
 
 Owns the order in which things take turns in each, and the list of all parts: `threads` and
-`idle` have one each. A part writes what it finds as it finds it, so that an interrupted run
-keeps it, and yields what it is doing: one more to go each time.
+`idle` have one each.
 """
 
 import random
@@ -17,9 +16,10 @@ import psutil
 from npc_engine.bench.crowd.crowd import ROOM, Crowd, Spoken
 from npc_engine.bench.crowd.figures import Measured, Parking, Round
 from npc_engine.bench.crowd.idle import idle, n_looks
-from npc_engine.bench.crowd.setup import RESERVE_BYTES, Part, Setup, check_room
+from npc_engine.bench.crowd.setup import Setup, check_room
 from npc_engine.bench.crowd.threads import governor, n_turns
 from npc_engine.bench.crowd.timed_llama import Past, Timed
+from npc_engine.bench.shared.run import RESERVE_BYTES, Part
 from npc_engine.config import N_RECENT
 from npc_engine.errors import ModelError
 from npc_engine.llama.model import Layout
@@ -44,15 +44,15 @@ def speakers(setup: Setup, found: Measured) -> Iterator[str]:
         crowd = Crowd(setup.model, setup.layout, n_most, setup.depth, setup.n_threads)
         stack.callback(crowd.close)
         bare = _Bare(crowd.llama, crowd.past)
-        rivals = {"bare": bare}
+        baselines = {"bare": bare}
         if (defaults := _defaults(setup, n_most, crowd.past.tokens)) is not None:
             stack.callback(defaults.llama.close)
-            rivals["defaults"] = defaults
+            baselines["defaults"] = defaults
         depths: dict[int, int] = {}
         for number in range(setup.n_rounds):
             for n in setup.speakers:
                 yield f"{n} speaking, round {number + 1} of {setup.n_rounds}"
-                one = _Turns(setup, crowd, rivals, n, depths.get(n, 0))
+                one = _Turns(setup, crowd, baselines, n, depths.get(n, 0))
                 found.rounds.setdefault(n, []).append(one.take(number % 2 == 0))
                 depths[n] = one.depth
 
@@ -95,12 +95,12 @@ class _Turns:
     """One round of n speakers. `depth`: where the bare loops begin, as the engine did last."""
 
     def __init__(
-        self, setup: Setup, crowd: Crowd, rivals: Mapping[str, _Bare], n: int, depth: int
+        self, setup: Setup, crowd: Crowd, baselines: Mapping[str, _Bare], n: int, depth: int
     ) -> None:
         self.depth = depth
         self._setup = setup
         self._crowd = crowd
-        self._rivals = rivals
+        self._baselines = baselines
         self._n = n
 
     def take(self, engine_first: bool) -> Round:
@@ -129,7 +129,9 @@ class _Turns:
 
     def _bare(self) -> dict[str, float]:
         n_steps = self._setup.n_steps
-        return {way: one.step_ms(self._n, n_steps, self.depth) for way, one in self._rivals.items()}
+        return {
+            way: one.step_ms(self._n, n_steps, self.depth) for way, one in self._baselines.items()
+        }
 
 
 def _with(crowd: Crowd, n: int, measure: Callable[[], Spoken]) -> Spoken:
@@ -219,7 +221,7 @@ def _ram(crowd: Crowd) -> dict[str, int]:
     return parts | {"rss_bytes": psutil.Process().memory_info().rss}
 
 
-PARTS: Mapping[str, Part] = {
+PARTS: Mapping[str, Part[Setup, Measured]] = {
     "speakers": Part("many speak at once", lambda s: s.n_rounds * len(s.speakers), speakers),
     "fair": Part("tokens of each of 16 speakers", lambda _s: 1, fair),
     "parking": Part("more characters than slots", lambda s: s.n_swaps, parking),

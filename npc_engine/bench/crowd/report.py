@@ -1,9 +1,9 @@
-"""The report of `bench crowd`: JSON, tables and Markdown of the same numbers.
+"""The report of `bench crowd`: JSON, tables, Markdown and plot of the same numbers.
 
-Owns how they are told; `plot` draws them. It measures and judges nothing.
+Owns how they are shown. It measures and judges nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from npc_engine.bench.crowd.figures import (
@@ -17,14 +17,19 @@ from npc_engine.bench.crowd.figures import (
     of_sharing,
     of_speakers,
 )
-from npc_engine.llama.machine import library
-from npc_engine.llama.measurements import cpu_name
-from npc_engine.text.tables import table
-from npc_engine.version import __version__
+from npc_engine.bench.shared.figures import MIB
+from npc_engine.bench.shared.plots import log_axis, new_figure
+from npc_engine.bench.shared.report import (
+    Table,
+    about_run,
+    as_page,
+    as_tables,
+    preface,
+    verdicts,
+)
 
-__all__ = ["as_json", "as_markdown", "as_tables", "passed", "verdicts"]
+__all__ = ["as_json", "as_markdown", "as_text", "figure", "has_figure"]
 
-MIB = 1 << 20
 SPEAKERS = (
     *("speakers", "step ms", "tok/s", "bare", "of bare", "defaults", "of defaults"),
     *("overhead ms", "Python ms", "served", "one by one"),
@@ -43,15 +48,53 @@ PARKING = {
 }
 
 
+WAYS = {
+    "engine": "NPC Engine",
+    "bare": "bare loop",
+    "defaults": "bare loop, llama.cpp's defaults",
+    "serial": "one by one",
+}
+_MANY = (
+    "Many speak at once",
+    "`step ms`, `tok/s`: a step of the engine in which everybody speaks. `bare`: tok/s of a "
+    "loop of llama_decode and sampling on the same context, and nothing else; `defaults`: the same "
+    "with a unified cache in f16 and flash attention. `of`: the engine's speed against theirs, the "
+    "median of the rounds' ratios. `overhead`: the engine's step less the bare one; `Python`: what "
+    "a step takes beside decoding and sampling. `served`: tok/s from the asking on, reading "
+    "included; `one by one`: the same where each character is served after the other.",
+)
+_WAITING = (
+    "The first token, all asked at once",
+    "From the asking to the first token, medians of the rounds: the first who answers, "
+    "the median and the last.",
+)
+_FAIR = (
+    "Is it fair?",
+    "Tokens that each has said while all chattered, asked again as soon as they were done.",
+)
+_PARKED = ("More characters than slots", "In milliseconds.")
+_RAM = ("Memory", "`rss`: of the whole process.")
+_SHARED = (
+    "Threads, beside a busy game",
+    "Tokens per second by number of threads, all rounds together, behind "
+    f"{N_SHARED_PAST} tokens of past; the busy processes spin. `auto` chooses by itself; "
+    "`of best`: its speed against the best fixed count. `ends at`: the threads that it had chosen "
+    "at last; `switches`: how often it had changed in all.",
+)
+_IDLE = (
+    "An idle server",
+    "Processor time of a server of its own, all its threads together, while nobody speaks. "
+    "`before`: the same from its start until it had read what there was to read. `CPU` is of one "
+    "core.",
+)
+
+Rows = Sequence[Mapping[str, Any]]
+
+
 def as_json(facts: Mapping[str, Any], found: Measured) -> dict[str, Any]:
     """Return the whole report, in plain JSON types."""
-    build = library()
     whole = {
-        "benchmark": "crowd",
-        "version": __version__,
-        "llama_cpp_python": build["llama_cpp_python"],
-        "cpu": cpu_name(),
-        "features": build["features"],
+        **about_run("crowd"),
         **facts,
         "interrupted": found.interrupted,
         "speakers": [of_speakers(n, rounds) for n, rounds in sorted(found.rounds.items())],
@@ -63,88 +106,33 @@ def as_json(facts: Mapping[str, Any], found: Measured) -> dict[str, Any]:
     return whole | {"verdicts": judge(whole)}
 
 
-def passed(whole: Mapping[str, Any]) -> bool:
-    """Whether no verdict is against it; one that was cut off has not passed."""
-    return not whole["interrupted"] and False not in whole["verdicts"].values()
+def as_text(whole: Mapping[str, Any]) -> str:
+    """Return the numbers as aligned text, and the verdicts."""
+    return as_tables([*_tables(whole)]) + "\n" + verdicts(whole)
 
 
-def verdicts(whole: Mapping[str, Any]) -> str:
-    """Return what passed and what did not, on one line."""
-    names = {True: "passed", False: "FAILED", None: "not measured"}
-    told = ", ".join(f"{what}: {names[value]}" for what, value in whole["verdicts"].items())
-    return told + (" (interrupted)\n" if whole["interrupted"] else "\n")
+def as_markdown(whole: Mapping[str, Any]) -> str:
+    """Return a page of documentation."""
+    setup = f"KV cache: {whole['layout']}; each speaker has {whole['depth']} tokens of past."
+    return as_page(preface("A crowd", whole) + setup, [*_tables(whole)], whole)
 
 
-def as_tables(whole: Mapping[str, Any]) -> str:
-    """Return the numbers as aligned text."""
-    return "\n".join(table(rows) for _, rows in _tables(whole))
-
-
-def as_markdown(whole: Mapping[str, Any], picture: str) -> str:
-    """Return a page of documentation; `picture` is the plot's file, "" for none."""
-    parts = [_preface(whole)]
-    for title, rows in _tables(whole):
-        marks = "|" + "---|" + "---:|" * (len(rows[0]) - 1)
-        table = ["| " + " | ".join(row) + " |" for row in rows]
-        parts.append("\n".join([f"## {title}", "", table[0], marks, *table[1:]]))
-        parts.append(_ABOUT[title])
-    parts.append("**Verdicts.** " + verdicts(whole).strip() + ".")
-    if picture:
-        parts.append(f"![The same as a plot]({picture})")
-    return "\n\n".join(parts) + "\n"
-
-
-_MANY, _WAITING, _FAIR, _PARKED, _RAM, _SHARED, _IDLE = (
-    "Many speak at once",
-    "The first token, all asked at once",
-    "Is it fair?",
-    "More characters than slots",
-    "Memory",
-    "Threads, beside a busy game",
-    "An idle server",
-)
-_ABOUT = {
-    _MANY: "`step ms`, `tok/s`: a step of the engine in which everybody speaks. `bare`: tok/s of a "
-    "loop of llama_decode and sampling on the same context, and nothing else; `defaults`: the same "
-    "with a unified cache in f16 and flash attention. `of`: the engine's speed against theirs, the "
-    "median of the rounds' ratios. `overhead`: the engine's step less the bare one; `Python`: what "
-    "a step takes beside decoding and sampling. `served`: tok/s from the asking on, reading "
-    "included; `one by one`: the same where each character is served after the other.",
-    _WAITING: "From the asking to the first token, medians of the rounds: the first who answers, "
-    "the median and the last.",
-    _FAIR: "Tokens that each has said while all chattered, asked again as soon as they were done.",
-    _PARKED: "In milliseconds.",
-    _RAM: "`rss`: of the whole process.",
-    _SHARED: "Tokens per second by number of threads, all rounds together, behind "
-    f"{N_SHARED_PAST} tokens of past; the busy processes spin. `auto` chooses by itself; "
-    "`of best`: its speed against the best fixed count. `ends at`: the threads that it had chosen "
-    "at last; `switches`: how often it had changed in all.",
-    _IDLE: "Processor time of a server of its own, all its threads together, while nobody speaks. "
-    "`before`: the same from its start until it had read what there was to read. `CPU` is of one "
-    "core.",
-}
-
-Table = tuple[str, list[Sequence[str]]]
-
-
-def _tables(whole: Mapping[str, Any]) -> list[Table]:
-    tables: list[Table] = []
+def _tables(whole: Mapping[str, Any]) -> Iterator[Table]:
     if rows := whole["speakers"]:
-        tables.append((_MANY, [SPEAKERS, *map(_speed, rows)]))
-        tables.append((_WAITING, [WAITS, *map(_wait, rows)]))
+        yield Table(*_MANY, [SPEAKERS, *map(_speed, rows)])
+        yield Table(*_WAITING, [WAITS, *map(_wait, rows)])
     if fair := whole["fair"]:
         numbers = (str(fair[key]) for key in ("n_speakers", "least", "most"))
         head = ("speakers", "least", "most", "least/most")
-        tables.append((_FAIR, [head, (*numbers, f"{fair['share']:.2f}")]))
+        yield Table(*_FAIR, [head, (*numbers, f"{fair['share']:.2f}")])
     if parking := whole["parking"]:
-        tables.append((_PARKED, _parked(parking)))
+        yield Table(*_PARKED, _parked(parking))
         ram = [(_part(name), f"{n / MIB:,.0f}") for name, n in parking["ram"].items()]
-        tables.append((_RAM, [("part", "MiB"), *ram]))
+        yield Table(*_RAM, [("part", "MiB"), *ram])
     if rows := whole["governor"]:
-        tables.append((_SHARED, _shared(rows)))
+        yield Table(*_SHARED, _shared(rows))
     if idle := whole["idle"]:
-        tables.append((_IDLE, _idle(idle)))
-    return tables
+        yield Table(*_IDLE, _idle(idle))
 
 
 def _speed(row: Mapping[str, Any]) -> Sequence[str]:
@@ -186,7 +174,7 @@ def _parked(parking: Mapping[str, Any]) -> list[Sequence[str]]:
     return rows
 
 
-def _shared(rows: Sequence[Mapping[str, Any]]) -> list[Sequence[str]]:
+def _shared(rows: Rows) -> list[Sequence[str]]:
     ways = list(rows[0]["tps"])
     head = ["speakers", "busy", *(w if w == AUTO else f"{w} thr." for w in ways)]
     table: list[Sequence[str]] = [[*head, "of best", "ends at", "switches"]]
@@ -219,11 +207,67 @@ def _number(value: float | None, form: str = ".0f") -> str:
     return "-" if value is None else format(value, form)
 
 
-def _preface(whole: Mapping[str, Any]) -> str:
-    threads = "1 thread" if whole["n_threads"] == 1 else f"{whole['n_threads']} threads"
-    return (
-        f"# A crowd: {whole['model']}\n\n    {whole['command']}\n\n"
-        f"NPC Engine {whole['version']}, llama-cpp-python {whole['llama_cpp_python']}, "
-        f"{whole['cpu']} ({', '.join(whole['features'])}), {threads}. KV cache: {whole['layout']}; "
-        f"each speaker has {whole['depth']} tokens of past."
-    )
+def has_figure(whole: Mapping[str, Any]) -> bool:
+    """Whether anything was measured that can be drawn."""
+    return bool(whole["speakers"] or whole["governor"])
+
+
+def figure(whole: Mapping[str, Any]) -> Any:
+    """Return the plot; of nothing measured it is one empty panel."""
+    speakers, shared = whole["speakers"], whole["governor"]
+    n_panels = 2 * bool(speakers) + bool(shared)
+    made, panels = new_figure(max(1, n_panels), f"A crowd: {whole['model']}")
+    if speakers:
+        _draw_speed(panels[0], speakers)
+        _draw_waits(panels[1], speakers)
+    if shared:
+        _draw_threads(panels[-1], shared)
+    return made
+
+
+def _draw_speed(ax: Any, rows: Rows) -> None:
+    """Tokens per second, by number of speakers."""
+    counts = [row["n_speakers"] for row in rows]
+    for way in ("bare", "engine", "defaults"):
+        if all(way in row["decode_tps"] for row in rows):
+            ax.plot(counts, [row["decode_tps"][way] for row in rows], "o-", label=WAYS[way])
+    for way in ("engine", "serial"):
+        served = [row["served_tps"][way] for row in rows]
+        ax.plot(counts, served, "o--", label=f"{WAYS[way]}, with what they read")
+    ax.set_ylabel("tokens per second, all together")
+    ax.set_ylim(bottom=0)
+    _by_speakers(ax, counts)
+
+
+def _draw_waits(ax: Any, rows: Rows) -> None:
+    """First tokens, by number of speakers."""
+    counts = [row["n_speakers"] for row in rows]
+    for way, which in (("engine", "median"), ("engine", "worst"), ("serial", "worst")):
+        label = f"{WAYS[way]}: {'the last' if which == 'worst' else which}"
+        ax.plot(counts, [row["first_ms"][way][which] for row in rows], "o-", label=label)
+    log_axis(ax, "first token, ms")
+    _by_speakers(ax, counts)
+
+
+def _by_speakers(ax: Any, counts: Sequence[int]) -> None:
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(counts, map(str, counts))
+    ax.set_xlabel("speakers, all asked at once")
+    ax.legend(fontsize="small")
+
+
+def _draw_threads(ax: Any, rows: Rows) -> None:
+    """Every fixed count of threads as a line, auto as a dashed level of the same colour."""
+    fixed = [way for way in rows[0]["tps"] if way != AUTO]
+    for row in rows:
+        who = "1 speaker" if row["n_speakers"] == 1 else f"{row['n_speakers']} speakers"
+        game = f"{row['n_busy']} busy processes" if row["n_busy"] else "quiet"
+        tps = [row["tps"][way] for way in fixed]
+        (line,) = ax.plot([*map(int, fixed)], tps, "o-", label=f"{who}, {game}")
+        ax.axhline(row["tps"][AUTO], color=line.get_color(), ls="--")
+    ax.plot([], [], "k--", label="auto")
+    ax.set_xticks([*map(int, fixed)])
+    ax.set_xlabel("threads, a fixed count")
+    ax.set_ylabel("tokens per second, all together")
+    ax.set_ylim(bottom=0)
+    ax.legend(fontsize="small")

@@ -4,23 +4,36 @@ Owns the turns: on the machine as it is, then beside a busy game. Each way to ch
 engine of its own over the same weights. In every round all take a turn with as many speakers who
 never end their lines. Auto has a turn of its own before the rounds to find its count, as it would
 in the first minute of a game; what it tries out later counts.
+
+A busy game is processes that spin, the worst that a game can do. They end with this process,
+whatever happens to it: each reads its stdin, which closes even when this process is killed.
 """
 
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
-from npc_engine.bench.crowd.busy_game import busy_game
 from npc_engine.bench.crowd.crowd import MOST_TOKENS, ROOM, Crowd
 from npc_engine.bench.crowd.figures import AUTO, N_SHARED_PAST, Measured, Sharing
 from npc_engine.bench.crowd.setup import Setup, check_room
 from npc_engine.cpu import n_usable_cores
 from npc_engine.errors import BackendError
 
-__all__ = ["governor", "n_turns"]
+__all__ = ["SPIN", "busy_game", "governor", "n_turns"]
 
 SPEAKERS = (1, 8)
 N_WARM_UP = 2.5  # turns
+SPIN = """
+import os, sys, threading
+def leave():
+    sys.stdin.read()
+    os._exit(0)
+threading.Thread(target=leave, daemon=True).start()
+while True:
+    pass
+"""
 
 
 def governor(setup: Setup, found: Measured) -> Iterator[str]:
@@ -87,3 +100,21 @@ def _turn(crowd: Crowd, n: int, seconds: float) -> tuple[int, float]:
     finally:
         crowd.clear()
     return sum(tokens), done_s
+
+
+@contextmanager
+def busy_game(n: int) -> Iterator[Callable[[], bool]]:
+    """Run n processes that do nothing, as fast as they can; gives whether all still do."""
+    with ExitStack() as stack:
+        processes = []
+        for _ in range(n):
+            process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-I", "-S", "-c", SPIN],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # Ctrl-C reaches it as well, and it would say so
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            processes.append(process)
+        yield lambda: all(process.poll() is None for process in processes)

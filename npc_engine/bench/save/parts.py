@@ -1,31 +1,28 @@
 """The parts of `bench save`: one character into a file and back, and a save beside speakers.
 
-Owns the order in which things take turns in each. A part writes what it finds as it finds it, so
-that an interrupted run keeps it, and yields what it is doing: one more to go each time.
+Owns the order in which things take turns in each.
 """
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from npc_engine import protocol as m
 from npc_engine.bench.crowd.crowd import CLIENT, ROOM, Crowd
 from npc_engine.bench.save.figures import Beside, Character, Measured, Trip
 from npc_engine.bench.save.figures import Crowd as CrowdFigures
-from npc_engine.errors import BackendError, ModelError, SnapshotError
+from npc_engine.bench.shared.run import Part, check_memory
+from npc_engine.errors import BackendError, SnapshotError
 from npc_engine.llama.model import Layout, Model
 from npc_engine.storage.signing_key import installation_key
 from npc_engine.storage.snapshot import Snapshot, encode_parts
 from npc_engine.storage.store import Store
 
-__all__ = ["PARTS", "Part", "Setup"]
+__all__ = ["PARTS", "Setup"]
 
-RESERVE_BYTES = 1 << 30
 PATIENCE_S = 120.0  # for one answer; then it is given up
 WHOLE, LEAN = "whole", "lean"  # slots: with the KV cache, and without
 NAME = "npc0"
@@ -53,26 +50,14 @@ class Setup:
     n_quiet: int
 
 
-@dataclass(frozen=True)
-class Part:
-    """`n_units`: how often it yields. `measure` raises NpcError."""
-
-    about: str
-    n_units: Callable[[Setup], int]
-    measure: Callable[[Setup, Measured], Iterator[str]]
-
-
 def _open(setup: Setup, layout: Layout, n_slots: int, depth: int, folder: str) -> Crowd:
-    """A crowd that saves all it knows. Refused where it would make the machine swap."""
+    """A crowd that saves all it knows. Raises ModelError where it does not fit into memory."""
     cells = n_slots * (depth + ROOM) + 2 * n_slots * depth  # in the cache, copied out, in a file
-    need = setup.model.kv_bytes_per_token(layout) * cells
-    free = psutil.virtual_memory().available
-    if need + RESERVE_BYTES > free:
-        raise ModelError(
-            f"{n_slots} characters of {depth} tokens need {need >> 20} MiB to be saved; "
-            f"{free >> 20} MiB are free.",
-            "Give fewer --characters or a smaller --depth, or close other programs.",
-        )
+    check_memory(
+        setup.model.kv_bytes_per_token(layout) * cells,
+        f"{n_slots} characters of {depth} tokens need {{}} MiB to be saved",
+        "Give fewer --characters or a smaller --depth, or close other programs.",
+    )
     n_threads, saves = setup.n_threads, str(setup.folder / folder)
     return Crowd(setup.model, layout, n_slots, depth, n_threads, saves=saves, save_kv="yes")
 
@@ -250,7 +235,7 @@ class _Beside:
         return ms
 
 
-PARTS: Mapping[str, Part] = {
+PARTS: Mapping[str, Part[Setup, Measured]] = {
     "trips": Part(
         "one character there and back",
         lambda s: s.n_rounds * len(s.depths) * len(s.layouts),

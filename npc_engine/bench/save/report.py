@@ -3,95 +3,71 @@
 Owns how they are shown. It measures and judges nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from npc_engine.bench.save.figures import LINE_TOKENS, Measured, judge, of_all
-from npc_engine.bench.shared import report
-from npc_engine.llama.machine import library
-from npc_engine.llama.measurements import cpu_name
-from npc_engine.text.tables import table
-from npc_engine.version import __version__
+from npc_engine.bench.shared.figures import MIB
+from npc_engine.bench.shared.plots import COLOURS, log_axis, new_figure
+from npc_engine.bench.shared.report import (
+    Table,
+    about_run,
+    as_page,
+    as_tables,
+    preface,
+    verdicts,
+)
 
-__all__ = ["as_json", "as_markdown", "as_tables", "figure", "passed", "verdicts"]
+__all__ = ["as_json", "as_markdown", "as_text", "figure", "has_figure"]
 
-MIB = 1 << 20
 SIZES = ("tokens", "KV type", "bytes/token", "file MiB", "without KV, KiB")
 TIMES = (
     *("tokens", "KV type", "copy out ms", "encode ms", "write ms"),
     *("read ms", "restore ms", "read again ms", "ratio"),
 )
-_SIZE, _TIME, _BESIDE = "Size", "Time", "A save beside speakers"
-_ABOUT = {
-    _SIZE: "`bytes/token`: of the KV cache. `without KV`: the same character as `--save-kv no` "
-    "saves it.",
-    _TIME: "Medians of the rounds. `copy out`: on the engine's thread, in one step. `encode`, "
+_SIZE = (
+    "Size",
+    "`bytes/token`: of the KV cache. `without KV`: the same character as `--save-kv no` saves it.",
+)
+_TIME = (
+    "Time",
+    "Medians of the rounds. `copy out`: on the engine's thread, in one step. `encode`, "
     "`write`: checksums and signature, and the file with its fsync, on the writer's thread. "
     "`restore`: from `load` to a character that sits in its slot with all that it knows, `read` "
     "(the file and its checksums) included; `read again`: the same from a save without a KV cache.",
-    _BESIDE: f"Steps in which all of them speak. A line is {LINE_TOKENS} of them on end; `longest` "
+)
+_BESIDE = (
+    "A save beside speakers",
+    f"Steps in which all of them speak. A line is {LINE_TOKENS} of them on end; `longest` "
     "is the one that took longest. `added`: how much longer the longest of a save took than the "
     "longest without, in usual steps, the median of the rounds.",
-}
-
-Table = tuple[str, list[Sequence[str]]]
+)
 
 
 def as_json(facts: Mapping[str, Any], found: Measured) -> dict[str, Any]:
     """Return the whole report, in plain JSON types."""
-    build = library()
-    whole = {
-        "benchmark": "save",
-        "version": __version__,
-        "llama_cpp_python": build["llama_cpp_python"],
-        "cpu": cpu_name(),
-        "features": build["features"],
-        **facts,
-        "interrupted": found.interrupted,
-        **of_all(found),
-    }
+    whole = {**about_run("save"), **facts, "interrupted": found.interrupted, **of_all(found)}
     return whole | {"verdicts": judge(whole)}
 
 
-def passed(whole: Mapping[str, Any]) -> bool:
-    """Whether no verdict is against it; one that was cut off has not passed."""
-    return not whole["interrupted"] and False not in whole["verdicts"].values()
+def as_text(whole: Mapping[str, Any]) -> str:
+    """Return the numbers as aligned text, and the verdicts."""
+    return as_tables([*_tables(whole)]) + "\n" + verdicts(whole)
 
 
-def verdicts(whole: Mapping[str, Any]) -> str:
-    """Return what passed and what did not, on one line."""
-    names = {True: "passed", False: "FAILED", None: "not measured"}
-    told = ", ".join(f"{what}: {names[value]}" for what, value in whole["verdicts"].items())
-    return told + (" (interrupted)\n" if whole["interrupted"] else "\n")
+def as_markdown(whole: Mapping[str, Any]) -> str:
+    """Return a page of documentation."""
+    layouts = "; ".join(f"{kind}: {layout}" for kind, layout in whole["layouts"].items())
+    setup = f"KV cache: {layouts}; beside speakers {whole['layout']}."
+    return as_page(preface("Saves", whole) + setup, [*_tables(whole)], whole)
 
 
-def as_tables(whole: Mapping[str, Any]) -> str:
-    """Return the numbers as aligned text."""
-    return "\n".join(table(rows) for _, rows in _tables(whole))
-
-
-def as_markdown(whole: Mapping[str, Any], picture: str) -> str:
-    """Return a page of documentation; `picture` is the plot's file, "" for none."""
-    parts = [_preface(whole)]
-    for title, rows in _tables(whole):
-        marks = "|" + "---|" + "---:|" * (len(rows[0]) - 1)
-        table = ["| " + " | ".join(row) + " |" for row in rows]
-        parts.append("\n".join([f"## {title}", "", table[0], marks, *table[1:]]))
-        parts.append(_ABOUT[title])
-    parts.append("**Verdicts.** " + verdicts(whole).strip() + ".")
-    if picture:
-        parts.append(f"![Restoring and reading again, and steps beside a save]({picture})")
-    return "\n\n".join(parts) + "\n"
-
-
-def _tables(whole: Mapping[str, Any]) -> list[Table]:
-    tables: list[Table] = []
+def _tables(whole: Mapping[str, Any]) -> Iterator[Table]:
     if rows := whole["characters"]:
-        tables.append((_SIZE, [SIZES, *map(_size, rows)]))
-        tables.append((_TIME, [TIMES, *map(_time, rows)]))
+        yield Table(*_SIZE, [SIZES, *map(_size, rows)])
+        yield Table(*_TIME, [TIMES, *map(_time, rows)])
     if crowd := whole["crowd"]:
-        tables.append((_BESIDE, _beside(crowd)))
-    return tables
+        yield Table(*_BESIDE, _beside(crowd))
 
 
 def _size(row: Mapping[str, Any]) -> Sequence[str]:
@@ -124,15 +100,9 @@ def _beside(crowd: Mapping[str, Any]) -> list[Sequence[str]]:
     ]
 
 
-def _preface(whole: Mapping[str, Any]) -> str:
-    threads = "1 thread" if whole["n_threads"] == 1 else f"{whole['n_threads']} threads"
-    return (
-        f"# Saves: {whole['model']}\n\n    {whole['command']}\n\n"
-        f"NPC Engine {whole['version']}, llama-cpp-python {whole['llama_cpp_python']}, "
-        f"{whole['cpu']} ({', '.join(whole['features'])}), {threads}. KV cache: "
-        + "; ".join(f"{kind}: {layout}" for kind, layout in whole["layouts"].items())
-        + f"; beside speakers {whole['layout']}."
-    )
+def has_figure(whole: Mapping[str, Any]) -> bool:
+    """Whether anything was measured that can be drawn."""
+    return bool(whole["characters"] or whole["crowd"])
 
 
 def figure(whole: Mapping[str, Any]) -> Any:
@@ -142,7 +112,7 @@ def figure(whole: Mapping[str, Any]) -> Any:
         (whole["crowd"], _draw_steps),
     ]
     there = [(found, draw) for found, draw in draws if found]
-    made, axes = report.new_figure(len(there), f"Saves: {whole['model']}")
+    made, axes = new_figure(len(there), f"Saves: {whole['model']}")
     for ax, (found, draw) in zip(axes, there, strict=True):
         draw(ax, found)
         ax.legend(fontsize="small")
@@ -156,7 +126,7 @@ def _draw_times(ax: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         for kind, name, style in (("reread", "read again", "o--"), ("restore", "restored", "o-")):
             ms = [row["ms"][kind] for row in own]
             ax.plot(tokens, ms, style, label=f"{kv_type}: {name}")
-    report.log_axis(ax, "ms until it may speak")
+    log_axis(ax, "ms until it may speak")
     ax.set_xlabel("tokens of the character")
 
 
@@ -164,9 +134,9 @@ def _draw_steps(ax: Any, crowd: Mapping[str, Any]) -> None:
     quiet, during = crowd["quiet"], crowd["during"]
     before = len(quiet) // 2
     after = before + len(during)
-    ax.plot(range(before), quiet[:before], color=report.COLOURS[0], label="without")
-    ax.plot(range(before, after), during, color=report.COLOURS[1], label="beside a save")
-    ax.plot(range(after, after + len(quiet) - before), quiet[before:], color=report.COLOURS[0])
+    ax.plot(range(before), quiet[:before], color=COLOURS[0], label="without")
+    ax.plot(range(before, after), during, color=COLOURS[1], label="beside a save")
+    ax.plot(range(after, after + len(quiet) - before), quiet[before:], color=COLOURS[0])
     ax.set_ylim(bottom=0)
     ax.set_ylabel("ms of a step")
     ax.set_xlabel(f"steps of {crowd['n_speakers']} speakers, the last round")

@@ -1,26 +1,24 @@
 """`npc-engine bench soak`: does anything grow, slow down or fail over a million tokens?
 
-Owns the command, its report, table and plot. What is done over those tokens is the script of
-`acts`, and what is made of it is for `figures` to say.
+Owns the command. What is done over those tokens is the script of `acts`; `figures` says what is
+made of it, `report` how it is shown.
 """
 
 import argparse
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from npc_engine.bench.shared import report
-from npc_engine.bench.soak.figures import MIB, Sample, judge, series
-from npc_engine.bench.soak.process import SoakRun, soak_apart
+from npc_engine.bench.shared.figures import passed
+from npc_engine.bench.shared.flags import Flag, threads
+from npc_engine.bench.shared.plots import need_plots
+from npc_engine.bench.shared.report import about_run, write
+from npc_engine.bench.shared.run import progress, say_cut_off
+from npc_engine.bench.soak.process import soak_apart
+from npc_engine.bench.soak.report import as_json, as_text, figure
 from npc_engine.bench.soak.soak import N_SLOTS
 from npc_engine.config import Settings
 from npc_engine.errors import ConfigError
-from npc_engine.llama.machine import library
-from npc_engine.llama.measurements import cpu_name
-from npc_engine.text.tables import table
-from npc_engine.version import __version__
 
 __all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
@@ -43,65 +41,44 @@ examples:
   npc-engine bench soak --model models/tiny/tiny-llama.gguf
   npc-engine bench soak --model a.gguf --model b.gguf --tokens 200000 --out soak.json
 """
-LEAST_TOKENS = 1000
-LEAST_WINDOW = 256  # a smaller one has no room for the script's ordinary lines
-
-Runs = Sequence[dict[str, Any]]
+MODEL = "a GGUF model; give it several times to soak one model after another"
+N_TOKENS = "tokens to read and speak with each model (default: 1,000,000)"
+OUT = "the report; its plot is FILE.png beside it"
+FLAGS = (
+    Flag("tokens", 1_000_000, N_TOKENS, 1000),
+    # A smaller window has no room for the script's ordinary lines.
+    Flag("window", 512, "of each character", 256, metavar="TOKENS"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add its flags."""
-    parser.add_argument(
-        "--model",
-        metavar="FILE",
-        action="append",
-        required=True,
-        help="a GGUF model; give it several times to soak one model after another",
-    )
-    parser.add_argument(
-        "--tokens",
-        type=int,
-        default=1_000_000,
-        metavar="N",
-        help="tokens to read and speak with each model (default: 1,000,000)",
-    )
-    parser.add_argument(
-        "--window", type=int, default=512, metavar="TOKENS", help="of each character (default: 512)"
-    )
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="CPU threads (default: physical cores less one)"
-    )
-    parser.add_argument(
-        "--out",
-        metavar="FILE.json",
-        default="soak.json",
-        help="the report; its plot is FILE.png beside it (default: soak.json)",
-    )
+    parser.add_argument("--model", metavar="FILE", action="append", required=True, help=MODEL)
+    for flag in (*FLAGS, threads(), Flag("out", "soak.json", OUT, metavar="FILE.json")):
+        flag.add(parser)
     parser.add_argument("--no-plot", action="store_true", help="write no plot")
 
 
 def run(args: argparse.Namespace) -> int:
     """Soak each model; print the table, write report and plot. Raises NpcError."""
-    for flag, value, least in (
-        ("--tokens", args.tokens, LEAST_TOKENS),
-        ("--window", args.window, LEAST_WINDOW),
-    ):
-        if value < least:
-            raise ConfigError(f"{flag} is {value}.", f"Give at least {least}.")
+    for flag in FLAGS:
+        if (value := getattr(args, flag.name)) < flag.least:
+            raise ConfigError(f"--{flag.name} is {value}.", f"Give at least {flag.least}.")
     if not args.no_plot:
-        report.need_plots()
+        need_plots()
     settings = [_settings(args, model) for model in args.model]
     runs = []
-    with report.progress(len(settings) * args.tokens, "soak") as show:
+    with progress(len(settings) * args.tokens, "soak") as show:
         for i, one in enumerate(settings):
             name = Path(one.model).stem
             found = soak_apart(one, args.tokens, _teller(show, i * args.tokens, args.tokens, name))
-            runs.append(_result(name, found))
+            runs.append(as_json(name, found))
             if found.interrupted:
-                sys.stderr.write("Interrupted: the report has what was measured so far.\n")
+                say_cut_off("Interrupted")
                 break
-    _report(runs, args)
-    return 0 if all(map(_passed, runs)) else 1
+    whole = {**about_run("soak"), "n_tokens_wanted": args.tokens, "runs": runs}
+    write(args, whole, as_text(runs), draw=partial(figure, runs))
+    return 0 if all(map(passed, runs)) else 1
 
 
 def _settings(args: argparse.Namespace, model: str) -> Settings:
@@ -117,81 +94,3 @@ def _teller(
     show: Callable[[float, str], None], before: int, n_most: int, name: str
 ) -> Callable[[int], None]:
     return lambda n_tokens: show(before + min(n_tokens, n_most), f"{name}: {n_tokens:,} tokens")
-
-
-def _result(name: str, run: SoakRun) -> dict[str, Any]:
-    """One model's part of the report, of plain JSON types."""
-    end = run.samples[-1] if run.samples else Sample(0, 0, 0.0, 0.0, 0.0, 0)
-    return {
-        "name": name,
-        **run.facts,
-        **asdict(end),
-        "interrupted": run.interrupted,
-        "n_faults": run.n_faults,
-        "faults": run.faults,
-        **judge(run.samples, run.n_faults),
-        "series": series(run.samples),
-    }
-
-
-def _passed(run: dict[str, Any]) -> bool:
-    """No verdict against it; a run that was too short for one passes, one that was cut does not."""
-    return not run["interrupted"] and all(v is not False for v in run["verdicts"].values())
-
-
-def _report(runs: Runs, args: argparse.Namespace) -> None:
-    found = library()
-    facts = {
-        "benchmark": "soak",
-        "version": __version__,
-        "llama_cpp_python": found["llama_cpp_python"],
-        "cpu": cpu_name(),
-        "features": found["features"],
-        "n_tokens_wanted": args.tokens,
-    }
-    report.write_json(Path(args.out), {**facts, "runs": runs})
-    sys.stdout.write(_table(runs) + "".join(map(_complaints, runs)))
-    if not args.no_plot:
-        report.save_figure(_figure(runs), Path(args.out).with_suffix(".png"))
-
-
-def _table(runs: Runs) -> str:
-    head = ["model", "tokens", "spoken", "RSS MiB", "growth", "ms/token", "drift", "faults", ""]
-    return table([head, *map(_row, runs)])
-
-
-def _row(run: dict[str, Any]) -> list[str]:
-    n = max(1, run["n_tokens"])
-    return [
-        run["name"],
-        f"{run['n_tokens']:,}",
-        f"{run['n_decoded'] / n:.0%}",
-        f"{run['rss'] / MIB:.1f}",
-        _signed(run["rss_growth"]),
-        f"{1000 * run['cpu_s'] / n:.3f}",
-        _signed(run["ms_drift"]),
-        str(run["n_faults"]),
-        "passed" if _passed(run) else "FAILED",
-    ]
-
-
-def _signed(ratio: float | None) -> str:
-    return "-" if ratio is None else f"{ratio:+.2%}"
-
-
-def _complaints(run: dict[str, Any]) -> str:
-    return "".join(f"{run['name']}: {fault}\n" for fault in run["faults"][:5])
-
-
-def _figure(runs: Runs) -> Any:
-    figure, (memory, time) = report.new_figure(2, "A talk without end")
-    for run in runs:
-        tokens = [n / 1000 for n in run["series"]["n_tokens"]]
-        memory.plot(tokens, run["series"]["rss_mib"], label=run["name"])
-        time.plot(tokens, run["series"]["cpu_ms"], label=run["name"])
-    for ax, what in ((memory, "RSS, MiB"), (time, "processor time, ms per token")):
-        ax.set_ylabel(what)
-        ax.set_ylim(bottom=0)
-        ax.legend(loc="lower right", fontsize="small")
-    time.set_xlabel("tokens read and spoken, thousands")
-    return figure

@@ -10,22 +10,23 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-__all__ = ["MIB", "Sample", "judge", "series"]
+from npc_engine.bench.shared.figures import MIB
+
+__all__ = ["Sample", "judge", "series"]
 
 SETTLED = 50_000  # tokens after which memory must not grow any more
 LEVEL = 25_000  # tokens over which a level of memory is taken
 MOST_GROWTH = 0.01
 MOST_DRIFT = 0.10
 N_POINTS = 100  # of a run's series in the report
-MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Where a run stands after a cycle. Tokens and seconds since its beginning, RSS in bytes.
 
-    `cpu_s`, `wall_s`: of the talk; `yard_s`: processor time of the yardstick, as often in each
-    cycle.
+    `cpu_s`, `wall_s`: of the talk; `yard_s`: processor time of the reference work, as often in
+    each cycle.
     """
 
     n_tokens: int
@@ -40,7 +41,7 @@ def judge(samples: Sequence[Sample], n_faults: int) -> dict[str, Any]:
     """Return growth and drift as parts of 1, tenths, and verdicts.
 
     They are None where a run is too short to tell. `cpu_drift` is of the processor time alone;
-    `ms_drift`, which counts, of its quotient with the yardstick's.
+    `ms_drift`, which counts, of its quotient with the reference work's.
     """
     tenths = _tenths(samples)
     last = samples[-1].n_tokens if samples else 0
@@ -70,7 +71,8 @@ def _level(samples: Sequence[Sample], first: int, last: int) -> float:
 
 def _tenths(samples: Sequence[Sample]) -> list[dict[str, float]]:
     """Milliseconds a token in each tenth of a run, over all its cycles, and the median RSS;
-    `yard_ms`: of the yardstick in a cycle; `spoken`: the part of the tokens that was generated.
+    `yard_ms`: of the reference work in a cycle; `spoken`: the part of the tokens that was
+    generated.
 
     A mean, since cycles differ: in some, positions run out and a window is read again.
     """

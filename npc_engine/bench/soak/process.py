@@ -85,7 +85,7 @@ def _child(pipe: Connection, settings: Settings, n_tokens: int) -> None:
             soak = Soak(engine)
             for sample in soak.run(n_tokens):
                 pipe.send(("sample", sample))
-            pipe.send(("end", (soak.facts(), soak.guest.faults, soak.guest.n_faults)))
+            pipe.send(("end", (soak.facts(), soak.client.faults, soak.client.n_faults)))
     except NpcError as error:
         pipe.send(("failed", (error.message, error.help)))
     except BrokenPipeError:

@@ -3,6 +3,10 @@
 Owns the cycle and what must hold between ledger and cache. Every cycle says the same
 things to the same characters, so that a late one can be held against an early one; the answers
 differ, since every turn has its own seed. It knows no report.
+
+Between the acts goes a fixed piece of work: how fast is this machine just now? Other programs slow
+it down as they slow down the talk; the quotient of the two tells of a change that they did not
+make.
 """
 
 import logging
@@ -18,23 +22,54 @@ from npc_engine import protocol as m
 from npc_engine.bench.soak.acts import ACTS, CARDS
 from npc_engine.bench.soak.checking_client import CheckingClient
 from npc_engine.bench.soak.figures import Sample
-from npc_engine.bench.soak.reference_work import ReferenceWork
 from npc_engine.characters.character import Character
+from npc_engine.config import Sampling
 from npc_engine.engine import EngineCore
 from npc_engine.llama.context import Llama, Span
+from npc_engine.llama.model import Model
 
-__all__ = ["N_SLOTS", "Soak"]
+__all__ = ["N_SLOTS", "ReferenceWork", "Soak"]
 
 N_SLOTS = 2  # fewer than characters, so that they are parked all the time
 MOST_FAULTS = 20  # a run that fails all the time says no more by going on
 SEED = 20
+N_PREFILL = 64  # tokens of the reference work
+N_ROWS = 16
+
+
+class ReferenceWork:
+    """A short prefill and some decode steps in a context of its own, which knows no characters.
+
+    Made over a loaded model; close it before the model.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._llama = Llama(model, n_cells=2 * N_PREFILL, n_batch=N_PREFILL)
+        self._tokens = [token % model.n_vocab for token in range(N_PREFILL)]
+
+    def measure(self) -> float:
+        """Do it; return seconds of processor time."""
+        began = time.process_time()
+        llama = self._llama
+        sampler = llama.sampler(Sampling(), 0, ())
+        (row,) = llama.decode([Span(0, 0, self._tokens, True)])
+        for i in range(N_ROWS):
+            token = llama.sample(row, sampler)
+            (row,) = llama.decode([Span(0, N_PREFILL + i, [token], True)])
+        sampler.close()
+        llama.remove(0, 0, -1)
+        return time.process_time() - began
+
+    def close(self) -> None:
+        """Free its context."""
+        self._llama.close()
 
 
 class Soak:
-    """A run over an engine. `guest` has what was asked and answered, and what went wrong."""
+    """A run over an engine. `client` has what was asked and answered, and what went wrong."""
 
     def __init__(self, engine: EngineCore) -> None:
-        self.guest = CheckingClient(engine)
+        self.client = CheckingClient(engine)
         self.n_cycles = 0
         self._engine = engine
         self._personas: dict[str, list[int]] = {}
@@ -43,16 +78,16 @@ class Soak:
 
     def run(self, n_tokens: int) -> Iterator[Sample]:
         """Talk until `n_tokens` were read and spoken in all; yields after each cycle."""
-        with _logged_errors(self.guest), closing(ReferenceWork(self._llama.model)) as yardstick:
+        with _logged_errors(self.client), closing(ReferenceWork(self._llama.model)) as reference:
             self._fill()
             for name, card in CARDS.items():
-                self.guest.ask(m.Spawn, npc=name, card=card)
+                self.client.ask(m.Spawn, npc=name, card=card)
                 self._personas[name] = list(
                     self._character(name).dialogue.ledger.segments[0].tokens
                 )
             n_done = 0
-            while n_done < n_tokens and self.guest.n_faults < MOST_FAULTS:
-                self._cycle(yardstick)
+            while n_done < n_tokens and self.client.n_faults < MOST_FAULTS:
+                self._cycle(reference)
                 sample = self._sample()
                 n_done = sample.n_tokens
                 yield sample
@@ -77,27 +112,27 @@ class Soak:
         llama.decode([Span(0, 0, [0] * n, True)])
         llama.remove(0, 0, -1)
 
-    def _cycle(self, yardstick: ReferenceWork) -> None:
+    def _cycle(self, reference: ReferenceWork) -> None:
         rng = random.Random(SEED)  # noqa: S311
         names = list(CARDS)
         for i, act in enumerate(ACTS):
             wall, cpu = time.perf_counter(), time.process_time()
-            act(self.guest, names[i % len(names)], rng)
-            self.guest.rest()
+            act(self.client, names[i % len(names)], rng)
+            self.client.rest()
             self._wall_s += time.perf_counter() - wall
             self._cpu_s += time.process_time() - cpu
-            self._yard_s += yardstick.measure()
+            self._yard_s += reference.measure()
             for name in names:
                 self._check(self._character(name))
         self.n_cycles += 1
 
     def _counts(self) -> dict[str, Any]:
-        answer: m.StatsReply = self.guest.ask(m.Stats)
+        answer: m.StatsReply = self.client.ask(m.Stats)
         return answer.stats
 
     def facts(self) -> dict[str, Any]:
         """Return what was run, and how much of it, in plain JSON types."""
-        about, replies = self._engine.backend.about, self.guest.replies
+        about, replies = self._engine.backend.about, self.client.replies
         ledgers = [self._character(name).dialogue.ledger for name in CARDS]
         return {
             "model": dict(about["model"]),
@@ -105,8 +140,8 @@ class Soak:
             "n_threads": about["n_threads"],
             "window": self._engine.stage.window,
             "n_cycles": self.n_cycles,
-            "n_requests": self.guest.n_requests,
-            "n_steps": self.guest.n_steps,
+            "n_requests": self.client.n_requests,
+            "n_steps": self.client.n_steps,
             "replies": dict(sorted(replies.items())),
             "n_evicted": sum(ledger.n_evicted for ledger in ledgers),
             "n_renumbered": sum(ledger.n_renumbered for ledger in ledgers),
@@ -130,7 +165,7 @@ class Soak:
         }
         for what, true in holds.items():
             if not true:
-                self.guest.fault(f"{npc.name}: not true in cycle {self.n_cycles}: {what}.")
+                self.client.fault(f"{npc.name}: not true in cycle {self.n_cycles}: {what}.")
 
     @property
     def _llama(self) -> Llama:
@@ -143,17 +178,17 @@ class Soak:
 class _Errors(logging.Handler):
     """What the engine logs as an error is a fault, whatever it answers."""
 
-    def __init__(self, guest: CheckingClient) -> None:
+    def __init__(self, client: CheckingClient) -> None:
         super().__init__(logging.ERROR)
-        self._guest = guest
+        self._client = client
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._guest.fault(f"log: {record.getMessage()}")
+        self._client.fault(f"log: {record.getMessage()}")
 
 
 @contextmanager
-def _logged_errors(guest: CheckingClient) -> Iterator[None]:
-    handler = _Errors(guest)
+def _logged_errors(client: CheckingClient) -> Iterator[None]:
+    handler = _Errors(client)
     log = logging.getLogger("npc_engine")
     log.addHandler(handler)
     try:

@@ -10,17 +10,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from npc_engine.bench.shared.report import need_plots, write_json, write_text
-from npc_engine.bench.stream.contexts import LAYOUT, POLICIES, Setup, check, parse_policies
+from npc_engine.bench.shared.flags import Flag, add_flags, check, in_words, threads
+from npc_engine.bench.shared.plots import need_plots
+from npc_engine.bench.shared.report import write_json, write_text
+from npc_engine.bench.shared.run import opened, say
+from npc_engine.bench.stream.contexts import LAYOUT, POLICIES, Setup, check_fit, parse_policies
 from npc_engine.bench.stream.figures import figures
 from npc_engine.bench.stream.reader import N_BLOCK, Reader
 from npc_engine.bench.stream.report import markdown, plot, text_table
 from npc_engine.bench.stream.run import Run, digest
 from npc_engine.bench.stream.text import read_text
-from npc_engine.errors import ConfigError
 from npc_engine.llama.machine import computer, library
 from npc_engine.llama.model import Model
-from npc_engine.llama.selftest import self_test
 from npc_engine.loading import n_auto_threads
 
 __all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
@@ -53,37 +54,27 @@ It writes stream.json, stream.md and stream.png. With a model of 135 M parameter
 small machine a policy takes about 8 ms a token: all of them 20 minutes for 20,000 tokens, and
 two hours for 100,000.
 """
-LOWEST = {
-    "tokens": 64,
-    "full_tokens": 64,
-    "window": 2,
-    "threads": 1,
-    "chunk": 1,
-    "turn": 1,
-    "pinned": 0,
-}
+CELLS = "cells of full attention (default: 1.5 times the trained length, at most 12288)"
+FLAGS = (
+    Flag("text", None, "a long text, UTF-8; a novel is best", metavar="FILE", required=True),
+    Flag("tokens", 20_000, "how much of it", 64),
+    Flag("window", 512, "cells of a policy", 2),
+    Flag("policies", ",".join(POLICIES), "which (default: all)", metavar="A,B,.."),
+    Flag("pinned", 64, "ours: pinned tokens", 0),
+    Flag("turn", 32, "ours: tokens of a turn", 1),
+    Flag("chunk", 32, "tokens read together", 1),
+    Flag("full-tokens", None, CELLS, 64),
+    threads(most=None),
+)
+OUT = Flag("out", ".", "where to write the report (default: here)", metavar="DIR|FILE")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    add = parser.add_argument
-    add("--model", metavar="FILE", required=True, help="the GGUF model to measure")
-    add("--text", metavar="FILE", required=True, help="a long text, UTF-8; a novel is best")
-    add("--tokens", metavar="N", type=int, default=20_000, help="how much of it (default: 20000)")
-    add("--window", metavar="N", type=int, default=512, help="cells of a policy (default: 512)")
-    add("--policies", metavar="A,B,..", default=",".join(POLICIES), help="which (default: all)")
-    add("--pinned", metavar="N", type=int, default=64, help="ours: pinned tokens (default: 64)")
-    add("--turn", metavar="N", type=int, default=32, help="ours: tokens of a turn (default: 32)")
-    add("--chunk", metavar="N", type=int, default=32, help="tokens read together (default: 32)")
-    add(
-        "--full-tokens",
-        metavar="N",
-        type=int,
-        help="cells of full attention (default: 1.5 times the trained length, at most 12288)",
+    add_flags(parser, "the GGUF model to measure", [*FLAGS, OUT])
+    parser.add_argument(
+        "--no-plot", action="store_true", help="no stream.png, which needs matplotlib"
     )
-    add("--threads", metavar="N", type=int, help="CPU threads (default: physical cores less one)")
-    add("--out", metavar="DIR|FILE", default=".", help="where to write the report (default: here)")
-    add("--no-plot", action="store_true", help="no stream.png, which needs matplotlib")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,20 +83,17 @@ def run(args: argparse.Namespace) -> int:
         need_plots()
     names = parse_policies(args.policies)
     path = _report_path(args.out)
-    model = Model(args.model, extra_bufts=self_test(Path(args.model)).works)
-    try:
+    with opened(args.model) as model:
         setup = _setup(args, model)
-        check(model, setup, names)
+        check_fit(model, setup, names)
         text = read_text(model, Path(args.text), args.tokens)
-        whole = Run(model, setup, text, path.with_suffix(".partial"), _say)
+        whole = Run(model, setup, text, path.with_suffix(".partial"))
         readers = whole.run(names)
         report = _report(args, model, setup, text, readers)
-    finally:
-        model.close()
     _write(report, path, not args.no_plot)
     whole.partial.unlink(missing_ok=True)
     sys.stdout.write(text_table(report))
-    _say(f"Written: {path}, and the same as {'.md' if args.no_plot else '.md and .png'} beside it.")
+    say(f"Written: {path}, and the same as {'.md' if args.no_plot else '.md and .png'} beside it.")
     return 0
 
 
@@ -115,11 +103,7 @@ def _report_path(out: str) -> Path:
 
 
 def _setup(args: argparse.Namespace, model: Model) -> Setup:
-    for name, low in LOWEST.items():
-        value = getattr(args, name)
-        if value is not None and value < low:
-            flag = "--" + name.replace("_", "-")
-            raise ConfigError(f"{flag} is {value}.", f"Give {low} or more.")
+    check(args, FLAGS)
     n_full = args.full_tokens or min(12_288, model.n_ctx_train * 3 // 2)
     return Setup(
         window=args.window,
@@ -140,10 +124,11 @@ def _report(
 ) -> dict[str, Any]:
     kv_bytes = model.kv_bytes_per_token(LAYOUT)
     here, build = computer(), library()
+    given = {**vars(args), "text": Path(args.text).name}
     return {
         "title": f"{len(text) - 1:,} tokens of {Path(args.text).stem} in a window of "
         f"{setup.window}: {Path(args.model).stem}",
-        "command": _command(args),
+        "command": in_words("bench stream", given, [flag.name for flag in FLAGS]),
         "n_tokens": len(text) - 1,
         "n_block": N_BLOCK,
         "settings": dataclasses.asdict(setup),
@@ -167,24 +152,9 @@ def _report(
     }
 
 
-def _command(args: argparse.Namespace) -> str:
-    """The command that was given, with the names of the files alone."""
-    words = ["npc-engine", "bench", "stream"]
-    words += ["--model", Path(args.model).name, "--text", Path(args.text).name]
-    for flag in ("tokens", "window", "policies", "pinned", "turn", "chunk", "full_tokens"):
-        if getattr(args, flag) is not None:
-            words += ["--" + flag.replace("_", "-"), str(getattr(args, flag))]
-    return " ".join(words + (["--threads", str(args.threads)] if args.threads else []))
-
-
 def _write(report: dict[str, Any], path: Path, plots: bool) -> None:
     write_json(path, report)
     picture = path.with_suffix(".png")
     if plots:
         plot(report, picture)
     write_text(path.with_suffix(".md"), markdown(report, picture.name if plots else ""))
-
-
-def _say(text: str) -> None:
-    if sys.stderr is not None:
-        sys.stderr.write(text + "\n")

@@ -16,7 +16,7 @@ from npc_engine.llama.context import Llama
 from npc_engine.llama.model import Layout, Model
 from npc_engine.llama.rope import resolve
 
-__all__ = ["POLICIES", "Setup", "check", "open_reader", "parse_policies", "title"]
+__all__ = ["POLICIES", "Setup", "check_fit", "open_reader", "parse_policies", "title"]
 
 POLICIES = (
     *("full", "no-sinks", "recompute", "sinks-1", "sinks-2", "sinks-4", "sinks-8"),
@@ -120,7 +120,7 @@ def _plan(name: str, setup: Setup, llama: Llama) -> Plan:
     return Whole(setup.n_full)
 
 
-def check(model: Model, setup: Setup, names: Sequence[str]) -> None:
+def check_fit(model: Model, setup: Setup, names: Sequence[str]) -> None:
     """Raise ModelError or ConfigError for what no policy can do."""
     if model.policy in ("recurrent", "hybrid"):
         raise ModelError(

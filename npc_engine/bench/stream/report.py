@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from npc_engine.bench.shared.report import log_axis, new_figure, save_figure
+from npc_engine.bench.shared.plots import log_axis, new_figure, save_figure
+from npc_engine.bench.shared.report import markdown_table
 from npc_engine.bench.stream.figures import BROKEN, Figures, course, difference, perplexity
 from npc_engine.text.tables import table
 
@@ -159,9 +160,7 @@ def markdown(report: Mapping[str, Any], picture: str) -> str:
         f"Machine: {machine['n_physical']} cores, {', '.join(machine['features'])}; "
         f"llama-cpp-python {machine['llama_cpp_python']} ({machine['compiler'] or 'unknown'}).",
         "",
-        "| " + " | ".join(rows[0]) + " |",
-        "|---|" + "---:|" * (len(rows[0]) - 2) + "---|",
-        *("| " + " | ".join(row) + " |" for row in rows[1:]),
+        markdown_table(rows, left=(0, len(rows[0]) - 1)),
         "",
         *(plotted if picture else []),
         *(f"* {note}" for note in _notes(report)),

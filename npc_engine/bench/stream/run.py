@@ -1,25 +1,47 @@
 """All policies of `bench stream` over one text, in turns, and going on after an interruption.
 
-Owns the loop and what must be the same for a run to go on. It knows no flags and no report.
+Owns the loop, what must be the same for a run to go on, and the file that is left of one that was
+interrupted: written whole or not at all, signed with this installation's key, since cells in it go
+into C code. It knows no flags and no report.
 """
 
 import dataclasses
 import hashlib
+import hmac
 import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from npc_engine.bench.shared.report import progress
+import msgspec
+
+from npc_engine.bench.shared.run import progress, say
 from npc_engine.bench.stream.contexts import Setup, open_reader
-from npc_engine.bench.stream.partial import Partial, Place, read_partial, write_partial
-from npc_engine.bench.stream.reader import N_BLOCK, Reader
-from npc_engine.errors import ConfigError
+from npc_engine.bench.stream.reader import N_BLOCK, Block, Reader
+from npc_engine.errors import ConfigError, SetupError
 from npc_engine.llama.model import LIBRARY_VERSION, Model
+from npc_engine.storage.signing_key import installation_key
 
 __all__ = ["Run", "digest"]
 
 MIN_BETWEEN_S = 20.0  # the cells of seven windows are not written all the time
+
+
+class Place(msgspec.Struct):
+    """Where one policy stands at a block's end. `payload`: its cells, where they are needed."""
+
+    blocks: list[Block]
+    n_done: int
+    ended: str
+    payload: bytes
+
+
+class Partial(msgspec.Struct):
+    """`run`: what was asked, as text: a run of anything else cannot go on from this."""
+
+    run: str
+    n_done: int
+    places: dict[str, Place]
 
 
 class Run:
@@ -28,19 +50,11 @@ class Run:
     `partial`: where it is kept what there is, for the next time.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        setup: Setup,
-        text: list[int],
-        partial: Path,
-        say: Callable[[str], None],
-    ) -> None:
+    def __init__(self, model: Model, setup: Setup, text: list[int], partial: Path) -> None:
         self.model = model
         self.setup = setup
         self.text = text
         self.partial = partial
-        self._say = say
         self._n_done = self._n_kept = 0
         self._kept_at = 0.0
 
@@ -58,7 +72,7 @@ class Run:
                 while self._n_done < n:
                     self._round(active, min(self._n_done + N_BLOCK, n), show)
         except KeyboardInterrupt:
-            self._say(_farewell(self._n_kept))
+            say(_farewell(self._n_kept))
             raise
         finally:
             for reader in active.values():
@@ -77,12 +91,12 @@ class Run:
         self._n_done = last
         show(last * len(readers), f"{last:,} tokens")
         if time.monotonic() - self._kept_at > MIN_BETWEEN_S:
-            write_partial(self.partial, Partial(self._key(list(readers)), last, places))
+            _write_partial(self.partial, Partial(self._key(list(readers)), last, places))
             self._kept_at = time.monotonic()
             self._n_kept = last
 
     def _go_on(self, readers: dict[str, Reader]) -> None:
-        kept = read_partial(self.partial)
+        kept = _read_partial(self.partial)
         if kept is None:
             return
         if kept.run != self._key(list(readers)):
@@ -90,7 +104,7 @@ class Run:
                 f"{str(self.partial)!r} is of a run with other settings, another model or text.",
                 "Give the same flags to go on, another --out, or remove that file to start anew.",
             )
-        self._say(f"Going on from {kept.n_done:,} tokens ...")
+        say(f"Going on from {kept.n_done:,} tokens ...")
         for name, reader in readers.items():
             place = kept.places[name]
             reader.ended = place.ended
@@ -121,3 +135,41 @@ def _farewell(n_kept: int) -> str:
     if not n_kept:
         return "\nInterrupted before anything was kept; the same command begins anew."
     return f"\nInterrupted. The same command goes on from {n_kept:,} tokens."
+
+
+def _write_partial(path: Path, partial: Partial) -> None:
+    """Write a run's state. Raises SetupError."""
+    data = msgspec.msgpack.encode(partial)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(path.name + ".new")
+        beside.write_bytes(_signature(data) + data)
+        beside.replace(path)
+    except OSError as error:
+        raise SetupError(
+            f"The state of this run cannot be written to {str(path)!r}: {error.strerror}.",
+            "Name another file with --out, or make room.",
+        ) from None
+
+
+def _read_partial(path: Path) -> Partial | None:
+    """Return a run's state, None where there is none. Raises SetupError for a foreign one."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SetupError(f"{str(path)!r} cannot be read: {error.strerror}.", "Remove it.") from None
+    if hmac.compare_digest(data[:32], _signature(data[32:])):
+        try:
+            return msgspec.msgpack.decode(data[32:], type=Partial)
+        except (msgspec.MsgspecError, ValueError):
+            pass  # signed by another version
+    raise SetupError(
+        f"{str(path)!r} is no state that this version wrote on this computer.",
+        "Remove it, and the run starts anew.",
+    )
+
+
+def _signature(data: bytes) -> bytes:
+    return hmac.digest(installation_key(), data, hashlib.sha256)

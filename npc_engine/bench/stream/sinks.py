@@ -11,8 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from npc_engine.bench.shared.report import need_plots, progress, write_json
-from npc_engine.bench.stream.contexts import Setup, check, open_reader
+from npc_engine.bench.shared.flags import Flag, add_flags, check, threads
+from npc_engine.bench.shared.plots import need_plots
+from npc_engine.bench.shared.report import write_json
+from npc_engine.bench.shared.run import opened, progress
+from npc_engine.bench.stream.contexts import Setup, check_fit, open_reader
 from npc_engine.bench.stream.reader import Reader
 from npc_engine.bench.stream.sinks_report import Row, advice, compare, plot, text_table
 from npc_engine.bench.stream.text import read_text
@@ -20,7 +23,6 @@ from npc_engine.cards.card import Card
 from npc_engine.cards.examples import example_card, example_names
 from npc_engine.errors import ConfigError
 from npc_engine.llama.model import Model
-from npc_engine.llama.selftest import self_test
 from npc_engine.loading import n_auto_threads, voice_of
 
 __all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
@@ -45,37 +47,34 @@ COUNTS = (0, 1, 2, 4, 8, 16)
 N_BLOCK = 128  # tokens that are compared as one: enough of them for an error of the mean
 N_CHUNK = 64
 CARD = "mara"
+FLAGS = (
+    Flag("text", None, "a long text, UTF-8", metavar="FILE", required=True),
+    Flag("card", CARD, "whose persona", metavar="FILE|NAME"),
+    Flag("window", 1024, "cells"),
+    Flag("tokens", 2048, "tokens scored", 2 * N_BLOCK),
+    threads(most=None),
+    Flag("out", ".", "where to write the report (default: here)", metavar="DIR"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    add = parser.add_argument
-    add("--model", metavar="FILE", required=True, help="the GGUF model to measure")
-    add("--text", metavar="FILE", required=True, help="a long text, UTF-8")
-    add("--card", metavar="FILE|NAME", default=CARD, help=f"whose persona (default: {CARD})")
-    add("--window", metavar="N", type=int, default=1024, help="cells (default: 1024)")
-    add("--tokens", metavar="N", type=int, default=2048, help="tokens scored (default: 2048)")
-    add("--threads", metavar="N", type=int, help="CPU threads (default: physical cores less one)")
-    add("--out", metavar="DIR", default=".", help="where to write the report (default: here)")
-    add("--no-plot", action="store_true", help="no sinks.png, which needs matplotlib")
+    add_flags(parser, "the GGUF model to measure", FLAGS)
+    parser.add_argument(
+        "--no-plot", action="store_true", help="no sinks.png, which needs matplotlib"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table and what follows, write the report. Raises NpcError."""
     if not args.no_plot:
         need_plots()
-    for flag, low in (("tokens", 2 * N_BLOCK), ("threads", 1)):
-        value = getattr(args, flag)
-        if value is not None and value < low:
-            raise ConfigError(f"--{flag} is {value}.", f"Give {low} or more.")
+    check(args, FLAGS)
     card = example_card(args.card) if args.card in example_names() else Card.load(args.card)
-    model = Model(args.model, extra_bufts=self_test(Path(args.model)).works)
-    try:
+    with opened(args.model) as model:
         persona, _ = voice_of(model).beginning(card.persona().strip())
         blocks = _measure(model, args, persona)
         name = model.name
-    finally:
-        model.close()
     rows = compare(blocks)
     sentence = advice(rows)
     report = _report(args, name, card.char, rows, sentence)
@@ -101,7 +100,7 @@ def _measure(model: Model, args: argparse.Namespace, persona: list[int]) -> dict
         n_full=args.window,
         n_threads=args.threads or n_auto_threads(),
     )
-    check(model, setup, ["ours"])
+    check_fit(model, setup, ["ours"])
     n = args.window + args.tokens // N_BLOCK * N_BLOCK
     text = persona + read_text(model, Path(args.text), n - n_persona, is_begin=False)
     readers = _open(model, setup, [*(k for k in COUNTS if k < n_persona), n_persona])

@@ -1,4 +1,4 @@
-"""The rival in a process of its own: its memory is not ours, and what ends it does not end us.
+"""The baseline in a process of its own: its memory is not ours, and what ends it does not end us.
 
 Owns the child and how it fails. What goes wrong in it comes back as a sentence, never as an
 exception: how it fails is one of the results.
@@ -12,12 +12,12 @@ from typing import Any
 
 from npc_engine.bench.talk.figures import Turn
 
-__all__ = ["RivalProcess"]
+__all__ = ["BaselineProcess"]
 
 JOIN_S = 10.0
 
 
-class RivalProcess:
+class BaselineProcess:
     """A `Baseline` made in a child of the arguments that it takes, turn by turn."""
 
     def __init__(self, make: Callable[..., Any], *args: Any) -> None:
@@ -46,13 +46,13 @@ class RivalProcess:
 
 def _child(pipe: Connection, make: Callable[..., Any], args: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who started us ends us
-    rival: Any = None
+    baseline: Any = None
     try:
         while True:
             text = pipe.recv()
             try:
-                rival = rival or make(*args)
-                pipe.send(rival.say(text))
+                baseline = baseline or make(*args)
+                pipe.send(baseline.say(text))
             except Exception as error:  # noqa: BLE001  whatever it is, it is a result
                 pipe.send(f"{type(error).__name__}: {error}")
     except EOFError:

@@ -20,7 +20,7 @@ from npc_engine.llama.model import Layout, Model
 from npc_engine.llama.rope import resolve
 from npc_engine.loading import voice_of, window_of
 
-__all__ = ["Talk"]
+__all__ = ["EngineSide"]
 
 NPC = "mara"
 GREEDY = {"temperature": 0.0, "repeat_penalty": 1.0, "dry": 0.0}
@@ -38,7 +38,7 @@ class Metered(Llama):
         return rows
 
 
-class Talk:
+class EngineSide:
     """A talk in a window of `window` tokens, with `max_tokens` to a reply. Close it after use."""
 
     def __init__(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from npc_engine.bench.shared.figures import spread
+
 __all__ = ["MOST_EXTRA", "MOST_RATIO", "Side", "TalkRun", "Turn", "judge", "summary"]
 
 MOST_RATIO = 1.3  # time to first token of overflow turns, against the ordinary ones
@@ -51,12 +53,12 @@ class Side:
 
 @dataclass
 class TalkRun:
-    """A talk in one window: tokens of window and persona, ours, and the rival's."""
+    """A talk in one window: tokens of window and persona, ours, and the baseline's."""
 
     window: int
     n_pinned: int = 0
     ours: Side = field(default_factory=Side)
-    theirs: Side = field(default_factory=Side)
+    baseline: Side = field(default_factory=Side)
     interrupted: bool = False
 
 
@@ -85,19 +87,10 @@ def _numbers(turns: Sequence[Turn]) -> dict[str, Any] | None:
         return None
     return {
         "n": len(turns),
-        "ttft_ms": _spread([t.ttft_ms for t in turns]),
-        "total_ms": _spread([t.total_ms for t in turns]),
-        "n_read": _spread([t.n_read for t in turns]),
-        "n_extra": _spread([t.n_read - t.n_message for t in turns]),
-    }
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    return {
-        "median": statistics.median(ordered),
-        "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
-        "max": ordered[-1],
+        "ttft_ms": spread([t.ttft_ms for t in turns]),
+        "total_ms": spread([t.total_ms for t in turns]),
+        "n_read": spread([t.n_read for t in turns]),
+        "n_extra": spread([t.n_read - t.n_message for t in turns]),
     }
 
 

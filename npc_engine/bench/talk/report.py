@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from npc_engine.bench.shared import report
+from npc_engine.bench.shared.figures import MIB
+from npc_engine.bench.shared.plots import new_figure
+from npc_engine.bench.shared.report import about_run, markdown_table, preface, verdicts
 from npc_engine.bench.talk.figures import (
     MOST_EXTRA,
     MOST_RATIO,
@@ -17,37 +19,19 @@ from npc_engine.bench.talk.figures import (
     judge,
     summary,
 )
-from npc_engine.llama.machine import library
-from npc_engine.llama.measurements import cpu_name
 from npc_engine.text.tables import table
-from npc_engine.version import __version__
 
-__all__ = ["as_json", "as_markdown", "as_table", "figure", "passed", "verdicts"]
+__all__ = ["as_json", "as_markdown", "as_text", "figure"]
 
-MIB = 1 << 20
 HEAD = (
     *("window", "side", "turns", "turns ov.", "TTFT ms", "TTFT ov.", "ratio", "p95 ov.", "max ov."),
     *("total ms", "total ov.", "read", "read ov.", "errors"),
 )
 
 
-def passed(run: TalkRun) -> bool:
-    """Whether no verdict is against it; one that was cut off has not passed."""
-    return not run.interrupted and False not in judge(summary(run.ours)).values()
-
-
 def as_json(facts: dict[str, Any], runs: Sequence[TalkRun]) -> dict[str, Any]:
     """Return the whole report, each turn included."""
-    build = library()
-    return {
-        "benchmark": "talk",
-        "version": __version__,
-        "llama_cpp_python": build["llama_cpp_python"],
-        "cpu": cpu_name(),
-        "features": build["features"],
-        **facts,
-        "windows": [_window(run) for run in runs],
-    }
+    return {**about_run("talk"), **facts, "windows": [_window(run) for run in runs]}
 
 
 def _window(run: TalkRun) -> dict[str, Any]:
@@ -58,8 +42,8 @@ def _window(run: TalkRun) -> dict[str, Any]:
         "interrupted": run.interrupted,
         "verdicts": judge(ours),
         "ours": ours,
-        "rival": summary(run.theirs),
-        "turns": {"ours": _columns(run.ours), "rival": _columns(run.theirs)},
+        "rival": summary(run.baseline),
+        "turns": {"ours": _columns(run.ours), "rival": _columns(run.baseline)},
     }
 
 
@@ -73,12 +57,16 @@ def _short(value: float) -> str:
     return f"{value:.1f}" if isinstance(value, float) else str(int(value))
 
 
-def as_table(windows: Sequence[dict[str, Any]]) -> str:
-    """Return the numbers as aligned text. `ov.`: of the overflow turns."""
-    rows: list[Sequence[str]] = [HEAD]
-    for found in windows:
-        rows += [_row(found, "ours"), _row(found, "rival")]
-    return table(rows)
+def as_text(whole: dict[str, Any]) -> str:
+    """Return the numbers as aligned text, and for each window what passed and what did not."""
+    judged = (f"window {o['window']}: {verdicts(o, 'no overflow', ' ')}" for o in whole["windows"])
+    return table(_rows(whole)) + "".join(judged)
+
+
+def _rows(whole: dict[str, Any]) -> list[Sequence[str]]:
+    """The numbers. `ov.`: of the overflow turns."""
+    sides = ("ours", "rival")
+    return [HEAD, *(_row(window, side) for window in whole["windows"] for side in sides)]
 
 
 def _row(found: dict[str, Any], side: str) -> list[str]:
@@ -106,39 +94,27 @@ def _value(numbers: dict[str, Any] | None, key: str, which: str = "median") -> s
     return "-" if numbers is None else f"{numbers[key][which]:.0f}"
 
 
-def as_markdown(found: dict[str, Any], picture: str) -> str:
-    """Return a page of documentation; `picture` is the plot's file, "" for none."""
-    windows = found["windows"]
-    rows = [HEAD, *(_row(one, side) for one in windows for side in ("ours", "rival"))]
-    table = ["| " + " | ".join(row) + " |" for row in rows]
-    table.insert(1, "|" + "---:|" * len(HEAD))
-    plot = [f"![Time to first token, turn by turn]({picture})", ""] if picture else []
-    return "\n".join([*_preface(found), *table, "", *map(_aside, windows), "", *plot])
+def as_markdown(whole: dict[str, Any]) -> str:
+    """Return a page of documentation."""
+    asides = "".join(f"{_aside(window)}\n" for window in whole["windows"])
+    return f"{_preface(whole)}\n\n{markdown_table(_rows(whole), left=())}\n\n{asides}"
 
 
-def _preface(found: dict[str, Any]) -> list[str]:
-    threads = "1 thread" if found["n_threads"] == 1 else f"{found['n_threads']} threads"
-    return [
-        f"# A talk of {found['n_turns']} turns: {found['model']}",
-        "",
-        f"    {found['command']}",
-        "",
-        f"NPC Engine {found['version']}, llama-cpp-python {found['llama_cpp_python']}, "
-        f"{found['cpu']} ({', '.join(found['features'])}), {threads}. Both sides: KV cache "
-        f"{found['layout']}, greedy, at most {found['max_tokens']} tokens a reply, the same lines "
+def _preface(whole: dict[str, Any]) -> str:
+    return (
+        preface(f"A talk of {whole['n_turns']} turns", whole) + "Both sides: KV cache "
+        f"{whole['layout']}, greedy, at most {whole['max_tokens']} tokens a reply, the same lines "
         "turn by turn. The rival is llama-cpp-python's `create_chat_completion`, where the oldest "
-        "turns are trimmed until prompt and reply fit; it runs in a process of its own.",
-        "",
+        "turns are trimmed until prompt and reply fit; it runs in a process of its own.\n\n"
         "TTFT: time to first token. `ov.`: overflow turns, for which the past had to make room; "
         "the other columns are of ordinary turns. `ratio`: TTFT of the former against the latter. "
         "`read`: tokens decoded before the reply, the new message among them. Numbers are medians "
-        "where nothing else is said.",
-        "",
-    ]
+        "where nothing else is said."
+    )
 
 
 def _aside(one: dict[str, Any]) -> str:
-    ours, rival = one["ours"], one["rival"]
+    ours, baseline = one["ours"], one["rival"]
     extra = ours["overflow"]["n_extra"]["max"] if ours["overflow"] else 0
     idle = ours["n_idle"] / max(1, ours["n_turns"])
     return (
@@ -146,7 +122,7 @@ def _aside(one: dict[str, Any]) -> str:
         f"read at most {extra} tokens beside the message (goal: {MOST_EXTRA}; of the ratio: "
         f"{MOST_RATIO}); in the pauses {idle:.1f} tokens a turn, the longest pause "
         f"{ours['idle_ms_max']:.0f} ms; renumbered {ours['n_renumbered']} times; RSS {_mib(ours)}. "
-        f"Rival: {rival['n_turns']} turns, RSS {_mib(rival)}{_errors(rival)}."
+        f"Rival: {baseline['n_turns']} turns, RSS {_mib(baseline)}{_errors(baseline)}."
     )
 
 
@@ -158,26 +134,15 @@ def _errors(numbers: dict[str, Any]) -> str:
     return f"; {numbers['n_errors']} errors: {numbers['errors']}" if numbers["n_errors"] else ""
 
 
-def verdicts(windows: Sequence[dict[str, Any]]) -> str:
-    """Return a line for each window: what passed and what did not."""
-    names = {True: "passed", False: "FAILED", None: "no overflow"}
-    return "".join(
-        f"window {one['window']}: "
-        + ", ".join(f"{what} {names[value]}" for what, value in one["verdicts"].items())
-        + (" (interrupted)\n" if one["interrupted"] else "\n")
-        for one in windows
-    )
-
-
 def figure(runs: Sequence[TalkRun]) -> Any:
     """Return the plot: time to first token by turn, a row for each window, both sides."""
-    made, axes = report.new_figure(max(1, len(runs)), "Time to first token, turn by turn")
+    made, axes = new_figure(max(1, len(runs)), "Time to first token, turn by turn")
     for ax, run in zip(axes, runs, strict=False):
-        for name, side in (("NPC Engine", run.ours), ("create_chat_completion", run.theirs)):
+        for name, side in (("NPC Engine", run.ours), ("create_chat_completion", run.baseline)):
             _curve(ax, name, side.turns)
-        _scale(ax, [t.ttft_ms for t in run.ours.turns + run.theirs.turns])
+        _scale(ax, [t.ttft_ms for t in run.ours.turns + run.baseline.turns])
         ax.set_title(f"window of {run.window} tokens", fontsize="medium", loc="left")
-        if run.ours.turns or run.theirs.turns:
+        if run.ours.turns or run.baseline.turns:
             ax.legend(loc="upper right", fontsize="small")
     axes[-1].set_xlabel("turn (a dot: the past had to make room)")
     return made

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from npc_engine.bench.crowd.busy_game import busy_game
+from npc_engine.bench.crowd.threads import busy_game
 from tests.support.games import games
 from tests.support.paths import ROOT
 
 WAIT_S = 20.0
 HOST = """
 import os, psutil, sys
-from npc_engine.bench.crowd.busy_game import busy_game
+from npc_engine.bench.crowd.threads import busy_game
 with busy_game(2):
     print(*[child.pid for child in psutil.Process().children()], flush=True)
     sys.stdin.read()

@@ -15,7 +15,8 @@ from npc_engine.bench.crowd import idle as crowd_idle
 from npc_engine.bench.crowd import parts as crowd_parts
 from npc_engine.bench.crowd.crowd import Crowd
 from npc_engine.bench.crowd.figures import Measured
-from npc_engine.bench.crowd.setup import Part, Setup
+from npc_engine.bench.crowd.setup import Setup
+from npc_engine.bench.shared.run import Part
 from npc_engine.cli import commands as cli
 from npc_engine.cpu import n_usable_cores
 from npc_engine.errors import BackendError

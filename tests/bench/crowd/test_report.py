@@ -1,4 +1,4 @@
-"""The report in its four forms, from numbers that are made up; `plot` is one of them."""
+"""The report in its four forms, from numbers that are made up."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from npc_engine.bench.crowd.figures import Idle, Measured, Parking, Round, Sharing
-from npc_engine.bench.crowd.plot import figure, has_figure
-from npc_engine.bench.crowd.report import as_json, as_markdown, as_tables, passed, verdicts
-from npc_engine.bench.shared import report
+from npc_engine.bench.crowd.report import as_json, as_markdown, as_text, figure, has_figure
+from npc_engine.bench.shared.figures import passed
+from npc_engine.bench.shared.plots import save_figure
+from npc_engine.bench.shared.report import verdicts
 
 SPEED, WAIT = "tokens per second, all together", "first token, ms"
 FACTS = {
@@ -52,7 +53,7 @@ def test_json_has_numbers_and_verdicts() -> None:
 
 def test_tables_and_markdown_tell_the_same() -> None:
     whole = as_json(FACTS, measured())
-    tables, page = as_tables(whole), as_markdown(whole, "crowd.png")
+    tables, page = as_text(whole), as_markdown(whole)
     eight = ["8", "10.0", "800", "816", "98.0%", "320", "2.50", "0.20", "0.25", "700", "90"]
     assert eight == next(row.split() for row in tables.splitlines() if row.startswith("8 "))
     assert "| " + " | ".join(eight) + " |" in page
@@ -64,13 +65,12 @@ def test_tables_and_markdown_tell_the_same() -> None:
     assert "| 8 | 2 | 120.0 | 100.0 | 125.0 | 96.0% | 2 | 3 |" in page
     assert "| 50 | 4.0 | 30 | 30 | 0.10% |" in page
     assert page.startswith("# A crowd: q4\n")
-    assert page.rstrip().endswith("(crowd.png)")
-    assert "png" not in as_markdown(whole, "")
+    assert "png" not in page
 
 
 def test_what_could_not_be_measured_is_a_dash() -> None:
     whole = as_json(FACTS, measured(defaults=False))
-    row = next(row.split() for row in as_tables(whole).splitlines() if row.startswith("8 "))
+    row = next(row.split() for row in as_text(whole).splitlines() if row.startswith("8 "))
     assert row[5:7] == ["-", "-"]
     assert "8 speakers against defaults: not measured" in verdicts(whole)
     assert passed(whole)
@@ -89,8 +89,8 @@ def test_failures_and_interruptions_do_not_pass() -> None:
 
 def test_of_nothing_there_is_still_a_report() -> None:
     whole: dict[str, Any] = as_json(FACTS, Measured())
-    assert as_tables(whole) == ""
-    assert "not measured" in as_markdown(whole, "")
+    assert as_text(whole) == "\n" + verdicts(whole)
+    assert "not measured" in as_markdown(whole)
     assert not has_figure(whole)
 
 
@@ -108,7 +108,7 @@ def test_the_plot(tmp_path: Path, found: Measured, panels: list[str]) -> None:
     assert has_figure(whole)
     made, picture = figure(whole), tmp_path / "crowd.png"
     assert [ax.get_ylabel() for ax in made.axes] == panels
-    report.save_figure(made, picture)
+    save_figure(made, picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

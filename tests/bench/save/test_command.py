@@ -11,7 +11,8 @@ import pytest
 from npc_engine.bench.save import command as bench_save
 from npc_engine.bench.save import parts as bench_save_parts
 from npc_engine.bench.save.figures import Measured
-from npc_engine.bench.save.parts import Part, Setup
+from npc_engine.bench.save.parts import Setup
+from npc_engine.bench.shared.run import Part
 from npc_engine.cli import commands as cli
 from npc_engine.errors import BackendError
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from npc_engine.bench.save.figures import Beside, Character, Crowd, Measured, Trip
-from npc_engine.bench.save.report import as_json, as_markdown, as_tables, figure, passed, verdicts
-from npc_engine.bench.shared import report
+from npc_engine.bench.save.report import as_json, as_markdown, as_text, figure
+from npc_engine.bench.shared.figures import passed
+from npc_engine.bench.shared.plots import save_figure
+from npc_engine.bench.shared.report import verdicts
 
 FACTS = {
     "command": "npc-engine bench save --model q4.gguf",
@@ -38,7 +40,7 @@ def test_json_has_numbers_and_verdicts() -> None:
 
 def test_tables_and_markdown_tell_the_same() -> None:
     whole = as_json(FACTS, measured())
-    tables, page = as_tables(whole), as_markdown(whole, "save.png")
+    tables, page = as_text(whole), as_markdown(whole)
     size = ["954", "f16", "23,064", "21.0", "2.0"]
     time = ["954", "f16", "8.0", "15.0", "30.0", "14.0", "20.0", "4,000.0", "200 x"]
     rows = [row.split() for row in tables.splitlines() if row.startswith("954 ")]
@@ -49,8 +51,7 @@ def test_tables_and_markdown_tell_the_same() -> None:
     assert "| longest line, ms | 800 | 820 |" in page
     assert page.startswith("# Saves: q4\n")
     assert "q8_0: q8_0, flash attention on; beside speakers f16, flash attention off." in page
-    assert page.rstrip().endswith("(save.png)")
-    assert "png" not in as_markdown(whole, "")
+    assert "png" not in page
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,6 @@ def test_the_plot_has_what_was_measured(tmp_path: Path, part: str) -> None:
     whole = as_json(FACTS, found)
     made = figure(whole)
     assert len(made.axes) == (2 if part == "all" else 1)
-    report.save_figure(made, tmp_path / "save.png")
+    save_figure(made, tmp_path / "save.png")
     assert (tmp_path / "save.png").read_bytes().startswith(b"\x89PNG")
-    assert as_markdown(whole, "").count("## ") == {"characters": 2, "crowd": 1, "all": 3}[part]
+    assert as_markdown(whole).count("## ") == {"characters": 2, "crowd": 1, "all": 3}[part]

@@ -17,15 +17,15 @@ from tests.support.rig import Rig, scripted
 def test_an_act_leaves_no_fault(act: Act, tmp_path: Path) -> None:
     fake = FakeLlama(n_slots=2, n_cells=1200, n_batch=256, mind=scripted("Aye. So it is. ", False))
     rig = Rig(tmp_path, fake=fake, window=1200)
-    guest = CheckingClient(rig.engine)
+    client = CheckingClient(rig.engine)
     for name, card in CARDS.items():
-        guest.ask(m.Spawn, npc=name, card=card)
+        client.ask(m.Spawn, npc=name, card=card)
     for turn, name in enumerate((*CARDS, *CARDS)):
-        act(guest, name, random.Random(turn))
-    guest.rest()
+        act(client, name, random.Random(turn))
+    client.rest()
     rig.check()
-    assert guest.faults == []
-    assert not guest._open
+    assert client.faults == []
+    assert not client._open
     rig.engine.close()
     assert all(sampler.closed for sampler in fake.samplers)
 
@@ -34,14 +34,14 @@ def test_the_script_does_what_it_says(tmp_path: Path) -> None:
     """A run in which nothing was provoked, cut or parked would prove nothing."""
     fake = FakeLlama(n_slots=2, n_cells=1200, n_batch=256, mind=scripted("Aye. So it is. ", False))
     rig = Rig(tmp_path, fake=fake, window=1200)
-    guest = CheckingClient(rig.engine)
+    client = CheckingClient(rig.engine)
     for name, card in CARDS.items():
-        guest.ask(m.Spawn, npc=name, card=card)
+        client.ask(m.Spawn, npc=name, card=card)
     for act in ACTS:
-        act(guest, "mara", random.Random(0))
+        act(client, "mara", random.Random(0))
     for reply in ("Done", "Saved", "Loaded", "Pinned", "Npcs", "Text", "Line"):
-        assert guest.replies[reply], reply
+        assert client.replies[reply], reply
     for code in ("busy", "unknown_npc", "npc_exists", "unknown_slot", "unknown_target"):
-        assert guest.replies[f"Error {code}"], code
+        assert client.replies[f"Error {code}"], code
     assert rig["mara"].dialogue.ledger.n_evicted > 1200
     rig.engine.close()

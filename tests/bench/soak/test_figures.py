@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from npc_engine.bench.soak.figures import MIB, Sample, judge, series
+from npc_engine.bench.shared.figures import MIB
+from npc_engine.bench.soak.figures import Sample, judge, series
 
 CYCLE = 4000
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from npc_engine.bench.soak.acts import ACTS
-from npc_engine.bench.soak.soak import N_SLOTS, Soak
+from npc_engine.bench.soak.soak import N_SLOTS, ReferenceWork, Soak
 from npc_engine.config import Settings
 from npc_engine.engine import EngineCore
+from npc_engine.llama.model import Model
 from npc_engine.loading import load_engine
 
 pytestmark = pytest.mark.model
@@ -36,7 +37,7 @@ def test_no_fault_in_any_kind_of_memory(tiny_model: Path, tmp_path: Path) -> Non
         soak = Soak(engine)
         samples = list(soak.run(N_TOKENS))
         facts = soak.facts()
-    assert soak.guest.faults == []
+    assert soak.client.faults == []
     assert samples[-1].n_tokens >= N_TOKENS
     assert samples[-1].n_decoded > 0.2 * N_TOKENS
     assert facts["n_evicted"] > 1000
@@ -61,7 +62,7 @@ def test_a_cache_that_is_not_the_ledgers_is_a_fault(soak: Soak) -> None:
     assert slot is not None
     soak._llama.remove(slot, 0, -1)
     soak._check(soak._character(name))
-    assert soak.guest.faults == [f"{name}: not true in cycle 1: its tail is the cache's."]
+    assert soak.client.faults == [f"{name}: not true in cycle 1: its tail is the cache's."]
 
 
 def test_a_persona_that_has_gone_is_a_fault(soak: Soak) -> None:
@@ -69,19 +70,27 @@ def test_a_persona_that_has_gone_is_a_fault(soak: Soak) -> None:
         pass
     soak._personas["mara"] = [1, 2, 3]
     soak._check(soak._character("mara"))
-    assert soak.guest.faults == ["mara: not true in cycle 1: its persona stands first."]
+    assert soak.client.faults == ["mara: not true in cycle 1: its persona stands first."]
 
 
 def test_what_the_engine_logs_as_an_error_is_a_fault(soak: Soak) -> None:
     for _ in soak.run(1):
         logging.getLogger("npc_engine.llama").error("no cells for %d", 7)
         logging.getLogger("npc_engine").warning("only a warning")
-    assert soak.guest.faults == ["log: no cells for 7"]
+    assert soak.client.faults == ["log: no cells for 7"]
     logging.getLogger("npc_engine").error("after the run")
-    assert soak.guest.n_faults == 1
+    assert soak.client.n_faults == 1
 
 
 def test_a_run_that_fails_all_the_time_ends(soak: Soak, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soak, "_check", lambda character: soak.guest.fault(character.dialogue.name))
+    monkeypatch.setattr(
+        soak, "_check", lambda character: soak.client.fault(character.dialogue.name)
+    )
     samples = list(soak.run(10**9))
     assert 5 < len(samples) < 10
+
+
+def test_the_reference_work_takes_time_and_leaves_nothing(tiny_model: Path) -> None:
+    with closing(Model(tiny_model)) as model, closing(ReferenceWork(model)) as reference:
+        assert all(reference.measure() > 0 for _ in range(3))
+        assert reference._llama.positions(0) == (-1, -1)

@@ -6,12 +6,12 @@ from contextlib import closing
 
 import pytest
 
-from npc_engine.bench.talk.baseline_process import RivalProcess
+from npc_engine.bench.talk.baseline_process import BaselineProcess
 from npc_engine.bench.talk.figures import Turn
 
 
 class Stub:
-    """A rival without a model."""
+    """A baseline without a model."""
 
     def __init__(self, greeting: str) -> None:
         if greeting == "unloadable":
@@ -28,34 +28,34 @@ class Stub:
 
 
 @pytest.fixture
-def rival() -> Iterator[RivalProcess]:
-    with closing(RivalProcess(Stub, "hello")) as rival:
-        yield rival
+def baseline() -> Iterator[BaselineProcess]:
+    with closing(BaselineProcess(Stub, "hello")) as baseline:
+        yield baseline
 
 
-def test_turns_come_back(rival: RivalProcess) -> None:
-    assert [rival.say("abc"), rival.say("de")] == [
+def test_turns_come_back(baseline: BaselineProcess) -> None:
+    assert [baseline.say("abc"), baseline.say("de")] == [
         Turn(1, False, 3, 1, 1, 1.0, 2.0, 3),
         Turn(2, False, 2, 1, 1, 1.0, 2.0, 3),
     ]
 
 
-def test_an_error_is_a_sentence_and_the_talk_goes_on(rival: RivalProcess) -> None:
-    assert rival.say("break") == "RuntimeError: llama_decode returned -3"
-    assert isinstance(rival.say("abc"), Turn)
+def test_an_error_is_a_sentence_and_the_talk_goes_on(baseline: BaselineProcess) -> None:
+    assert baseline.say("break") == "RuntimeError: llama_decode returned -3"
+    assert isinstance(baseline.say("abc"), Turn)
 
 
-def test_a_child_that_dies_says_how(rival: RivalProcess) -> None:
-    assert rival.say("die") == "the process had ended with status 9"
-    assert rival.say("abc") == "the process had ended with status 9"
+def test_a_child_that_dies_says_how(baseline: BaselineProcess) -> None:
+    assert baseline.say("die") == "the process had ended with status 9"
+    assert baseline.say("abc") == "the process had ended with status 9"
 
 
 def test_what_cannot_be_loaded_fails_each_turn() -> None:
-    with closing(RivalProcess(Stub, "unloadable")) as rival:
-        assert rival.say("abc") == "ValueError: no such model"
+    with closing(BaselineProcess(Stub, "unloadable")) as baseline:
+        assert baseline.say("abc") == "ValueError: no such model"
 
 
-def test_closing_ends_the_child(rival: RivalProcess) -> None:
-    rival.say("abc")
-    rival.close()
-    assert rival._child.exitcode == 0
+def test_closing_ends_the_child(baseline: BaselineProcess) -> None:
+    baseline.say("abc")
+    baseline.close()
+    assert baseline._child.exitcode == 0

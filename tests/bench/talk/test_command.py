@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from npc_engine.bench.talk import command as bench_talk
-from npc_engine.bench.talk.engine_side import Talk
+from npc_engine.bench.talk.engine_side import EngineSide
 from npc_engine.bench.talk.figures import Turn
 from npc_engine.cli import commands as cli
 from npc_engine.errors import Internal
@@ -18,7 +18,7 @@ def bench(model: Path, out: Path, *flags: str) -> int:
     return cli.main(["bench", "talk", "--model", str(model), "--out", str(out), *flags])
 
 
-def test_a_talk_beside_the_rival(
+def test_a_talk_beside_the_baseline(
     tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "far" / "talk.json"
@@ -39,7 +39,7 @@ def test_a_talk_beside_the_rival(
     assert "window 384: " in capsys.readouterr().out
 
 
-def test_without_a_rival_and_without_a_plot(tiny_llama: Path, tmp_path: Path) -> None:
+def test_without_a_baseline_and_without_a_plot(tiny_llama: Path, tmp_path: Path) -> None:
     out = tmp_path / "talk.json"
     bench(tiny_llama, out, "--windows=256", "--turns=2", "--rival-turns=0", "--no-plot")
     found = json.loads(out.read_text("utf-8"))
@@ -50,14 +50,14 @@ def test_without_a_rival_and_without_a_plot(tiny_llama: Path, tmp_path: Path) ->
 def test_ctrl_c_writes_what_there_is(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    say = Talk.say
+    say = EngineSide.say
 
-    def interrupted(self: Talk, text: str) -> Turn:
+    def interrupted(self: EngineSide, text: str) -> Turn:
         if self._n_turns == 3:
             raise KeyboardInterrupt
         return say(self, text)
 
-    monkeypatch.setattr(Talk, "say", interrupted)
+    monkeypatch.setattr(EngineSide, "say", interrupted)
     out = tmp_path / "talk.json"
     assert bench(tiny_llama, out, "--windows=256,512", "--rival-turns=0") == 1
     (window,) = json.loads(out.read_text("utf-8"))["windows"]
@@ -68,10 +68,10 @@ def test_ctrl_c_writes_what_there_is(
 def test_an_error_of_ours_fails(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_self: Talk, _text: str) -> Turn:
+    def fails(_self: EngineSide, _text: str) -> Turn:
         raise Internal("It broke.", "Look into the log.")
 
-    monkeypatch.setattr(Talk, "say", fails)
+    monkeypatch.setattr(EngineSide, "say", fails)
     out = tmp_path / "talk.json"
     flags = ["--windows=256", "--turns=2", "--rival-turns=0", "--no-plot"]
     assert bench(tiny_llama, out, *flags) == 1
@@ -79,7 +79,7 @@ def test_an_error_of_ours_fails(
     assert window["ours"]["errors"] == ["It broke. Look into the log."]
 
 
-def test_a_rival_that_only_fails_is_left_alone(
+def test_a_baseline_that_only_fails_is_left_alone(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken:
@@ -90,7 +90,7 @@ def test_a_rival_that_only_fails_is_left_alone(
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr(bench_talk, "RivalProcess", Broken)
+    monkeypatch.setattr(bench_talk, "BaselineProcess", Broken)
     out = tmp_path / "talk.json"
     bench(tiny_llama, out, "--windows=256", "--turns=15", "--no-plot", "--max-tokens=2")
     (window,) = json.loads(out.read_text("utf-8"))["windows"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from npc_engine.bench.shared.script import lines
-from npc_engine.bench.talk.engine_side import Talk
+from npc_engine.bench.talk.engine_side import EngineSide
 from npc_engine.bench.talk.figures import MOST_EXTRA
 from npc_engine.llama.model import Layout, Model
 
@@ -15,12 +15,15 @@ pytestmark = pytest.mark.model
 
 
 @pytest.fixture
-def talk(tiny_llama: Path) -> Iterator[Talk]:
-    with closing(Model(tiny_llama)) as model, closing(Talk(model, Layout(), 384, 1, 12)) as talk:
+def talk(tiny_llama: Path) -> Iterator[EngineSide]:
+    with (
+        closing(Model(tiny_llama)) as model,
+        closing(EngineSide(model, Layout(), 384, 1, 12)) as talk,
+    ):
         yield talk
 
 
-def test_overflow_turns_read_no_more_than_their_message(talk: Talk) -> None:
+def test_overflow_turns_read_no_more_than_their_message(talk: EngineSide) -> None:
     turns = [talk.say(line) for line in lines(40)]
     assert [t.number for t in turns] == list(range(1, 41))
     assert not any(t.overflow for t in turns[:2])
@@ -32,7 +35,7 @@ def test_overflow_turns_read_no_more_than_their_message(talk: Talk) -> None:
         assert turn.rss > 1 << 20
 
 
-def test_everything_that_is_decoded_is_counted_once(talk: Talk) -> None:
+def test_everything_that_is_decoded_is_counted_once(talk: EngineSide) -> None:
     before = talk._llama.n_tokens
     assert before == talk.n_pinned
     turns = [talk.say(line) for line in lines(5)]
@@ -41,6 +44,6 @@ def test_everything_that_is_decoded_is_counted_once(talk: Talk) -> None:
     assert counted == talk._ledger.n_tokens + talk._ledger.n_evicted - before
 
 
-def test_a_pause_may_renumber(talk: Talk) -> None:
+def test_a_pause_may_renumber(talk: EngineSide) -> None:
     turns = [talk.say(line) for line in lines(60)]
     assert sum(t.n_renumbered for t in turns) == talk._ledger.n_renumbered > 0

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from npc_engine.bench.shared import report
+from npc_engine.bench.shared.figures import passed
+from npc_engine.bench.shared.plots import save_figure
 from npc_engine.bench.talk.figures import TalkRun, Turn
-from npc_engine.bench.talk.report import as_json, as_markdown, as_table, figure, passed, verdicts
+from npc_engine.bench.talk.report import as_json, as_markdown, as_text, figure
 
 FACTS = {
     "command": "npc-engine bench talk --model q4.gguf",
@@ -27,10 +28,10 @@ def run_of(n_turns: int = 20, slow: float = 110.0) -> TalkRun:
         run.ours.turns.append(Turn(i, over, 20, 29, 24, ttft, 900.0, 100 << 20, 3, 40.0, 0))
     for i in range(1, n_turns // 2 + 1):
         over = i > 8
-        run.theirs.turns.append(
+        run.baseline.turns.append(
             Turn(i, over, 20, 300 if over else 40, 24, 900.0 if over else 100.0, 2e3, 90 << 20)
         )
-    run.theirs.errors.append("ValueError: it broke")
+    run.baseline.errors.append("ValueError: it broke")
     return run
 
 
@@ -49,14 +50,13 @@ def test_json_has_numbers_verdicts_and_turns() -> None:
 def test_table_and_markdown_tell_the_same() -> None:
     found = as_json(FACTS, [run_of()])
     row = ["512", "rival", "8", "2", "100", "900", "9.00", "900", "900", "2000", "2000"]
-    assert row == as_table(found["windows"]).splitlines()[3].split()[: len(row)]
-    page = as_markdown(found, "talk.png")
+    assert row == as_text(found).splitlines()[3].split()[: len(row)]
+    page = as_markdown(found)
     assert page.startswith("# A talk of 20 turns: q4\n")
     assert "| " + " | ".join(row) in page
     assert "read at most 9 tokens beside the message" in page
     assert "1 errors: ['ValueError: it broke']" in page
-    assert page.rstrip().endswith("(talk.png)")
-    assert "png" not in as_markdown(found, "")
+    assert "png" not in page
 
 
 @pytest.mark.parametrize(
@@ -70,18 +70,20 @@ def test_table_and_markdown_tell_the_same() -> None:
 def test_what_passes(slow: float, interrupted: bool, passes: bool, says: str) -> None:
     run = run_of(slow=slow)
     run.interrupted = interrupted
-    assert passed(run) is passes
-    assert verdicts(as_json(FACTS, [run])["windows"]) == says
+    whole = as_json(FACTS, [run])
+    assert passed(whole["windows"][0]) is passes
+    assert as_text(whole).endswith("\n" + says)
 
 
 def test_no_overflow_is_no_failure() -> None:
-    run = run_of(n_turns=5)
-    assert passed(run)
-    assert "ttft no overflow" in verdicts(as_json(FACTS, [run])["windows"])
-    assert as_table(as_json(FACTS, [run])["windows"]).count("-  ") > 4
+    whole = as_json(FACTS, [run_of(n_turns=5)])
+    assert passed(whole["windows"][0])
+    table, verdicts = as_text(whole).split("window 512: ")
+    assert "ttft no overflow" in verdicts
+    assert table.count("-  ") > 4
 
 
 @pytest.mark.parametrize("runs", [[], [TalkRun(512)], [run_of(), run_of(5)]])
 def test_the_plot_is_made_of_whatever_there_is(runs: list[Any], tmp_path: Path) -> None:
-    report.save_figure(figure(runs), tmp_path / "talk.png")
+    save_figure(figure(runs), tmp_path / "talk.png")
     assert (tmp_path / "talk.png").read_bytes().startswith(b"\x89PNG")
