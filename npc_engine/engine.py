@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from npc_engine import protocol as m
 from npc_engine.characters.replies import Why
+from npc_engine.characters.requests import Requests
 from npc_engine.characters.stage import Stage, StageBackend
 from npc_engine.config import Settings
 from npc_engine.errors import BackendError, Internal, NpcError
@@ -92,6 +93,7 @@ class EngineCore:
         self._closed = False
         self._files = WriterThread()
         self.stage = Stage(backend, chat_format, settings, self._post_reply, clock, self._files.run)
+        self._requests = Requests(self.stage)
         self.scheduler = Scheduler(
             settings.step_ms,
             backend.n_batch,
@@ -119,28 +121,28 @@ class EngineCore:
 
     def _who_answers(self) -> dict[type[m.Request], Answer]:
         """What is called with each kind of request."""
-        stage, saving = self.stage, self._saving
-        spawning = Spawning(stage, saving)
+        requests, scenes, saving = self._requests, self.stage.scenes, self._saving
+        spawning = Spawning(self.stage, saving)
         return {
             m.Hello: self._welcome,
             m.Spawn: spawning.spawn,
-            m.Say: stage.say,
-            m.Hear: stage.hear,
-            m.Attend: stage.attend,
-            m.Event: stage.event,
+            m.Say: requests.say,
+            m.Hear: requests.hear,
+            m.Attend: requests.attend,
+            m.Event: requests.event,
             m.Cancel: self._cancel,
-            m.Scene: stage.scene,
-            m.Join: stage.scenes.join,
-            m.Leave: stage.scenes.leave,
-            m.Pin: stage.keep,
-            m.Unpin: stage.keep,
-            m.Rewind: stage.keep,
+            m.Scene: requests.scene,
+            m.Join: scenes.join,
+            m.Leave: scenes.leave,
+            m.Pin: requests.keep,
+            m.Unpin: requests.keep,
+            m.Rewind: requests.keep,
             m.Save: saving.save,
             m.Load: saving.load,
             m.Despawn: spawning.despawn,
-            m.List: stage.list,
-            m.Window: stage.show_window,
-            m.Transcript: stage.show_transcript,
+            m.List: requests.list,
+            m.Window: requests.show_window,
+            m.Transcript: requests.show_transcript,
             m.Stats: lambda _client, request: m.StatsReply(id=request.id, stats=self.stats()),
             m.Ping: lambda _client, request: m.Pong(id=request.id),
         }
@@ -243,9 +245,9 @@ class EngineCore:
 
     def _cancel(self, client: bytes, request: m.Cancel) -> m.Reply:
         if self._held.cancel(client, request.target):
-            self.stage.use_again(client, request.target)
+            self._requests.use_again(client, request.target)
             return m.Ok(id=request.id, cancelled=True)
-        return self.stage.cancel(client, request)
+        return self._requests.cancel(client, request)
 
     def _model_facts(self) -> dict[str, Any]:
         notice = self.stage.chat_format.notice

@@ -1,4 +1,4 @@
-"""The characters that are spawned, and what requests do to them.
+"""The characters that are spawned, and what a step does with them.
 
 Owns names, limits and the slots of the KV cache. It knows no socket, and of files only that
 `parking` may need some.
@@ -18,10 +18,8 @@ from npc_engine.characters.replies import Samples, Send, Why
 from npc_engine.characters.runnable import MOST_AT_ONCE, Runnable
 from npc_engine.characters.save_limit import check_card
 from npc_engine.characters.unread_events import Flood
-from npc_engine.characters.window import info_of, window_of
 from npc_engine.config import DEFAULT_WINDOW, Sampling, Settings
 from npc_engine.dialogue.dialogue import Dialogue
-from npc_engine.dialogue.history import transcript
 from npc_engine.dialogue.overheard import Cue
 from npc_engine.dialogue.paragraphs import USER
 from npc_engine.errors import (
@@ -33,7 +31,6 @@ from npc_engine.errors import (
     NpcExists,
     TooLarge,
     UnknownNpc,
-    UnknownTarget,
 )
 from npc_engine.kvcache.parking import Parking, auto_budget
 from npc_engine.kvcache.sequence import Cache
@@ -129,7 +126,7 @@ class Stage:
         It may take half a second, in which nobody is answered: so not while somebody speaks or
         waits to, and not while a player is about to speak.
         """
-        if any(c.generation or c.waiting(m.Say) for c in self._awake.busy.values()):
+        if any(c.generation or c.waiting(m.Say) for c in self.busy):
             return False
         if self._is_attended():
             return False
@@ -222,9 +219,8 @@ class Stage:
     @property
     def _player_talks(self) -> bool:
         """Whether a player waits for an answer or gets one."""
-        busy = self._awake.busy.values()
-        says = [s for c in busy for s in c.waiting(m.Say)]
-        says += [c.generation.request for c in busy if c.generation]
+        says = [s for c in self.busy for s in c.waiting(m.Say)]
+        says += [c.generation.request for c in self.busy if c.generation]
         return any(s.priority == "player" and not isinstance(s, Cue) for s in says)
 
     def add(self, dialogue: Dialogue) -> None:
@@ -320,53 +316,25 @@ class Stage:
         dialogue.greet(greeting)
         return dialogue, greeting
 
-    # -- requests --------------------------------------------------------------------------
+    # -- what is asked ---------------------------------------------------------------------
 
-    def say(self, client: bytes, request: m.Say) -> None:
-        """Queue a line; its `done` comes later."""
-        self.use_again(client, request.id)
-        self._take(client, request)
-        if request.priority == "player":
-            self.scenes.yield_to(request.npc)
-
-    def scene(self, client: bytes, request: m.Scene) -> None:
-        """Begin a scene; its `scene_done` comes later."""
-        self.use_again(client, request.id)
-        self.scenes.scene(client, request)
-
-    def use_again(self, client: bytes, request_id: str) -> None:
-        """An id means what it was given to last, also where that came to nothing (`cancel`)."""
-        for character in self.characters.values():
-            character.replies.let_go(client, request_id)
-        self.scenes.let_go(client, request_id)
-
-    def hear(self, client: bytes, request: m.Hear) -> m.Reply:
-        """Queue the player's line so far, and call its character in."""
-        self._take(client, request)
-        return self.attend(client, request)
-
-    def attend(self, _client: bytes, request: m.Attend | m.Hear) -> m.Reply:
-        """Call in a character that is about to be spoken to."""
+    def queue(self, client: bytes, request: m.Say | m.Hear | m.Pin | m.Unpin | m.Rewind) -> None:
+        """Put a request into the inbox of its character."""
         character = self.find(request.npc)
+        character.take(client, request, next(self._arrivals), self.settings.max_queue)
+
+    def call_in(self, name: str) -> None:
+        """Note that a character is about to be spoken to."""
+        character = self.find(name)
         character.attend(next(self._arrivals))
         self._awake.note(character)
-        self._attended[request.npc] = self._clock()
-        return m.Ok(id=request.id)
+        self._attended[name] = self._clock()
 
-    def keep(self, client: bytes, request: m.Pin | m.Unpin | m.Rewind) -> None:
-        """Queue what is to be kept or forgotten; the answer comes at the end of its line."""
-        self._take(client, request)
-
-    def event(self, client: bytes, request: m.Event) -> m.Reply:
-        """Queue an event for all who perceive it; for nobody when one of them is unknown."""
-        names = list(self.characters) if request.npcs == "*" else list(dict.fromkeys(request.npcs))
-        for name in names:
-            if name not in self.characters:
-                self.find(name)
-        self._telling.add(client, request, names)
+    def tell(self, client: bytes, event: m.Event, names: Collection[str]) -> None:
+        """Let these hear of an event: few of them at once, many in the next steps."""
+        self._telling.add(client, event, names)
         if len(names) <= MOST_AT_ONCE:
             self._telling.tell(math.inf)
-        return m.Ok(id=request.id, n_heard=len(names))
 
     def tell_one(self, name: str) -> None:
         """Let one character hear of every event now."""
@@ -381,58 +349,17 @@ class Stage:
         character = self.characters[name]
         character.take(client, event, next(self._arrivals), self.settings.max_queue)
 
-    def _take(self, client: bytes, request: m.Say | m.Hear | m.Pin | m.Unpin | m.Rewind) -> None:
-        character = self.find(request.npc)
-        character.take(client, request, next(self._arrivals), self.settings.max_queue)
-
-    def cancel(self, client: bytes, request: m.Cancel) -> m.Reply:
-        """Cut a `say` of this client short, or end its scene.
-
-        If it has ended, forget what was not heard of it.
-        """
-        target, heard = request.target, request.heard
-        if any(c.cancel(client, target, heard) for c in self._awake.busy.values()):
-            return m.Ok(id=request.id, cancelled=True)
-        if self.scenes.cancel(client, target, heard):
-            return m.Ok(id=request.id, cancelled=True)
-        # Only then: an id is free again after its `done`, and may be that of an open say now.
-        characters = self.characters.values()
-        if heard is not None and (
-            any(c.replies.cut_back(client, target, heard) for c in characters)
-            or self.scenes.take_back(client, target, heard)
-        ):
-            return m.Ok(id=request.id, cancelled=False)
-        raise UnknownTarget(
-            f"You have no open say or scene with the id {request.target!r}.",
-            "It may have ended already: its done is on the way.",
-        )
+    @property
+    def busy(self) -> Collection[Character]:
+        """Who has something to do now: whoever has a `say` is among them."""
+        return self._awake.busy.values()
 
     def drop(self, client: bytes | None, why: Why) -> None:
         """Cut short every open `say` and scene of a client (None: of everybody)."""
         self.scenes.drop(client, "slow_client" if why == "slow_client" else "cancelled")
-        of = self._awake.busy if client is not None else self.characters  # all who have a `say`
-        for character in list(of.values()):
+        of = self.busy if client is not None else self.characters.values()
+        for character in list(of):
             character.drop(client, why)
-
-    def despawn(self, _client: bytes, request: m.Despawn) -> m.Reply:
-        """Take a character off the stage."""
-        self.find(request.npc)
-        self.remove(request.npc)
-        return m.Ok(id=request.id)
-
-    def list(self, _client: bytes, request: m.List) -> m.Reply:
-        """Return what there is to know of every character."""
-        return m.Npcs(id=request.id, npcs=[info_of(c) for c in self.characters.values()])
-
-    def show_window(self, _client: bytes, request: m.Window) -> m.Reply:
-        """Return what a character's window holds."""
-        return window_of(self.find(request.npc), request.id)
-
-    def show_transcript(self, _client: bytes, request: m.Transcript) -> m.Reply:
-        """Return a character's talk as text."""
-        character = self.find(request.npc)
-        character.catch_up()  # what was sent before this is in it
-        return transcript(character.dialogue, request, self.settings.max_message_bytes)
 
     def counts(self) -> dict[str, Any]:
         """Return queue lengths and sizes, for `stats`."""

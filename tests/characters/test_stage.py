@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from npc_engine import protocol as m
+from npc_engine.characters.requests import Requests
 from npc_engine.characters.stage import Stage
 from npc_engine.config import Settings
 from npc_engine.errors import Busy, NpcExists, TooLarge, UnknownNpc, UnknownTarget
@@ -76,9 +77,9 @@ def test_an_event_with_an_unknown_name_changes_nothing() -> None:
     spawn(stage, "mara")
     before = stage.counts()
     with pytest.raises(UnknownNpc):
-        stage.event(b"", m.Event(id="e", npcs=["mara", "bob"], text="A bell."))
+        Requests(stage).event(b"", m.Event(id="e", npcs=["mara", "bob"], text="A bell."))
     assert stage.counts() == before
-    stage.event(b"", m.Event(id="e", npcs=["mara"], text="A bell."))
+    Requests(stage).event(b"", m.Event(id="e", npcs=["mara"], text="A bell."))
     assert stage.counts()["n_waiting_events"] == 1
 
 
@@ -87,8 +88,8 @@ def test_replacing_a_character_ends_what_it_said_and_frees_its_slot() -> None:
     fake = FakeLlama(n_slots=1)
     stage = make_stage(sent, fake)
     spawn(stage, "mara")
-    stage.say(b"c", m.Say(id="1", npc="mara", text="Hi"))
-    stage.say(b"c", m.Say(id="2", npc="mara", text="Hi"))
+    Requests(stage).say(b"c", m.Say(id="1", npc="mara", text="Hi"))
+    Requests(stage).say(b"c", m.Say(id="2", npc="mara", text="Hi"))
     assert len(stage.claims()) == 1
     npc, _ = stage.create(m.Spawn(id="s", npc="twin", card=CARD))
     npc.name = "mara"
@@ -101,7 +102,7 @@ def test_replacing_a_character_ends_what_it_said_and_frees_its_slot() -> None:
     assert len(stage.claims()) == 1
     assert npc.sequence.slot == 0
     with pytest.raises(UnknownTarget):
-        stage.cancel(b"c", m.Cancel(id="x", target="1"))
+        Requests(stage).cancel(b"c", m.Cancel(id="x", target="1"))
 
 
 def test_removing_who_is_not_there_does_nothing() -> None:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from npc_engine import protocol as m
+from npc_engine.characters.requests import Requests
 from npc_engine.client.in_process import Engine
 from tests.support.fake_llama import FakeLlama
 from tests.support.rig import Rig, scripted
@@ -21,7 +22,7 @@ def rig(tmp_path: Path) -> Rig:
 
 def window(rig: Rig, npc: str = "mara") -> m.WindowReply:
     """The answer before the next step, as it comes over the wire."""
-    reply = rig.engine.stage.show_window(b"", m.Window(id="w", npc=npc))
+    reply = Requests(rig.engine.stage).show_window(b"", m.Window(id="w", npc=npc))
     got = m.unpack_reply(m.pack(reply))
     assert isinstance(got, m.WindowReply)
     return got
@@ -155,7 +156,7 @@ def test_asking_in_process(rig: Rig) -> None:
 
 def listed(rig: Rig, npc: str = "mara") -> m.NpcInfo:
     """The character in a `list`, as it comes over the wire."""
-    reply = rig.engine.stage.list(b"", m.List(id="l"))
+    reply = Requests(rig.engine.stage).list(b"", m.List(id="l"))
     got = m.unpack_reply(m.pack(reply))
     assert isinstance(got, m.Npcs)
     return next(info for info in got.npcs if info.npc == npc)

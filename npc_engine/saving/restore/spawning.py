@@ -77,14 +77,14 @@ class Spawning:
             notice=" ".join(filter(None, notices)) or None,
         )
 
-    def despawn(self, client: bytes, request: m.Despawn) -> m.Reply:
+    def despawn(self, _client: bytes, request: m.Despawn) -> m.Reply:
         """Take a character off the stage."""
         self._stage.find(request.npc)
         # A save that was asked for before has the character still.
         self._saving.leaving(request.npc)
-        reply = self._stage.despawn(client, request)
+        self._stage.remove(request.npc)
         self._saving.left(request.npc)
-        return reply
+        return m.Ok(id=request.id)
 
 
 def _of_greeting(dialogue: Dialogue, greeting: str) -> str | None:
