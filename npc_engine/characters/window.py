@@ -9,7 +9,7 @@ from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.kvcache.ledger import Kind, Segment
 from npc_engine.protocol import Event, NpcInfo, Say, State, WindowReply, WindowSegment
 from npc_engine.text.chat_format import Vocabulary
-from npc_engine.text.wording import on_one_row
+from npc_engine.text.visible import on_one_row
 
 __all__ = ["info_of", "window_of"]
 

@@ -1,7 +1,7 @@
 """Bytes of sampled tokens to whole code points, to clean text, to lines and gestures.
 
-Owns what of a reply may be shown, and where that lies in the bytes that were sampled.
-Knows no model, no tokens, no messages; what a sentence is, `sentences` knows.
+Owns what of a reply may be shown. Knows no model, no tokens, no messages; where that lies in the
+bytes that were sampled, `kept_text` knows, and what a sentence is, `sentences`.
 
     raw    <think>Hm.</think>\\n Mara: Hello  there. *nods*\\nPlayer: Who
            ------------------------ --------------------- -----------
@@ -28,12 +28,12 @@ Knows no model, no tokens, no messages; what a sentence is, `sentences` knows.
 
 import codecs
 import re
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 
 from npc_engine.text import punctuation
+from npc_engine.text.kept_text import BLANKS, KeptText, n_bytes
 from npc_engine.text.labels import Label, Labels
 from npc_engine.text.sentences import Kind, LineSplitter, Record
 from npc_engine.text.special_tokens import DEBRIS
@@ -53,12 +53,6 @@ __all__ = ["DEBRIS", "Detokenizer", "Kind", "Record"]
 
 _GESTURES = {"*": "*", "_": "_", "(": ")", "[": "]", "（": "）", "【": "】"}  # noqa: RUF001
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
-# An undecodable byte is carried as one lone surrogate, so that offsets in bytes stay exact.
-_UNDECODABLE = re.compile(r"[\udc80-\udcff]")
-_BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + punctuation.UNSEEN
-_BLANKS += "".join(map(chr, range(0xDC80, 0xDD00)))
-# Behind what only opens a speech, nothing is said yet.
-_SAID = re.compile(r"[^*_\"'\u2018\u201c\u201e\u00ab\u300c\u300e(\[#>`\u2013\u2014-]")
 
 
 class _Found(Enum):
@@ -94,7 +88,7 @@ class _Table:
         """
         rest = len(text) - at
         for string, found in self._entries.get(text[at], ()):
-            if found is _Found.THINK_WORDS if has_said else not string.strip(_BLANKS):
+            if found is _Found.THINK_WORDS if has_said else not string.strip(BLANKS):
                 continue
             if len(string) <= rest:
                 if text.startswith(string, at):
@@ -110,10 +104,6 @@ _LABELS = {
     Label.OWN: _Found.OWN_NAME,
     Label.OTHER: _Found.STOP,
 }
-
-
-def _n_bytes(source: str) -> int:
-    return len(source) if source.isascii() else len(source.encode(errors="surrogateescape"))
 
 
 class Detokenizer:
@@ -142,6 +132,7 @@ class Detokenizer:
         self._after_name = False
         self._closes = ""  # what ends the gesture that starts this row
         self._after_gesture = False
+        self._kept = KeptText()
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._pending = ""  # decoded, not decided
         self._may_be_label = False  # what it waits for
@@ -149,15 +140,6 @@ class Detokenizer:
         # Before which character of all that was pending control characters went, and their bytes.
         self._gaps: deque[tuple[int, int]] = deque()
         self._n_decided = 0  # characters before `pending`
-        self._blank = ""  # what is held back behind the text by rule 6
-        # The text in pieces; runs of text that are also contiguous in the raw bytes.
-        self._parts: list[str] = []
-        self._n_text = 0
-        self._has_said = False
-        self._run_starts: list[int] = []
-        self._run_raws: list[int] = []
-        self._run_raw_end = -1
-        self._fresh: list[str] = []
         self._n_texts = 0
         self._finished = False
         self._splitter = LineSplitter()
@@ -183,7 +165,7 @@ class Detokenizer:
     @property
     def text(self) -> str:
         """The reply so far, clean and in whole code points."""
-        return _UNDECODABLE.sub("\ufffd", self._source())
+        return self._kept.text
 
     @property
     def has_said(self) -> bool:
@@ -191,12 +173,12 @@ class Detokenizer:
         a label, the first words of a stop string. Not a mark that has begun.
         """
         holds_words = punctuation.WORD.match(self._pending) is not None
-        return self._n_text > 0 or holds_words or self._holds_name
+        return self._kept.n > 0 or holds_words or self._holds_name
 
     @property
     def has_only_thought(self) -> bool:
         """Whether all that was fed so far is a thought, and that is over: until `set_aside`."""
-        is_over = not (self.thought or self._pending or self._n_text)
+        is_over = not (self.thought or self._pending or self._kept.n)
         return self._has_thought and is_over and not self._n_aside
 
     def set_aside(self, n_bytes: int) -> None:
@@ -213,19 +195,14 @@ class Detokenizer:
         it included, unless it was set aside. Behind them stand a stop string, blanks, or what is
         not decided yet.
         """
-        return self.raw_offset(self._n_text)
+        return self.raw_offset(self._kept.n)
 
     def raw_offset(self, text_offset: int) -> int:
         """Return how many raw bytes reach to `text_offset` (code points, clamped to the text).
 
         What was set aside does not count.
         """
-        offset = min(max(text_offset, 0), self._n_text)
-        if offset == 0:
-            return 0
-        run = bisect_left(self._run_starts, offset) - 1
-        source = self._source()[self._run_starts[run] : offset]
-        return max(0, self._run_raws[run] + _n_bytes(source) - self._n_aside)
+        return max(0, self._kept.raw_offset(text_offset) - self._n_aside)
 
     def heard(self, n_characters: int) -> int:
         """Return the offset in `text` up to which the reply was heard.
@@ -248,7 +225,7 @@ class Detokenizer:
         if self._finished:
             return []
         self._finished = True
-        if not cut or (self._holds_name and not self._n_text):
+        if not cut or (self._holds_name and not self._kept.n):
             self._scan(final=True)
         return self._drain() + self._splitter.finish(cut)
 
@@ -257,7 +234,7 @@ class Detokenizer:
         at = 0
         for match in _CONTROL.finditer(source):
             self._pending += source[at : match.start()]
-            self._gaps.append((self._n_decided + len(self._pending), _n_bytes(match[0])))
+            self._gaps.append((self._n_decided + len(self._pending), n_bytes(match[0])))
             at = match.end()
         self._pending += source[at:]
 
@@ -271,24 +248,18 @@ class Detokenizer:
             at, n_gap = self._gaps.popleft()
             part, source = source[: at - self._n_decided], source[at - self._n_decided :]
             parts.append((part, self._n_raw))
-            self._n_raw += _n_bytes(part) + n_gap
+            self._n_raw += n_bytes(part) + n_gap
             self._n_decided = at
         parts.append((source, self._n_raw))
-        self._n_raw += _n_bytes(source)
+        self._n_raw += n_bytes(source)
         self._n_decided = end
         return parts
 
-    def _source(self) -> str:
-        if len(self._parts) > 1:
-            self._parts = ["".join(self._parts)]
-        return self._parts[0] if self._parts else ""
-
     def _drain(self) -> list[Record]:
-        if not self._fresh:
+        text, end = self._kept.take_fresh(), self._kept.n
+        if not text:
             return []
-        text = _UNDECODABLE.sub("\ufffd", "".join(self._fresh))
-        self._fresh.clear()
-        record = Record("text", text, self._n_texts, self._n_text - len(text), self._n_text)
+        record = Record("text", text, self._n_texts, end - len(text), end)
         self._n_texts += 1
         return [record, *self._splitter.feed(text)]
 
@@ -312,10 +283,10 @@ class Detokenizer:
         self._pending = text[at:]
 
     def _look(self, text: str, at: int, final: bool) -> tuple[_Found, int]:
-        found, length = self._table.look(text, at, final, self._has_said)
+        found, length = self._table.look(text, at, final, self._kept.has_said)
         if found is _Found.NOTHING and self._table is self._row_start:
             label, n_label = self._labels.look(
-                text, at, final, own_only=self._after_gesture, has_said=self._has_said
+                text, at, final, own_only=self._after_gesture, has_said=self._kept.has_said
             )
             self._may_be_label = label is Label.UNDECIDED
             return _LABELS[label], n_label or length
@@ -386,25 +357,4 @@ class Detokenizer:
             self._header_text += source
         for part, raw in self._leave(source):
             if self.thought is None and not blank:
-                self._keep(part, raw)
-
-    def _keep(self, source: str, raw: int) -> None:
-        """Append to the text what stands at offset `raw` of the raw bytes."""
-        if not self._n_text:
-            kept = source.lstrip(_BLANKS)
-            raw += _n_bytes(source[: len(source) - len(kept)])
-            source = kept
-        if not source:
-            return
-        if raw != self._run_raw_end:
-            self._run_starts.append(self._n_text + len(self._blank))
-            self._run_raws.append(raw)
-        self._run_raw_end = raw + _n_bytes(source)
-        source = self._blank + source
-        kept = source.rstrip(_BLANKS)
-        self._blank = source[len(kept) :]
-        if kept:
-            self._parts.append(kept)
-            self._fresh.append(kept)
-            self._n_text += len(kept)
-            self._has_said = self._has_said or _SAID.search(kept) is not None
+                self._kept.add(part, raw)

@@ -1,8 +1,8 @@
-"""Texts for people to look at: rows as aligned columns. It knows no terminal and no colours."""
+"""Rows, counts and sizes for people to look at. It knows no terminal and no colours."""
 
 from collections.abc import Sequence
 
-__all__ = ["table"]
+__all__ = ["counted", "size", "table"]
 
 
 def table(rows: Sequence[Sequence[str]], right: bool = True) -> str:
@@ -17,3 +17,20 @@ def table(rows: Sequence[Sequence[str]], right: bool = True) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]]) + "\n"
+
+
+def counted(n: int, what: str) -> str:
+    """Return `1 file`, `2 files`."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def size(n_bytes: int) -> str:
+    """Return a number of bytes as people read it."""
+    if n_bytes < 1000:
+        return f"{n_bytes} bytes"
+    units = ("kB", "MB", "GB", "TB")
+    value, i = n_bytes / 1000, 0
+    while value >= 999.5 and i < len(units) - 1:
+        value, i = value / 1000, i + 1
+    unit = units[i]
+    return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"

@@ -1,8 +1,11 @@
-"""What of a text can be seen. It knows no language and no limit."""
+"""What of a text can be seen, and may be: strangers' texts cannot steer a terminal.
+
+It knows no language and no limit.
+"""
 
 import re
 
-__all__ = ["IGNORABLE", "is_visible"]
+__all__ = ["IGNORABLE", "is_visible", "on_one_row", "plain"]
 
 # In a character class: Unicode's fillers (Default_Ignorable_Code_Point) and the empty Braille cell.
 IGNORABLE = (
@@ -17,3 +20,13 @@ _VISIBLE = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff{IGNORABLE}]")
 def is_visible(text: str) -> bool:
     """Say whether anything of a text shows."""
     return _VISIBLE.search(text) is not None
+
+
+def plain(text: str, instead: str = "\ufffd") -> str:
+    """Return a text without what could move a terminal's cursor or turn its letters round."""
+    return "".join(c if c.isprintable() else instead for c in text)
+
+
+def on_one_row(text: str) -> str:
+    """Return a text on one row, its blanks as one each, without what could steer a terminal."""
+    return " ".join(plain(text, " ").split())

@@ -17,7 +17,8 @@ from npc_engine.client.verbs import Verbs
 from npc_engine.errors import BadMessage, ConnectionLost, NpcError, UnknownNpc
 from npc_engine.protocol import NAME_PATTERN, Gesture, Line, NpcInfo, Text, TranscriptEntry
 from npc_engine.text.sentences import LineSplitter
-from npc_engine.text.wording import counted, on_one_row
+from npc_engine.text.tables import counted
+from npc_engine.text.visible import on_one_row
 
 __all__ = ["DEFAULT_SLOT", "Talk"]
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from npc_engine.llama.measurements import day_of
-from npc_engine.text.wording import counted, plain
+from npc_engine.text.tables import counted
+from npc_engine.text.visible import plain
 
 __all__ = ["render"]
 

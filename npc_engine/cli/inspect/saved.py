@@ -17,8 +17,8 @@ from npc_engine.errors import SnapshotError, UnknownNpc, UnknownSlot
 from npc_engine.storage.disk import NAME, unescape
 from npc_engine.storage.signing_key import key_if_any
 from npc_engine.storage.slot_listing import JOURNAL, SUFFIX, read_slot, steady
-from npc_engine.text.tables import table
-from npc_engine.text.wording import counted, plain, size
+from npc_engine.text.tables import counted, size, table
+from npc_engine.text.visible import plain
 
 __all__ = ["run"]
 

@@ -16,7 +16,7 @@ from npc_engine.storage.backups import MAX_KEPT, discard
 from npc_engine.storage.disk import explain
 from npc_engine.storage.slot_listing import Leftover, Slot, leftovers, look
 from npc_engine.storage.store import Store
-from npc_engine.text.wording import counted, size
+from npc_engine.text.tables import counted, size
 
 __all__ = ["bring", "export", "prune"]
 

@@ -14,8 +14,8 @@ from npc_engine.cli.output import write
 from npc_engine.cli.saves.report import Report, reports_on
 from npc_engine.storage.signing_key import key_if_any
 from npc_engine.storage.slot_listing import Leftover, Slot, leftovers, look, read_slot
-from npc_engine.text.tables import table
-from npc_engine.text.wording import counted, plain, size
+from npc_engine.text.tables import counted, size, table
+from npc_engine.text.visible import plain
 
 __all__ = ["show", "verify"]
 

@@ -28,7 +28,7 @@ from npc_engine.storage.snapshot import (
     Snapshot,
     decode,
 )
-from npc_engine.text.wording import counted
+from npc_engine.text.tables import counted
 
 __all__ = ["Journal", "Report", "how_it_loads", "report_on", "reports_on"]
 

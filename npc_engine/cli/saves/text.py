@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from npc_engine.cards.card import Card
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.saving.records import SavedNpc, SavedSegment
-from npc_engine.text.wording import plain
+from npc_engine.text.visible import plain
 
 __all__ = ["name_of", "words"]
 

@@ -11,7 +11,7 @@ from npc_engine.cli.top.sample import DOING, Rates, Sample, doing, in_order, mem
 from npc_engine.cli.window_bars import FANCY, Glyphs, Row
 from npc_engine.cli.window_picture import MIN_WIDTH, cut, n_columns
 from npc_engine.protocol import NpcInfo
-from npc_engine.text.wording import on_one_row
+from npc_engine.text.visible import on_one_row
 
 __all__ = ["draw"]
 
