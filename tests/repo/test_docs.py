@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -82,6 +83,12 @@ def test_the_architecture_names_every_room() -> None:
     assert len(ARCHITECTURE.encode()) <= MOST_BYTES
     rows = re.findall(r"^\| (`.*?) \|", ARCHITECTURE, re.M)
     assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(RANK)
+
+
+def test_the_architecture_shows_the_heart_as_it_is() -> None:
+    shown = re.findall(r"```python\n(.*?)\n```", ARCHITECTURE, re.S)
+    assert len(shown) == 1
+    assert indent(shown[0], "    ") in FILES["engine"].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/decisions.md"])
