@@ -26,6 +26,7 @@ __all__ = [
     "is_current",
     "main",
     "picture",
+    "ranks",
     "room",
 ]
 
@@ -166,7 +167,7 @@ def _file(name: str) -> str:
 
 
 @cache
-def _ranks() -> list[set[str]]:
+def ranks() -> list[set[str]]:
     """The rows of the rule, from the ground up."""
     found = re.search(r"^RANKS = (\[.*?^\])", RULE.read_text(encoding="utf-8"), re.M | re.S)
     assert found, f"{RULE} has no RANKS"
@@ -179,7 +180,7 @@ def _stands_on() -> dict[str, set[str]]:
     """What each room imports, without what one of these stands on anyway."""
     below: dict[str, set[str]] = {}
     direct: dict[str, set[str]] = {}
-    for name in (name for row in _ranks() for name in sorted(row)):
+    for name in (name for row in ranks() for name in sorted(row)):
         found = {room(o) for m in _files(name) for o in imports(m)} & below.keys()
         deeper = set().union(*(below[other] for other in found))
         direct[name], below[name] = found - deeper, found | deeper
@@ -205,8 +206,8 @@ def _told(drawn: str) -> tuple[list[str], list[int]]:
 
 def picture() -> str:
     """The rows of the rule from the top; rooms as wide as they are long, with their files."""
-    width = MARGIN_PX * 2 + max(map(_row_width, _ranks()))
-    height = HEAD_PX + ROW_PX * len(_ranks()) - (ROW_PX - HIGH_PX) + MARGIN_PX
+    width = MARGIN_PX * 2 + max(map(_row_width, ranks()))
+    height = HEAD_PX + ROW_PX * len(ranks()) - (ROW_PX - HIGH_PX) + MARGIN_PX
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}">',
         f"<style>{STYLE}</style>",
@@ -214,7 +215,7 @@ def picture() -> str:
         _text("title", width / 2, 24, "The rooms of npc_engine"),
         _text("size", width / 2, 41, "each imports only what stands below it; ↓ what it rests on"),
     ]
-    for row, names in enumerate(reversed(_ranks())):
+    for row, names in enumerate(reversed(ranks())):
         x = (width - _row_width(names)) / 2
         for name in sorted(names):
             box = Box(x, HEAD_PX + row * ROW_PX, _width(name))
