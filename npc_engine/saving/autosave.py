@@ -1,8 +1,8 @@
 """`--autosave`: everybody is journaled into a slot of its own, without anybody asking.
 
-Owns who is saved there and when: whoever is new within a second, and every so many seconds those
-who have changed, so that their journals stay short. Nothing happens while nothing changes. Whoever
-leaves the stage stays in the slot, as they were.
+Owns who is to be saved there and when: whoever is new within a second, and every so many seconds
+those who have changed, so that their journals stay short. Nothing happens while nothing changes.
+Whoever leaves the stage stays in the slot, as they were. It saves nobody itself.
 
 What an engine before this one left in the slot is copied to another one first: a game that starts
 anew and forgets to restore has it still.
@@ -10,13 +10,14 @@ anew and forgets to restore has it still.
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple
 
 from npc_engine.characters.character import Character
 from npc_engine.characters.stage import Stage
 from npc_engine.protocol import Error, Reply, Saved
 from npc_engine.saving.backoff import Backoff
-from npc_engine.saving.journal.journaling import Journaling
+from npc_engine.saving.journal.table import JournalTable
+from npc_engine.storage.store import Store
 
 __all__ = ["AUTOSAVE", "BEFORE", "Autosave"]
 
@@ -27,39 +28,35 @@ BEFORE = "autosave-before"
 
 GATHER_S = 0.2  # newcomers mostly come several at once; a turn is to be safe within a second
 
-Save = Callable[[list[str], Callable[[Reply], None]], None]
 
+class _Round(NamedTuple):
+    """A save under way: of whom, and `n_added` of the stage where all are in the slot then."""
 
-class _Store(Protocol):
-    """What is needed of `store.Store`."""
-
-    def copy(self, slot: str, to: str) -> None: ...
+    who: dict[str, Character]
+    n_added: int
 
 
 class Autosave:
-    """Saves the characters of a stage every `seconds`, never at 0. `save` answers at its end."""
+    """Whoever of a stage is to be saved, every `seconds`, never at 0. `table`: who is journaled."""
 
     def __init__(
         self,
         seconds: float,
         stage: Stage,
-        journaling: Journaling,
-        save: Save,
+        table: JournalTable,
         clock: Callable[[], float],
     ) -> None:
         self._error = ""
         self._left_out: dict[str, Character] = {}  # who has what no file can hold
         self._seconds = seconds
         self._stage = stage
-        self._journaling = journaling
-        self._save = save
+        self._table = table
         self._clock = clock
         self._n_added = 0  # of the stage, when all were in the slot
         self._gather_until: float | None = None
         self._fold_at = 0.0
         self._retry = Backoff()
-        self._is_saving = False
-        self._begun: dict[str, Character] = {}  # of the save under way
+        self._round: _Round | None = None
         self._has_kept = False
 
     @property
@@ -68,47 +65,44 @@ class Autosave:
         names = ", ".join(repr(name) for name, one in self._left_out.items() if self._is_there(one))
         return self._error or (names and f"{names} cannot be saved: the log says why.")
 
-    def keep_before(self, store: _Store) -> None:
+    def keep_before(self, store: Store) -> None:
         """Copy what an engine before this one left, once. On the thread that writes files."""
         if not self._has_kept:
             store.copy(AUTOSAVE, BEFORE)
             self._has_kept = True
 
-    def step(self) -> None:
-        """Begin to save those that are due."""
-        if not self._seconds or self._is_saving:
-            return
+    def step(self) -> list[str]:
+        """Return who is to be saved now; `note` is to have the reply to that."""
+        if not self._seconds or self._round is not None:
+            return []
         now = self._clock()
         if now < self._fold_at and self._stage.n_added == self._n_added:
-            return  # cheap: this is called at every step
+            return []  # cheap: this is called at every step
         due = self._due()
-        if due is not None and due <= now:
-            self._begin()
+        return self._begin() if due is not None and due <= now else []
 
     def patience(self) -> float | None:
         """Return the seconds until somebody is due; None when nobody will be."""
         due = self._due()
         return None if due is None else max(0.0, due - self._clock())
 
-    def save_newcomers(self, leaving: str | None = None) -> None:
-        """Save at once those that are not in the slot yet, or of them the one who leaves."""
+    def newcomers(self, leaving: str | None = None) -> list[str]:
+        """Return who is not in the slot yet, or of them the one who leaves."""
         names = self._newcomers() if self._seconds else []
-        names = [name for name in names if leaving in (None, name)]
-        if names:
-            self._save(names, lambda _reply: None)
+        return [name for name in names if leaving in (None, name)]
 
     def _due(self) -> float | None:
-        if not self._seconds or self._is_saving:
+        if not self._seconds or self._round is not None:
             return None
         if self._stage.n_added != self._n_added:
             if self._gather_until is None:
                 self._gather_until = self._clock() + GATHER_S
             return max(self._gather_until, self._retry.at)
-        if any(self._journaling.changed(AUTOSAVE)):
+        if any(self._table.changed(AUTOSAVE)):
             return max(self._fold_at, self._retry.at)
         return None
 
-    def _begin(self) -> None:
+    def _begin(self) -> list[str]:
         self._gather_until = None
         new = self._newcomers()
         names = [name for name in new if name not in self._stage.paused]
@@ -116,28 +110,25 @@ class Autosave:
         n_added = self._stage.n_added if names == new else self._n_added
         if not names and self._stage.n_added != self._n_added:  # who came has left
             self._n_added = n_added
-            return
+            return []
         if not names or not self._fold_at:  # newcomers do not put the others off
             self._fold_at = self._clock() + self._seconds
-        names = names or list(self._journaling.changed(AUTOSAVE))
+        names = names or list(self._table.changed(AUTOSAVE))
+        self._round = _Round({name: self._stage.characters[name] for name in names}, n_added)
+        return names
 
-        def note(reply: Reply) -> None:
-            self._is_saving = False
-            begun, self._begun = self._begun, {}
-            if isinstance(reply, Error):
-                if not self._error:
-                    log.warning("The autosave has failed, and is tried again. %s", reply.message)
-                self._error = reply.message
-                self._retry.note_failure(self._clock())
-            else:
-                self._retry.note_success()
-                self._n_added, self._error = n_added, ""
-                if isinstance(reply, Saved):
-                    self._note_left_out({n: c for n, c in begun.items() if n not in reply.npcs})
-
-        self._is_saving = True
-        self._begun = {name: self._stage.characters[name] for name in names}
-        self._save(names, note)
+    def note(self, reply: Reply) -> None:
+        """Take in how the save of those that `step` has returned has ended."""
+        ended, self._round = self._round, None
+        if isinstance(reply, Error):
+            if not self._error:
+                log.warning("The autosave has failed, and is tried again. %s", reply.message)
+            self._error = reply.message
+            self._retry.note_failure(self._clock())
+        elif isinstance(reply, Saved) and ended is not None:
+            self._retry.note_success()
+            self._n_added, self._error = ended.n_added, ""
+            self._note_left_out({n: c for n, c in ended.who.items() if n not in reply.npcs})
 
     def _note_left_out(self, more: dict[str, Character]) -> None:
         both = {**self._left_out, **more}
@@ -149,6 +140,6 @@ class Autosave:
     def _newcomers(self) -> list[str]:
         """Who is neither in the slot nor about to be."""
         characters = self._stage.characters.items()
-        new = [(n, c) for n, c in characters if not self._journaling.is_followed(AUTOSAVE, c)]
-        known = (self._begun, self._left_out)
+        new = [(n, c) for n, c in characters if not self._table.of_character(AUTOSAVE, c)]
+        known = (self._round.who if self._round else {}, self._left_out)
         return [name for name, one in new if not any(of.get(name) is one for of in known)]

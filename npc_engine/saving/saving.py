@@ -7,32 +7,28 @@ knows no byte of the file formats.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from npc_engine.characters.character import Character
 from npc_engine.characters.replies import Send
 from npc_engine.characters.stage import Stage
 from npc_engine.errors import BadMessage, NpcError, SnapshotError, UnknownNpc
 from npc_engine.protocol import Error, Load, Reply, Save, Saved, error_reply
 from npc_engine.saving.autosave import AUTOSAVE, BEFORE, Autosave
-from npc_engine.saving.copying import Copying, Job, Unsavable
+from npc_engine.saving.copying import Copying, Ended, Job, Purpose, Unsavable
+from npc_engine.saving.files import Files
 from npc_engine.saving.journal.journaling import Journaling
 from npc_engine.saving.restore.amend import Wanted
 from npc_engine.saving.restore.arrivals import Arrival, Arrivals
 from npc_engine.saving.restore.held_requests import HeldRequests
 from npc_engine.saving.restore.reader import SlotReader
 from npc_engine.saving.restore.restoring import Restored, Restoring
-from npc_engine.saving.serialization import freeze
 from npc_engine.scheduling.scheduler import Scheduler
-from npc_engine.storage.journal.files import Journals
-from npc_engine.storage.signing_key import installation_key
-from npc_engine.storage.store import Store
-from npc_engine.storage.writer import Writer, WriterThread
+from npc_engine.storage.writer import WriterThread
 
 __all__ = ["Saving"]
 
@@ -40,16 +36,6 @@ log = logging.getLogger("npc_engine")
 
 POLL_S = 0.005  # how often a file write under way is looked after
 FOLDED = 64  # journals that one save takes the place of, at most
-FILE_S = 0.005  # what a close grants the disk for each file that is still to be written
-
-
-class _Files(NamedTuple):
-    """What the disk needs."""
-
-    key: bytes
-    store: Store
-    writer: Writer
-    journals: Journals
 
 
 class Saving:
@@ -67,50 +53,24 @@ class Saving:
         scheduler: Scheduler,
         send: Send,
         clock: Callable[[], float],
-        key: bytes | None = None,
         thread: WriterThread | None = None,
         keep: int = 1,
         save_kv: str = "auto",
         autosave: float = 0,
         held: HeldRequests | None = None,
     ) -> None:
-        self._root = root
-        self._keep = keep
-        self._thread = thread = thread or WriterThread()
+        thread = thread or WriterThread()
+        self._files = files = Files(root, thread, keep, unkept=(AUTOSAVE, BEFORE))
         self._reader = WriterThread("npc-engine-reads")  # a load does not wait for a slow write
-        self._about = about
         self._stage = stage
         self._send = send
         self._clock = clock
-        self._given_key = key
-        self._opened: _Files | None = None
-        self._journaling = Journaling(stage, thread, self._freeze, self._fold, clock, AUTOSAVE)
-        self._restoring = Restoring(
-            about, stage, clock, self._journaling.last_of, self._journaling.replaced
-        )
+        self._journaling = Journaling(stage, files, clock, AUTOSAVE)
+        self._restoring = Restoring(about, stage, clock, self._journaling)
         self._arrivals = Arrivals(stage, held or HeldRequests(send, clock), self)
-        self._autosave = Autosave(autosave, stage, self._journaling, self._save_all, clock)
-        self._copying = Copying(
-            stage,
-            about,
-            clock,
-            self._freeze,
-            self._key,
-            save_kv,
-            scheduler,
-            self._write,
-            self._fail,
-        )
+        self._autosave = Autosave(autosave, stage, self._journaling.table, clock)
+        self._copying = Copying(stage, about, clock, files, scheduler, save_kv)
         self._writing: deque[Job] = deque()
-
-    @property
-    def _files(self) -> _Files:
-        """Nothing is touched on disk before the first save or load."""
-        if self._opened is None:
-            key = self._given_key or installation_key()
-            store = Store(self._root, key, self._keep, unkept=(AUTOSAVE, BEFORE))
-            self._opened = _Files(key, store, Writer(store, self._thread), Journals(store))
-        return self._opened
 
     def save(self, client: bytes, request: Save) -> None:
         """Begin to save; `saved` comes when the files are safe on disk."""
@@ -121,31 +81,21 @@ class Saving:
             self._stage.find(name)
         if not names:
             raise UnknownNpc("There is no character to save.", "Spawn one first.")
-        self._queue(partial(self._send, client), request, names)
+        self._queue("save", request, names, client)
 
     def _queue(
-        self,
-        answer: Callable[[Reply], None],
-        request: Save,
-        names: list[str],
-        before: Callable[[], None] = lambda: None,
-        backup: bool = True,
-        kv: bool = True,
+        self, purpose: Purpose, request: Save, names: Iterable[str], client: bytes = b""
     ) -> None:
+        # Nobody's own saves into the autosave have KV caches: twenty of 22 MB every minute would be
+        # 27 GB an hour, for a crash.
+        kv = purpose == "save" or request.slot != AUTOSAVE
         unique = deque(dict.fromkeys(names))
-        self._copying.queue(Job(answer, request, unique, self._clock(), before, backup, kv))
+        self._copying.queue(Job(purpose, request, unique, self._clock(), client, kv))
 
-    def _save_all(self, names: list[str], answer: Callable[[Reply], None]) -> None:
-        """Save for `autosave`; others of its slot stay there.
-
-        Without KV caches: twenty of 22 MB every minute would be 27 GB an hour, for a crash.
-        """
-
-        def before() -> None:
-            self._autosave.keep_before(self._files.store)
-
-        request = Save(id="", slot=AUTOSAVE, npcs=names, mode="journal")
-        self._queue(answer, request, names, before, kv=False)
+    def _autosave_all(self, purpose: Purpose, names: list[str]) -> None:
+        """Save into the autosave; others of its slot stay there."""
+        if names:
+            self._queue(purpose, Save(id="", slot=AUTOSAVE, npcs=names, mode="journal"), names)
 
     def _fold(self, slot: str, name: str) -> None:
         """Save a character whose journal has become long: nobody asked, so no backup moves up.
@@ -154,56 +104,105 @@ class Saving:
         not all of them, since turns that end wait while one is written.
         """
         for job in self._copying.jobs:
-            if job.is_fold and job.request.slot == slot and len(job.who) + len(job.names) < FOLDED:
+            n = len(job.who) + len(job.names)
+            if job.purpose == "fold" and job.slot == slot and n < FOLDED:
                 job.names.append(name)
                 job.request.npcs = [*(job.request.npcs or ()), name]
                 return
-        request = Save(id="", slot=slot, npcs=[name], mode="journal")
-        self._queue(lambda _reply: None, request, [name], backup=False, kv=slot != AUTOSAVE)
+        self._queue("fold", Save(id="", slot=slot, npcs=[name], mode="journal"), [name])
 
     def step(self, is_line: bool = False) -> bool:
         """Copy out one character, and answer what has been written.
 
         `is_line`: this step was one of a line. Returns whether somebody may have come on the stage.
         """
-        self._copying.step(is_line and not self._arrivals.waits_for_saves)
-        if self._opened is not None:
-            self._note_written(self._opened.writer)
+        self._hand_on(self._copying.step(is_line and not self._arrivals.waits_for_saves))
+        self._note_written()
         came = self._arrivals.step(is_line)
         self._journaling.step(put_off=self._arrivals.slots)
-        self._autosave.step()
+        self._autosave_all("autosave", self._autosave.step())
         return came
 
-    def _note_written(self, writer: Writer) -> None:
-        for _, result in writer.finished():  # in the order of the submits
-            job = self._writing.popleft()
+    def _hand_on(self, ended: Ended) -> None:
+        for job, error in ended:
+            if error is None:
+                self._write(job)
+            else:
+                self._answer(job, error_reply(error, job.request.id))
+
+    def _write(self, job: Job) -> None:
+        slot, merge, journals = job.slot, job.request.npcs is not None, self._files.journals
+        late = self._journaling.late(slot, job.who)
+        first = {npc: partial(journals.first, npc, *job.states[npc], late[npc]) for npc in late}
+        then = partial(
+            journals.begin, slot, job.states, new=job.journals, alone=not merge, late=late
+        )
+        if job.journals:
+            self._journaling.begin(slot, job.who)
+        self._journaling.copied(slot, job.who)
+        self._writing.append(job)
+        self._files.writer.submit(
+            slot,
+            job.files,
+            merge=merge,
+            tag=job,
+            journals=first,
+            backup=job.backup,
+            before=partial(self._before, job.purpose),
+            then=then,
+        )
+
+    def _before(self, purpose: Purpose) -> None:
+        """On the thread that writes files."""
+        if purpose in ("autosave", "newcomers"):
+            self._autosave.keep_before(self._files.store)
+
+    def _note_written(self) -> None:
+        for job, result in self._files.finished():
+            self._writing.remove(job)
             is_lost = isinstance(result, SnapshotError)
             note = self._journaling.lost if is_lost else self._journaling.saved
-            note(job.request.slot, job.who)
+            note(job.slot, job.who)
             if isinstance(result, Unsavable) and job.is_own:
                 self._save_without(job, result)
             else:
                 self._answer(job, self._reply(job, result))
-        self._journaling.note_written()
+        for slot, name in self._journaling.note_written():
+            self._fold(slot, name)
 
     def _save_without(self, job: Job, error: Unsavable) -> None:
         """Save the others: nobody who asked for this can be told to leave one out."""
         log.error("%s %s", error.message, error.help)
-        self._journaling.failed(job.request.slot, [error.npc], error.message)
+        self._journaling.failed(job.slot, [error.npc], error.message)
         others = [name for name in job.files if name != error.npc]
         if others:
-            request = msgspec.structs.replace(job.request, npcs=others)
-            self._queue(job.answer, request, others, job.before, job.backup, job.kv)
+            self._queue(job.purpose, msgspec.structs.replace(job.request, npcs=others), others)
         else:
-            job.answer(Saved(id=job.request.id, slot=job.request.slot, npcs=[], n_bytes=0, ms=0.0))
+            self._post(job, Saved(id=job.request.id, slot=job.slot, npcs=[], n_bytes=0, ms=0.0))
 
     def _answer(self, job: Job, reply: Reply) -> None:
         if isinstance(reply, Error) and job.journals:
-            slot = job.request.slot
-            again = [j.who for j in self._writing if j.journals and j.request.slot == slot]
+            again = [j.who for j in self._writing if j.journals and j.slot == job.slot]
             names = [n for n in job.request.npcs or job.who if not any(n in who for who in again)]
-            self._journaling.failed(slot, names, reply.message)
-        job.answer(reply)
+            self._journaling.failed(job.slot, names, reply.message)
+        self._post(job, reply)
+
+    def _post(self, job: Job, reply: Reply) -> None:
+        if job.purpose == "save":
+            self._send(job.client, reply)
+        elif job.purpose == "autosave":
+            self._autosave.note(reply)
+
+    def _reply(self, job: Job, result: int | SnapshotError) -> Reply:
+        if isinstance(result, SnapshotError):
+            return error_reply(result, job.request.id)
+        return Saved(
+            id=job.request.id,
+            slot=job.slot,
+            npcs=sorted(job.files),
+            n_bytes=result,
+            ms=(self._clock() - job.began) * 1000,
+        )
 
     def arrive(
         self,
@@ -231,7 +230,7 @@ class Saving:
 
     def waits_for_saves(self, arrival: Arrival) -> bool:
         """Whether saves before it are still to be written, or others of its characters copied."""
-        ours = (job for job in self._writing if job.request.slot == arrival.slot)
+        ours = (job for job in self._writing if job.slot == arrival.slot)
         return any(job in arrival.after for job in (*self._copying.jobs, *ours))
 
     def names(self, arrival: Arrival) -> Collection[str]:
@@ -244,7 +243,7 @@ class Saving:
 
     def is_written(self, slot: str) -> bool:
         """Whether the disk has all that the journals of a slot were to get."""
-        return not self._journaling.is_under_way(slot)
+        return not self._journaling.rounds.is_under_way(slot)
 
     def read(self, arrival: Arrival) -> SlotReader:
         """Begin to read the characters of a slot."""
@@ -252,68 +251,19 @@ class Saving:
         npcs = sorted(arrival.names) or None if arrival.npcs is None else arrival.npcs
         return SlotReader(self._files.store, self._reader.run, arrival.slot, npcs, arrival.may_lack)
 
-    def _key(self) -> bytes:
-        return self._files.key
-
-    def _fail(self, job: Job, error: NpcError) -> None:
-        self._answer(job, error_reply(error, job.request.id))
-
-    def _write(self, job: Job) -> None:
-        files = self._files
-        slot, merge = job.request.slot, job.request.npcs is not None
-        late = self._journaling.late(slot, job.who)
-        first = files.journals.first
-        journals = {npc: partial(first, npc, *job.states[npc], late[npc]) for npc in late}
-        then = partial(
-            files.journals.begin, slot, job.states, new=job.journals, alone=not merge, late=late
-        )
-        if job.journals:
-            self._journaling.follow(slot, job.who, files.journals)
-        self._journaling.copied(slot, job.who)
-        self._writing.append(job)
-        files.writer.submit(
-            slot,
-            job.files,
-            merge=merge,
-            tag=None,
-            journals=journals,
-            backup=job.backup,
-            before=job.before,
-            then=then,
-        )
-
-    def _freeze(self, character: Character) -> dict[str, Any]:
-        inbox = character.inbox
-        now = self._clock()
-        dialogue = character.dialogue
-        lines = inbox.lines(dialogue.utterances)
-        return freeze(dialogue, inbox.events(now), lines, inbox.undoing, now=now)
-
-    def _reply(self, job: Job, result: int | SnapshotError) -> Reply:
-        if isinstance(result, SnapshotError):
-            return error_reply(result, job.request.id)
-        return Saved(
-            id=job.request.id,
-            slot=job.request.slot,
-            npcs=sorted(job.files),
-            n_bytes=result,
-            ms=(self._clock() - job.began) * 1000,
-        )
-
     def patience(self) -> float | None:
         """Return the seconds until the next look is due; None when nothing is under way."""
         if self._copying or self._arrivals.is_ready:
             return 0.0
-        writing = self._opened is not None and self._opened.writer.n_pending > 0
-        if writing or self._arrivals or self._journaling.n_under_way:
+        if self._files.is_writing or self._arrivals or self._journaling.rounds.n_under_way:
             return POLL_S
         waits = (self._journaling.patience(), self._autosave.patience())
         return min((wait for wait in waits if wait is not None), default=None)
 
     def leaving(self, name: str) -> None:
         """Copy out at once who leaves for good, where a save is to have them."""
-        self._autosave.save_newcomers(name)
-        self._copying.copy_now(name)
+        self._autosave_all("newcomers", self._autosave.newcomers(name))
+        self._hand_on(self._copying.copy_now(name))
 
     def left(self, name: str) -> None:
         """Journal the last of a character that has left the stage."""
@@ -322,27 +272,24 @@ class Saving:
     def stats(self) -> dict[str, Any]:
         """Return figures for `stats`."""
         error = self._journaling.error or self._autosave.error
-        return {"n_journaled": self._journaling.n_journaled, "journal_error": error}
+        return {"n_journaled": len(self._journaling.table), "journal_error": error}
 
     def close(self, timeout: float) -> None:
-        """Finish what is being saved, in `timeout` and FILE_S a file; answer every `save`."""
-        self._autosave.save_newcomers()
-        self._copying.all_at_once()
+        """Finish what is being saved, in `timeout` or a little more; answer every `save`."""
+        self._autosave_all("newcomers", self._autosave.newcomers())
+        self._hand_on(self._copying.all_at_once())
         self._journaling.flush()
-        n_files = sum(len(job.files) for job in self._writing) + self._journaling.n_under_way
-        if self._opened is not None:
-            all_written = self._opened.writer.close(timeout + FILE_S * n_files)
-            self._note_written(self._opened.writer)
-            if all_written:
-                self._opened.store.close()
+        n_files = sum(len(job.files) for job in self._writing)
+        self._files.close(timeout, n_files + self._journaling.rounds.n_under_way)
+        self._note_written()
         self._arrivals.close()
         self._reader.close(timeout)
         for job in self._writing:
             late = SnapshotError(
-                f"The slot {job.request.slot!r} was not written in time: the engine closes.",
+                f"The slot {job.slot!r} was not written in time: the engine closes.",
                 "It holds the save of before, or this one if the disk is done yet.",
             )
-            job.answer(error_reply(late, job.request.id))
+            self._post(job, error_reply(late, job.request.id))
 
     def load(self, client: bytes, request: Load) -> None:
         """Put the characters of a slot on the stage; none of them if one cannot be loaded.

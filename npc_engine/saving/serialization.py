@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from npc_engine.characters.character import Character
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.open_turn import BEFORE
 from npc_engine.dialogue.overheard import Undoing
@@ -39,7 +40,7 @@ from npc_engine.saving.unknown_keys import keep_unknown, unknown
 from npc_engine.storage.msgpack_bounds import text_cost
 from npc_engine.text.chat_format import ChatFormat, clean
 
-__all__ = ["freeze", "n_cells_of", "retell", "thaw"]
+__all__ = ["freeze", "n_cells_of", "retell", "state_of", "thaw"]
 
 log = logging.getLogger("npc_engine")
 
@@ -51,6 +52,13 @@ MAX_HEARD = 256  # lines of others that had not come in; of more, the newest
 # Of all events that wait, and of all lines: a state has room for them.
 MOST_CHARS = 1 << 21
 MOST_COST = 1 << 22  # bytes
+
+
+def state_of(character: Character, now: float) -> dict[str, Any]:
+    """Return what a save holds of a character, with what waits in its inbox."""
+    dialogue, inbox = character.dialogue, character.inbox
+    lines = inbox.lines(dialogue.utterances)
+    return freeze(dialogue, inbox.events(now), lines, inbox.undoing, now=now)
 
 
 def freeze(

@@ -12,6 +12,7 @@ from npc_engine.characters.save_limit import MAX_CARD_COST, check_card
 from npc_engine.config import Sampling
 from npc_engine.errors import CardError, ConfigError
 from npc_engine.protocol.codec import MAX_VALUES
+from npc_engine.saving.serialization import state_of
 from npc_engine.storage.snapshot import encode
 from tests.support.rig import GAME, MakeRig, Rig, TimedLlama
 
@@ -103,7 +104,7 @@ def spoil(rig: Rig, npc: str) -> None:
     """Whatever it may be: something that no file can hold."""
     rig[npc].dialogue.extra = {"n": 2**70}
     with pytest.raises(Exception, match="cannot be saved"):
-        encode({"npc": npc}, rig.engine._saving._freeze(rig[npc]), None, b"")
+        encode({"npc": npc}, state_of(rig[npc], rig.now), None, b"")
 
 
 def test_a_save_says_whom_it_cannot_hold(rig: Rig) -> None:

@@ -74,7 +74,7 @@ def engine(root: Path, keep: int = 1, seconds: float = 0) -> EngineCore:
     fake = _Yielding(n_slots=2, n_cells=WINDOW)
     values = {"saves": str(root), "window": WINDOW, "keep": keep}
     made = EngineCore(fake, fake.chat_format(), Settings.parse(values))
-    made._saving._given_key = KEY
+    made._saving._files.given_key = KEY
     made._saving._autosave._seconds = seconds  # more often than a setting may say
     return made
 
@@ -138,7 +138,7 @@ class Hooks:
             return first(npc, base, state, late)
 
         def hand_over(saving: Saving, job: Any) -> None:
-            slot, followed = job.request.slot, saving._journaling.follow_of
+            slot, followed = job.request.slot, saving._journaling.table.of
             rest = {npc: s for npc, (_, s) in job.states.items() if not followed(slot, npc)}
             self._log.put("rewrites", slot, {npc: progress(spoken(s)) for npc, s in rest.items()})
             write_job(saving, job)
@@ -222,7 +222,7 @@ class Game:
 
     def _come_again(self, npc: str) -> None:
         """Leave, and come back as the autosave has it: nothing is lost, also on a bad disk."""
-        follow = self._engine._saving._journaling.follow_of(AUTOSAVE, npc)
+        follow = self._engine._saving._journaling.table.of(AUTOSAVE, npc)
         if follow is None or not follow.is_safe:
             return
         far = self._far(npc)
@@ -278,9 +278,8 @@ class Game:
 
     def _hurry(self) -> None:
         """Try again at once what has failed."""
-        for slots in self._engine._saving._journaling._follows.values():
-            for follow in slots.values():
-                follow.retry.wait_s = 0.01
+        for pace in self._engine._saving._journaling.table:
+            pace.retry.wait_s = 0.01
 
     def _trouble_the_disk(self) -> None:
         if self._plan.disk == "fails":

@@ -27,7 +27,7 @@ WINDOW = 800
 def rig(saves: Path) -> Rig:
     """Return an engine that signs with KEY, and a fake model that all versions share."""
     made = Rig(saves, fake=TimedLlama(n_slots=3, n_cells=WINDOW), window=WINDOW, max_tokens=24)
-    made.engine._saving._given_key = KEY
+    made.engine._saving._files.given_key = KEY
     return made
 
 

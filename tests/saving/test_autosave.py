@@ -322,8 +322,8 @@ turn = 0
 while True:
     for name in ("a", "b"):
         rig.talk(name, f"<{turn}>")
-    while saving._copying or saving._writing or saving._journaling.n_under_way or (
-        saving._journaling.n_journaled < 2
+    while saving._copying or saving._writing or saving._journaling.rounds.n_under_way or (
+        len(saving._journaling.table) < 2
     ):
         rig.step()
     print(turn, flush=True)

@@ -12,8 +12,7 @@ from npc_engine import protocol as m
 from npc_engine.client.in_process import Engine
 from npc_engine.errors import SnapshotError
 from npc_engine.kvcache.ledger import Kind
-from npc_engine.saving.copying import LINE_TOKENS
-from npc_engine.saving.kv_rule import MOST_READING_S
+from npc_engine.saving.copying import LINE_TOKENS, MOST_READING_S
 from npc_engine.saving.saving import POLL_S
 from npc_engine.storage.signing_key import installation_key
 from npc_engine.storage.snapshot import decode
@@ -296,7 +295,7 @@ def test_a_foreign_or_damaged_payload_is_read_again(
     loaded = make_rig().load("s")
     assert sources(loaded) == {"a": "tokens", **dict.fromkeys("bcd", "payload")}
     assert "damaged" in (loaded.npcs[0].notice or "")
-    monkeypatch.setattr("npc_engine.saving.saving.installation_key", lambda: b"k" * 32)
+    monkeypatch.setattr("npc_engine.saving.files.installation_key", lambda: b"k" * 32)
     foreign = make_rig()
     loaded = foreign.load("s")
     assert sources(loaded) == dict.fromkeys("abcd", "tokens")
@@ -942,7 +941,7 @@ def test_a_copy_that_breaks_is_answered(make_rig: MakeRig, monkeypatch: pytest.M
     rig = make_rig()
     cast(rig)
     with monkeypatch.context() as patch:
-        patch.setattr("npc_engine.saving.saving.freeze", lambda *args: 1 / 0)
+        patch.setattr("npc_engine.saving.copying.state_of", lambda *args: 1 / 0)
         ids = [rig.send(m.Save(id=i, slot="s")) for i in "12"]
         assert [rig.until(i).code for i in ids] == ["internal"] * 2
     assert isinstance(rig.save("s"), m.Saved)

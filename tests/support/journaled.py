@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from npc_engine import protocol as m
+from npc_engine.saving.serialization import state_of
 from npc_engine.storage.delta import Image
 from npc_engine.storage.journal.records import image_of
 from npc_engine.storage.snapshot import Snapshot
@@ -30,7 +31,7 @@ def journaled(rig: Rig, names: str = "ab", slot: str = "s") -> Rig:
 
 def lives(rig: Rig, name: str) -> Image:
     """What a character is just now."""
-    return image_of(rig.engine._saving._freeze(rig[name]))
+    return image_of(state_of(rig[name], rig.now))
 
 
 def held(rig: Rig, name: str, slot: str = "s") -> Image:
@@ -50,7 +51,9 @@ def written(rig: Rig) -> None:
     """Step until nothing is being written, with no time passing in the rig."""
     saving = rig.engine._saving
     rig.step()
-    rig._loop(lambda: not (saving._copying or saving._writing or saving._journaling.n_under_way))
+    rig._loop(
+        lambda: not (saving._copying or saving._writing or saving._journaling.rounds.n_under_way)
+    )
 
 
 def on_disk(rig: Rig) -> None:

@@ -79,7 +79,7 @@ def saves(folder: Path) -> list[Save]:
     found = []
     for live in (_long, _new, _waiting):
         rig = Rig(folder, window=WINDOW, fake=TimedLlama(n_cells=WINDOW))
-        rig.engine._saving._given_key = KEY
+        rig.engine._saving._files.given_key = KEY
         live(rig)
         rig.save(live.__name__)
         rig.close()

@@ -54,7 +54,7 @@ class Victim:
     def __init__(self, folder: Path) -> None:
         self.fake = WatchedLlama(n_slots=2, n_cells=WINDOW)
         self.rig = Rig(folder, fake=self.fake, window=WINDOW)
-        self.rig.engine._saving._given_key = KEY
+        self.rig.engine._saving._files.given_key = KEY
         self.n_extra = 0
         self.file = folder / "slot" / f"{NAME}.npc"
         self.file.parent.mkdir(parents=True)

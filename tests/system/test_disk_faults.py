@@ -118,7 +118,7 @@ def test_a_round_that_breaks_is_written_later(
         patch.setattr(Journals, "append", fail)
         rig.talk("a", "News.")
         on_disk(rig)
-    assert rig.engine._saving._journaling.n_under_way == 0
+    assert rig.engine._saving._journaling.rounds.n_under_way == 0
     assert "a fault of ours" in rig.engine._saving.stats()["journal_error"]
     rig.rest()
     assert held(rig, "a") == lives(rig, "a")

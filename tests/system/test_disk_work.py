@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from npc_engine import protocol as m
+from npc_engine.saving.journal import journaling
+from npc_engine.saving.serialization import state_of
 from npc_engine.storage.disk import TOGETHER
 from npc_engine.storage.journal.files import Journals
 from tests.support.journaled import held, lives
@@ -173,16 +175,17 @@ def test_a_close_has_longer_where_there_is_more_to_write(
     assert waits[1] > waits[0]
 
 
-def test_who_has_nothing_new_is_never_looked_at(crowd: MakeCrowd, disk: Disk) -> None:
+def test_who_has_nothing_new_is_never_looked_at(
+    crowd: MakeCrowd, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig = crowd(50)
     looked: list[str] = []
-    real = rig.engine._saving._journaling._freeze
 
-    def freeze(character: Any) -> dict[str, Any]:
+    def freeze(character: Any, now: float) -> dict[str, Any]:
         looked.append(character.dialogue.name)
-        return real(character)
+        return state_of(character, now)
 
-    rig.engine._saving._journaling._freeze = freeze
+    monkeypatch.setattr(journaling, "state_of", freeze)
     rig.talk("n3", "News.")
     rig.ask(m.Ping(id=rig.id()))
     rig.rest()

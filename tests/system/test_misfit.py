@@ -66,7 +66,7 @@ def saved(tmp_path: Path) -> tuple[Path, list[Any]]:
 
 def rig_of(folder: Path, fake: FakeLlama | None = None, window: int = 500) -> Rig:
     rig = Rig(folder, fake=fake or TimedLlama(), window=window)
-    rig.engine._saving._given_key = KEY
+    rig.engine._saving._files.given_key = KEY
     return rig
 
 

@@ -15,6 +15,7 @@ from npc_engine.cli.commands import main
 from npc_engine.errors import SnapshotError
 from npc_engine.saving.autosave import AUTOSAVE, GATHER_S
 from npc_engine.saving.journal import journaling
+from npc_engine.saving.serialization import state_of
 from npc_engine.storage.locks import FolderLock
 from npc_engine.storage.store import Store
 from tests.support.fake_llama import END, babble
@@ -295,13 +296,12 @@ def test_what_all_of_a_crowd_perceive_is_frozen_a_few_at_a_time(
     rig.save("s", mode="journal")
     rig.rest()
     frozen: list[int] = []
-    real = rig.engine._saving._freeze
 
-    def freeze(character: Any) -> dict[str, Any]:
+    def freeze(character: Any, now: float) -> dict[str, Any]:
         frozen[-1] += 1
-        return real(character)
+        return state_of(character, now)
 
-    monkeypatch.setattr(rig.engine._saving._journaling, "_freeze", freeze)
+    monkeypatch.setattr(journaling, "state_of", freeze)
     rig.event("The bell tolls.")
     rig.now += 1
     for _ in range(20):

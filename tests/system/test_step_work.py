@@ -10,7 +10,8 @@ from npc_engine.cards.card import Card
 from npc_engine.characters import runnable as awake
 from npc_engine.characters.character import Character
 from npc_engine.characters.stage import ATTENTION_S
-from npc_engine.saving.saving import Saving
+from npc_engine.saving import copying
+from npc_engine.saving.journal import journaling
 from npc_engine.scheduling.slots import Slots
 from tests.support.fake_llama import END, babble
 from tests.support.rig import GAME, MakeRig, Rig, TimedLlama
@@ -49,7 +50,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(Character, "take")
     count(Character, "cancel")
     count(Character, "drop")
-    count(Saving, "_freeze")
+    count(copying, "state_of")
+    count(journaling, "state_of")
     count(Slots, "assign")
     return counts
 
@@ -191,7 +193,7 @@ def test_a_despawn_amid_a_save_copies_one(make_rig: MakeRig, calls: Counter[str]
     rig.step()
     calls.clear()
     rig.send(m.Despawn(id=rig.id(), npc="n50"))
-    assert calls["_freeze"] == len(saves)
+    assert calls["state_of"] == len(saves)
     assert {(GAME, save) for save in saves} <= rig.open
     for save in saves:
         assert len(rig.until(save).npcs) == 60

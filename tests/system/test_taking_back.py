@@ -313,7 +313,7 @@ def test_a_journal_amid_a_line_holds_nothing_unheard(make: MakeTroupe) -> None:
     assert {"kmara0", "kbram0"} <= set(known(troupe, "wren"))
     troupe.cancel(scene, heard=0)
     journaling = troupe.engine._saving._journaling
-    follow = journaling.follow_of("a", "wren")
+    follow = journaling.table.of("a", "wren")
     assert follow is not None and troupe["wren"].is_speaking
     state = journaling._frozen(follow) or {}
     texts = " ".join(segment["text"] for segment in state["segments"])

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from npc_engine.characters.stage import Stage
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.protocol import Load, Loaded, LoadedNpc, Reply
+from npc_engine.saving.journal.journaling import Journaling
 from npc_engine.saving.restore.amend import Wanted, amend
 from npc_engine.saving.restore.markup import is_in_markup_of
 from npc_engine.saving.serialization import n_cells_of, retell, thaw
@@ -30,8 +31,7 @@ Restored = tuple[Dialogue, Source, str | None]
 class Restoring:
     """Brings characters of a slot onto a stage. `about`: facts of the backend.
 
-    `last_of`: the state of somebody in a slot where that is newer than what the disk has.
-    `replaced` hears who is about to be, out of which slot.
+    `journaling` has the state of somebody where that is newer than what the disk has.
     """
 
     def __init__(
@@ -39,14 +39,12 @@ class Restoring:
         about: Mapping[str, Any],
         stage: Stage,
         clock: Callable[[], float],
-        last_of: Callable[[str, str], dict[str, Any] | None],
-        replaced: Callable[[str, str], None],
+        journaling: Journaling,
     ) -> None:
         self._about = about
         self._stage = stage
         self._clock = clock
-        self._last_of = last_of
-        self._replaced = replaced
+        self._journaling = journaling
 
     def place(self, request: Load, came: Mapping[str, Restored], began: float) -> Reply:
         """Put the characters that a load has brought on the stage. `began`: when it was asked for.
@@ -55,7 +53,7 @@ class Restoring:
         """
         self._stage.check_room(came)
         for name, (npc, _, _) in came.items():
-            self._replaced(request.slot, name)
+            self._journaling.replaced(request.slot, name)
             self._stage.add(npc)
         return Loaded(
             id=request.id,
@@ -71,7 +69,7 @@ class Restoring:
         self, slot: str, name: str, snapshot: Snapshot, wanted: Wanted | None = None
     ) -> Restored:
         """Return a character as it was saved, or as it is wanted; raises NpcError."""
-        last = self._last_of(slot, name)
+        last = self._journaling.last_of(slot, name)
         if last is not None:
             snapshot = overlay(snapshot, last)
         window, differs = None, ""

@@ -6,6 +6,7 @@ import pytest
 
 from npc_engine import protocol as m
 from npc_engine.saving.restore.amend import Wanted, amend
+from npc_engine.saving.serialization import state_of
 from tests.support.rig import MakeRig, Rig, TimedLlama, scripted
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -177,7 +178,7 @@ def test_a_persona_that_leaves_no_room(make_rig: MakeRig, saved: Rig) -> None:
 
 def test_a_persona_is_measured_in_this_models_tokens(make_rig: MakeRig, saved: Rig) -> None:
     """The other model, which had made the save, needed twice as many."""
-    state = saved.engine._saving._freeze(saved["mara"])
+    state = state_of(saved["mara"], saved.now)
     for record in state["segments"]:
         record["tokens"] = record["tokens"] * 2
     rig = make_rig()

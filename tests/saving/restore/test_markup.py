@@ -129,7 +129,7 @@ def test_saved_again_it_is_at_home_in_the_new_markup(make_rig: MakeRig) -> None:
     live(old)
     old.save("s")
     was = told(old)
-    old.engine._saving._opened.store.close()  # type: ignore[union-attr]  # the lock of the folder
+    old.engine._saving._files.store.close()  # the lock of the folder
     new = make_rig(BARS, save_kv="yes")
     restored = new.spawn(
         "mara",

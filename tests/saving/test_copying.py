@@ -2,7 +2,7 @@
 
 import pytest
 
-from npc_engine.saving.kv_rule import MOST_READING_S, keeps_kv
+from npc_engine.saving.copying import MOST_READING_S, keeps_kv
 
 
 @pytest.mark.parametrize("reading_s", [None, 0.0, 99.0])
