@@ -61,8 +61,9 @@ class Job:
     """A `save` under way, of a client or of the engine itself.
 
     `names`: who is still to be copied. Of the others there are the bytes of a file, or what makes
-    them; what its journal goes on from, and its state; and who it was. `kv`: whether KV caches may
-    be worth their place in it. `client`: who waits for the answer.
+    them; what its journal goes on from, and its state; who it was; and in `late` what those were at
+    last who have left since. `kv`: whether KV caches may be worth their place in it. `client`: who
+    waits for the answer.
     """
 
     purpose: Purpose
@@ -74,6 +75,7 @@ class Job:
     files: dict[str, Callable[[], list[bytes | memoryview]]] = field(default_factory=dict)
     states: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     who: dict[str, Witness] = field(default_factory=dict)
+    late: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def slot(self) -> str:

@@ -132,7 +132,7 @@ class Saving:
 
     def _write(self, job: Job) -> None:
         slot, merge, journals = job.slot, job.request.npcs is not None, self._files.journals
-        late = self._journaling.late(slot, job.who)
+        late = {**job.late, **self._journaling.late(slot, job.who)}
         first = {npc: partial(journals.first, npc, *job.states[npc], late[npc]) for npc in late}
         then = partial(
             journals.begin, slot, job.states, new=job.journals, alone=not merge, late=late
@@ -266,7 +266,14 @@ class Saving:
         self._hand_on(self._copying.copy_now(name))
 
     def left(self, name: str) -> None:
-        """Journal the last of a character that has left the stage."""
+        """Journal the last of a character that has left the stage.
+
+        A save that has it already as it was before takes the place of that journal.
+        """
+        for job in self._copying.jobs:
+            if name in job.who:
+                who = {name: job.who[name]}
+                job.late.update(self._journaling.late(job.slot, who, begins=job.journals))
         self._journaling.leave(name)
 
     def stats(self) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def test_a_journal_that_a_load_finds_too_long_is_not_folded_into_another_life(
     was = lives(rig, "a")
     monkeypatch.setattr(journaling, "FOLD_BYTES", 1)
     with monkeypatch.context() as patch:  # as where somebody speaks: copies are far between
-        patch.setattr(Copying, "step", lambda *_: None)
+        patch.setattr(Copying, "step", lambda *_: [])
         rig.load("other")  # writes the last of her first
     rig.rest()
     assert "Another life." in rig.heard("a")
@@ -253,7 +253,7 @@ def test_a_turn_that_ends_does_not_wait_until_its_journal_is_folded(
     rig = journaled(make_rig(), "ab")
     monkeypatch.setattr(journaling, "FOLD_BYTES", 1)
     with monkeypatch.context() as patch:  # as where somebody speaks: copies are far between
-        patch.setattr(Copying, "step", lambda *_: None)
+        patch.setattr(Copying, "step", lambda *_: [])
         rig.talk("a", "News.")
         on_disk(rig)
         assert rig.engine._saving._copying
@@ -271,7 +271,7 @@ def test_a_fold_is_of_some_and_not_of_everybody(
     monkeypatch.setattr(saving, "FOLDED", 2)
     monkeypatch.setattr(journaling, "FOLD_BYTES", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(Copying, "step", lambda *_: None)
+        patch.setattr(Copying, "step", lambda *_: [])
         rig.event("The bell tolls.")
         rig.step()
         rig.now += 1

@@ -19,7 +19,16 @@ from npc_engine.saving.serialization import state_of
 from npc_engine.storage.locks import FolderLock
 from npc_engine.storage.store import Store
 from tests.support.fake_llama import END, babble
-from tests.support.journaled import held, journaled, lives, size, stats, written
+from tests.support.journaled import (
+    card_of,
+    held,
+    journaled,
+    lives,
+    on_disk,
+    size,
+    stats,
+    written,
+)
 from tests.support.rig import GAME, MakeRig, Rig, TimedLlama
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -313,3 +322,49 @@ def test_what_all_of_a_crowd_perceive_is_frozen_a_few_at_a_time(
     rig.rest()
     for name in names:
         assert held(rig, name) == lives(rig, name)
+
+
+def test_who_leaves_behind_its_copy_is_not_put_back_by_the_save(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The save takes the place of the journal that has the last of her."""
+    rig = journaled(make_rig(), "abc")
+    save = rig.send(m.Save(id=rig.id(), slot="s"))
+    copying = rig.engine._saving._copying
+    while not any("a" in job.who for job in copying.jobs):
+        rig.step()
+    with monkeypatch.context() as patch:  # as where somebody speaks: copies are far between
+        patch.setattr(type(copying), "step", lambda *_: [])
+        rig.talk("a", "News.")
+        was = lives(rig, "a")
+        rig.ask(m.Despawn(id=rig.id(), npc="a"))
+        on_disk(rig)
+        rig.step()
+    restored = rig.send(m.Spawn(id=rig.id(), npc="a", card=card_of("a"), restore="s"))
+    assert isinstance(rig.until(save), m.Saved)
+    assert isinstance(rig.until(restored), m.Spawned)
+    assert "News." in rig.heard("a")
+    assert lives(rig, "a") == was
+
+
+def test_who_is_new_and_leaves_behind_its_copy_is_in_the_autosave_as_it_was(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(autosave=60)
+    for name in "abc":
+        rig.spawn(name, card=card_of(name))
+    rig.now += GATHER_S
+    copying = rig.engine._saving._copying
+    while not any("a" in job.who for job in copying.jobs):
+        rig.step()
+    with monkeypatch.context() as patch:  # as where somebody speaks: copies are far between
+        patch.setattr(type(copying), "step", lambda *_: [])
+        rig.talk("a", "News.")
+        was = lives(rig, "a")
+        rig.ask(m.Despawn(id=rig.id(), npc="a"))
+    rig.rest()
+    rig.now += 60
+    rig.talk("b", "Who was she?")  # the next round is of those who are there
+    rig.rest()
+    assert held(rig, "a", AUTOSAVE) == was
+    assert stats(rig)["n_journaled"] == 2

@@ -58,8 +58,10 @@ class Journaling:
         for name, witness in who.items():
             if self.table.of_character(slot, witness[0]) is None:
                 self._let_go((slot, name))  # of another life
-                self.table.add(JournalPace.of(slot, witness))
-                witness[0].on_line = self._line_begins
+                pace = JournalPace.of(slot, witness)
+                if self._is_there(pace):  # else it has left since it was copied
+                    self.table.add(pace)
+                    witness[0].on_line = self._line_begins
 
     def copied(self, slot: str, who: Mapping[str, Witness]) -> None:
         """Note that what is submitted from now on goes behind these snapshots, whatever was before.
@@ -91,14 +93,19 @@ class Journaling:
             if slot != self._own_slot:
                 self._leave_others(slot, name)
 
-    def late(self, slot: str, who: Mapping[str, Witness]) -> dict[str, dict[str, Any]]:
+    def late(
+        self, slot: str, who: Mapping[str, Witness], begins: bool = False
+    ) -> dict[str, dict[str, Any]]:
         """Return name -> state of those who have changed since they were frozen for a snapshot.
 
         It goes to the disk with the snapshot, which takes the place of a journal that may have it.
+        `begins`: also of those who are not journaled before that.
         """
         late = {}
         for name, witness in who.items():
             pace = self.table.of_character(slot, witness[0])
+            if pace is None and begins:
+                pace = JournalPace.of(slot, witness)
             if pace is None or pace.character.n_changes == witness[1]:
                 continue
             state = self._frozen(pace)
