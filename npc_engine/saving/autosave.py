@@ -16,7 +16,7 @@ from npc_engine.characters.character import Character
 from npc_engine.characters.stage import Stage
 from npc_engine.protocol import Error, Reply, Saved
 from npc_engine.saving.backoff import Backoff
-from npc_engine.saving.journal.table import JournalTable
+from npc_engine.saving.journal.journaling import Journaling
 from npc_engine.storage.store import Store
 
 __all__ = ["AUTOSAVE", "BEFORE", "Autosave"]
@@ -37,20 +37,20 @@ class _Round(NamedTuple):
 
 
 class Autosave:
-    """Whoever of a stage is to be saved, every `seconds`, never at 0. `table`: who is journaled."""
+    """Whoever of a stage is to be saved, every `seconds`, never at 0."""
 
     def __init__(
         self,
         seconds: float,
         stage: Stage,
-        table: JournalTable,
+        journaling: Journaling,
         clock: Callable[[], float],
     ) -> None:
         self._error = ""
         self._left_out: dict[str, Character] = {}  # who has what no file can hold
         self._seconds = seconds
         self._stage = stage
-        self._table = table
+        self._journaling = journaling
         self._clock = clock
         self._n_added = 0  # of the stage, when all were in the slot
         self._gather_until: float | None = None
@@ -98,7 +98,7 @@ class Autosave:
             if self._gather_until is None:
                 self._gather_until = self._clock() + GATHER_S
             return max(self._gather_until, self._retry.at)
-        if any(self._table.changed(AUTOSAVE)):
+        if any(self._journaling.table.changed(AUTOSAVE)):
             return max(self._fold_at, self._retry.at)
         return None
 
@@ -113,7 +113,7 @@ class Autosave:
             return []
         if not names or not self._fold_at:  # newcomers do not put the others off
             self._fold_at = self._clock() + self._seconds
-        names = names or list(self._table.changed(AUTOSAVE))
+        names = names or list(self._journaling.table.changed(AUTOSAVE))
         self._round = _Round({name: self._stage.characters[name] for name in names}, n_added)
         return names
 
@@ -140,6 +140,7 @@ class Autosave:
     def _newcomers(self) -> list[str]:
         """Who is neither in the slot nor about to be."""
         characters = self._stage.characters.items()
-        new = [(n, c) for n, c in characters if not self._table.of_character(AUTOSAVE, c)]
+        table = self._journaling.table
+        new = [(n, c) for n, c in characters if not table.of_character(AUTOSAVE, c)]
         known = (self._round.who if self._round else {}, self._left_out)
         return [name for name, one in new if not any(of.get(name) is one for of in known)]

@@ -68,7 +68,7 @@ class Saving:
         self._journaling = Journaling(stage, files, clock, AUTOSAVE)
         self._restoring = Restoring(about, stage, clock, self._journaling)
         self._arrivals = Arrivals(stage, held or HeldRequests(send, clock), self)
-        self._autosave = Autosave(autosave, stage, self._journaling.table, clock)
+        self._autosave = Autosave(autosave, stage, self._journaling, clock)
         self._copying = Copying(stage, about, clock, files, scheduler, save_kv)
         self._writing: deque[Job] = deque()
 

@@ -33,7 +33,7 @@ FOLD_BYTES = 256 << 10  # a load takes a tenth of a second for it; a journal may
 class Journaling:
     """The journals of a stage's characters. `own_slot`: one beside that which the player chose.
 
-    `table`: who is journaled; `rounds`: what is being written of them.
+    `rounds`: what is being written of them.
     """
 
     def __init__(
@@ -42,16 +42,22 @@ class Journaling:
         self._stage = stage
         self._clock = clock
         self._own_slot = own_slot
-        self.table = JournalTable()
+        self._table = JournalTable()
         self._fresh: dict[JournalPace, None] = {}  # who may have become due since the last look
         self._queues = JournalQueues()
         self.rounds = Rounds(files)
         self._left: dict[tuple[str, str], JournalPace] = {}  # whose last is not written yet
         self._errors: dict[tuple[str, str], str] = {}
         self._next: float | None = None  # when the next look is due
-        stage.on_change = self._note_change
 
     # -- who -----------------------------------------------------------------------------------
+
+    @property
+    def table(self) -> JournalTable:
+        """Who is journaled, as the stage is now."""
+        for character in self._stage.take_changed():
+            self._note_change(character)
+        return self._table
 
     def begin(self, slot: str, who: Mapping[str, Witness]) -> None:
         """Journal these characters, whose snapshots in this slot are about to be written."""
@@ -159,10 +165,10 @@ class Journaling:
     # -- when ----------------------------------------------------------------------------------
 
     def _note_change(self, character: Character) -> None:
-        for pace in self.table.all_of(character.dialogue.name):
+        for pace in self._table.all_of(character.dialogue.name):
             if pace.character is character:
                 self._fresh[pace] = None
-                self.table.note_change(pace)
+                self._table.note_change(pace)
             elif not self._is_there(pace):
                 self._let_go(pace.key)  # another has been loaded in its place
 
@@ -191,11 +197,12 @@ class Journaling:
 
     def _look(self, now: float) -> None:
         """Note when those are due who have changed since the last look."""
+        table = self.table
         fresh, self._fresh = self._fresh, {}
         for pace in fresh:
             if pace.name in self._stage.paused:  # its journal is being read
                 self._fresh[pace] = None
-            elif pace.has_changed and self.table.has(pace):
+            elif pace.has_changed and table.has(pace):
                 self._queues.put(pace, now)
 
     def _submit_due(self, pace: JournalPace) -> bool:
@@ -261,7 +268,7 @@ class Journaling:
 
         That is to be saved again, because its journal has become long.
         """
-        to_fold = []
+        table, to_fold = self.table, []
         for pace, outcome in self.rounds.finished():
             self._fresh[pace] = None
             if isinstance(outcome, NpcError):
@@ -274,7 +281,7 @@ class Journaling:
                 self._is_out(pace, outcome)
             elif outcome is None or outcome > FOLD_BYTES:
                 to_fold += self._to_fold(pace)
-            elif self.table.has(pace):
+            elif table.has(pace):
                 self._errors.pop(pace.key, None)
         return to_fold
 
