@@ -814,7 +814,7 @@ def test_no_line_waits_for_positions_to_be_won_back(make_rig: MakeRig, kind: str
     assert max(n_read) < min(n_read) + 40, "tokens decoded in a turn"
     rig.rest()
     sequence = rig["mara"].dialogue.sequence
-    assert sequence.n_parked_bytes == sum(len(state) for _, state in sequence._states)
+    assert sequence.n_parked_bytes == sum(len(state) for _, state in sequence.states.kept)
 
 
 # Bugs of our own

@@ -32,8 +32,8 @@ from npc_engine.errors import (
     TooLarge,
     UnknownNpc,
 )
+from npc_engine.kvcache.cache import Cache
 from npc_engine.kvcache.parking import Parking, auto_budget
-from npc_engine.kvcache.sequence import Cache
 from npc_engine.scenes.scenes import Scenes
 from npc_engine.scheduling.batching import Claim
 from npc_engine.scheduling.prefix_cache import PrefixCache

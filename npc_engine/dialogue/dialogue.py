@@ -17,9 +17,10 @@ from npc_engine.config import Sampling
 from npc_engine.dialogue.open_turn import OpenTurn
 from npc_engine.dialogue.paragraphs import SPARE, USER, Paragraphs, as_event, label_of, own_turn
 from npc_engine.dialogue.persona import beginning
+from npc_engine.kvcache.cache import Cache
 from npc_engine.kvcache.ledger import Kind, Segment
 from npc_engine.kvcache.recurrent_drift import RecurrentDrift
-from npc_engine.kvcache.sequence import Cache, Sequence
+from npc_engine.kvcache.sequence import Sequence
 from npc_engine.text.chat_format import ChatFormat, clean
 
 __all__ = ["CUT_OFF", "Dialogue"]

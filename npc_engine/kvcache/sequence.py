@@ -3,70 +3,17 @@
 Owns the pairing of the two: whatever leaves the ledger leaves the cache, also when the sequence is
 parked (then as soon as it comes back). It knows no text, no turns and no other sequence.
 
-A recurrent state cannot take back what it has read. Copies of it are kept for that: of the persona,
-of the last turn's end, and of where the reply began. Taking words back restores the last copy from
-before them, and reads on from there.
+Where there is a recurrent state, `state_copies` keeps what it goes back to.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
-from npc_engine.kvcache.ledger import Cells, Ledger, Range, Segment
+from npc_engine.kvcache.cache import Cache
+from npc_engine.kvcache.ledger import Ledger, Range, Segment
 from npc_engine.kvcache.payload import Payload
+from npc_engine.kvcache.state_copies import Aside, StateCopies
 
-__all__ = ["Cache", "Sequence"]
-
-
-class Cache(Protocol):
-    """What a sequence needs of the KV cache. `slot` is a llama.cpp seq_id."""
-
-    def remove(self, slot: int, first: int, last: int) -> bool:
-        """Remove positions [first, last), to the end when last is -1; False when it cannot."""
-
-    @property
-    def keeps_states(self) -> bool:
-        """Whether there is a recurrent state, which `remove` cannot roll back."""
-
-    def copy_state(self, slot: int) -> bytes:
-        """Return the slot's recurrent state as bytes."""
-
-    def put_state(self, slot: int, state: bytes, end: int) -> int:
-        """Go back to a state in which positions below `end` were read, and remove later cells.
-
-        Returns the position to read on from, -1 when it cannot.
-        """
-
-    @property
-    def can_shift(self) -> bool:
-        """Whether `shift` leaves the cells as if they had been read at their new positions."""
-
-    def shift(self, slot: int, first: int, last: int, by: int) -> None:
-        """Move the cells at positions [first, last) by `by` positions."""
-
-    def settle(self, slot: int) -> bool:
-        """Carry out now what `shift` left to the next decode; False when there is no room to."""
-
-    def export(self, slot: int) -> bytes:
-        """Return the slot's cells as bytes; none when they cannot be had."""
-
-    def export_size(self, slot: int) -> int:
-        """Return how many bytes `export` would; 0 when they cannot be had."""
-
-    def restore(self, slot: int, payload: bytes) -> bool:
-        """Fill an empty slot from bytes; False when they do not fit this cache."""
-
-
-@dataclass
-class _Aside:
-    """A cache that is put aside while it is read again: bytes, and what they are."""
-
-    payload: bytes
-    states: list[tuple[int, bytes]]
-    next_pos: int
-    n_renumbered: int
-    cells: list[Cells]
-    to_compare: bool
+__all__ = ["Sequence"]
 
 
 class Sequence:
@@ -86,9 +33,8 @@ class Sequence:
         # What the parked copy owes to the ledger, in order: ranges that have left it (by is None),
         # and cells that have moved.
         self._owed: list[tuple[int, int, int | None]] = []
-        # Copies of a recurrent state, with the positions up to which it had read.
-        self._states: list[tuple[int, bytes]] = []
-        self._aside: _Aside | None = None
+        self.states = StateCopies(cache)
+        self._aside: Aside | None = None
 
     @property
     def n_pending(self) -> int:
@@ -111,14 +57,14 @@ class Sequence:
             self.ledger.n_persona,
         )
         stop = n_tokens if self.stop is None else min(self.stop, n_tokens)
-        if self._cache.keeps_states and not self._states and n_cells < n_persona:
+        if self._cache.keeps_states and not self.states and n_cells < n_persona:
             stop = min(stop, n_persona)
         return max(0, stop - n_cells)
 
     @property
     def n_parked_bytes(self) -> int:
         """Memory that parking and kept states take, in bytes."""
-        n = sum(len(state) for _, state in self._states)
+        n = self.states.n_bytes
         n += self.copy.n_bytes if self.copy is not None else 0
         return n + (len(self._aside.payload) if self._aside is not None else 0)
 
@@ -140,17 +86,13 @@ class Sequence:
         self.ledger.commit(n)
         if self._aside is not None and not self._aside.to_compare and not self.n_pending:
             self._aside = None
-        if not self._states and self.ledger.n_cells == self.ledger.n_persona:
+        if not self.states and self.ledger.n_cells == self.ledger.n_persona:
             self.keep_state()
 
     def keep_state(self) -> None:
-        """Keep a copy of a recurrent state as it is now: the persona's, and the last two."""
-        if not self._cache.keeps_states or self.slot is None or not self.ledger.n_cells:
-            return
-        end = self.ledger.next_pos
-        if not self._states or self._states[-1][0] < end:
-            self._states.append((end, self._cache.copy_state(self.slot)))
-            del self._states[1:-2]
+        """Keep a copy of a recurrent state as it is now, where there is one."""
+        if self._cache.keeps_states and self.slot is not None and self.ledger.n_cells:
+            self.states.keep(self.slot, self.ledger.next_pos)
 
     def beside(self, ledger: Ledger) -> "Sequence":
         """Return one of another ledger, in the same cache and without a slot."""
@@ -231,7 +173,7 @@ class Sequence:
         self.forget_cache()
         if not self._cache.restore(self.slot, aside.payload):
             return
-        self._states = aside.states
+        self.states.kept = aside.states
         self.ledger.n_renumbered = aside.n_renumbered
         # Where cells can leave the end, reading goes on behind the last that is left.
         next_pos = aside.next_pos if self._cache.keeps_states else 0
@@ -247,9 +189,9 @@ class Sequence:
         if self.slot is None:
             return
         ledger = self.ledger
-        aside = _Aside(
+        aside = Aside(
             self._cache.export(self.slot),
-            list(self._states),
+            list(self.states.kept),
             ledger.next_pos,
             ledger.n_renumbered,
             [(s, s.start, s.tokens[: s.n_cached]) for s in ledger.segments if s.n_cached],
@@ -264,7 +206,7 @@ class Sequence:
         self.ledger.uncache(0)
         self._release_copy()
         self._owed.clear()
-        self._states.clear()
+        self.states.clear()
         if self.slot is not None:
             self._cache.remove(self.slot, 0, -1)
 
@@ -279,16 +221,11 @@ class Sequence:
 
     def _roll_back(self, first: int) -> None:
         """Go back to the last kept state from before position `first`; without one, to nothing."""
-        while self._states and self.slot is not None:
-            end, state = self._states[-1]
-            tail = self._cache.put_state(self.slot, state, end) if end <= first else -1
-            # Where the last cells before it have left, the cache would read on from before the
-            # state's end: the same positions twice.
-            if tail == end:
-                self.ledger.uncache(end, tail)
-                return
-            self._states.pop()
-        self.forget_cache()
+        end = self.states.go_back(self.slot, first) if self.slot is not None else 0
+        if end:
+            self.ledger.uncache(end, end)
+        else:
+            self.forget_cache()
 
     def begin_with(self, payload: bytes, n: int, *, trims: bool) -> bool:
         """Fill the slot with cells of its first `n` tokens, in the place of what it has read.
@@ -316,8 +253,7 @@ class Sequence:
         self._release_copy()
         owed, self._owed = self._owed, []
         if parts and self._cache.restore(slot, parts[0]):
-            ends = [end for end, _ in self._states]
-            self._states = list(zip(ends, parts[1:], strict=True))
+            self.states.take_over(parts[1:])
             self._settle(owed)
         else:
             self.forget_cache()
@@ -342,8 +278,7 @@ class Sequence:
         slot, self.slot = self.slot, None
         payload = self._cache.export(slot) if self.ledger.n_cells else b""
         if payload:
-            self.copy = Payload(payload, *(state for _, state in self._states))
-            self._states = [(end, b"") for end, _ in self._states]
+            self.copy = Payload(payload, *self.states.hand_over())
         self._cache.remove(slot, 0, -1)
 
     def adopt(self, payload: bytes, holes: list[Range]) -> None:

@@ -23,8 +23,9 @@ from npc_engine.dialogue.overheard import Undoing
 from npc_engine.dialogue.persona import most_pinned
 from npc_engine.dialogue.pins import release
 from npc_engine.errors import SnapshotError
+from npc_engine.kvcache.cache import Cache
 from npc_engine.kvcache.ledger import Kind, Ledger, Segment
-from npc_engine.kvcache.sequence import Cache, Sequence
+from npc_engine.kvcache.sequence import Sequence
 from npc_engine.saving.records import (
     Left,
     SavedNpc,

@@ -159,7 +159,7 @@ class SequenceMachine(RuleBasedStateMachine):
         assert self.sequence.begin_with(payload, n, trims=trims) == fits
         assert self.sequence.ledger.n_cells == (n if fits else 0)
         if recurrent and fits and n == len(self.persona):
-            assert [end for end, _ in self.sequence._states] == [n]
+            assert [end for end, _ in self.sequence.states.kept] == [n]
 
     @rule(stop=st.none() | st.integers(0, 200))
     def stop_at(self, stop: int | None) -> None:
@@ -230,7 +230,7 @@ class SequenceMachine(RuleBasedStateMachine):
 
     @invariant()
     def few_states_are_kept(self) -> None:
-        assert len(self.sequence._states) <= (3 if self.cache.keeps_states else 0)
+        assert len(self.sequence.states.kept) <= (3 if self.cache.keeps_states else 0)
 
     @invariant()
     def cells_are_what_the_ledger_says(self) -> None:

@@ -186,7 +186,7 @@ def test_a_recurrent_persona_keeps_its_own_state_too(make_rig: MakeRig) -> None:
     spawn(rig, "mara", "bram")
     rig.talk("bram")
     sequence = rig["bram"].dialogue.sequence
-    assert sequence._states[0][0] == rig["bram"].dialogue.ledger.n_persona > n_world(rig)
+    assert sequence.states.kept[0][0] == rig["bram"].dialogue.ledger.n_persona > n_world(rig)
 
 
 def test_a_world_of_a_few_words_is_not_worth_keeping(make_rig: MakeRig) -> None:

@@ -69,7 +69,7 @@ class Crowd(Walk):
         for name, character in self.rig.engine.stage.characters.items():
             sequence = character.dialogue.sequence
             held = [] if sequence.slot is None else [self.fake.held(sequence.slot)]
-            states = [state for _, state in sequence._states if state]
+            states = [state for _, state in sequence.states.kept if state]
             held += [[t for _, t in json.loads(state)] for state in states]
             held += [_tokens(part) for part in _parts(sequence.copy)]
             for tokens in held:
