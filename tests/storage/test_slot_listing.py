@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from npc_engine.errors import SnapshotError, UnknownSlot
-from npc_engine.storage.slot_listing import files_of, find_slot, leftovers, look, steady
+from npc_engine.storage.slot_listing import (
+    character_files,
+    files_of,
+    find_slot,
+    leftovers,
+    look,
+    slot_names,
+    slot_of,
+    steady,
+    unfinished,
+)
 from tests.support.saved import saves_of_a_talk
 
 
@@ -64,6 +74,20 @@ def test_what_a_crash_left(root: Path) -> None:
         (".tavern.tmp-0f", "tavern", False),
     ]
     assert found[0].n_bytes == find_slot(root, "tavern").n_bytes
+
+
+def test_an_engine_and_who_looks_without_one_see_the_same(root: Path) -> None:
+    (root / "cellar").rename(root / ".cellar.old")
+    shutil.copytree(root / "tavern", root / ".tavern.tmp-0f")
+    slots = look(root)
+    assert slot_names(root) == sorted(slot.name for slot in slots)
+    for slot in slots:
+        files = character_files(root, slot.name)
+        assert files == {c.npc: c.files[0] for c in slot.characters}
+    assert [slot_of(path) for path in sorted(unfinished(root))] == ["cellar", "tavern"]
+    with pytest.raises(UnknownSlot, match="'cave'"):
+        character_files(root, "cave")
+    assert (slot_names(root / "none"), unfinished(root / "none")) == ([], [])
 
 
 def test_what_is_renamed_meanwhile_is_looked_up_again() -> None:
