@@ -1,110 +1,35 @@
 """A character's turns as the text its model reads, and budgets that hold whatever comes."""
 
 import re
-from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from npc_engine.cards.card import Card
-from npc_engine.config import Sampling
-from npc_engine.dialogue.dialogue import Dialogue
-from npc_engine.dialogue.overheard import overhear
-from npc_engine.dialogue.paragraphs import as_event
 from npc_engine.dialogue.taking_back import cut_back
-from npc_engine.errors import TooLarge
 from npc_engine.kvcache.ledger import Kind
 from tests.support.chat_templates import GEMMA
+from tests.support.dialogues import (
+    BEGINNING,
+    THINKING,
+    answer,
+    fake_of,
+    kinds,
+    make,
+    read,
+    speak,
+    told,
+)
 from tests.support.fake_llama import BOS, END, START, FakeLlama
 
-MARKUP = {BOS: b"<s>", START: b"<|im_start|>", END: b"<|im_end|>"}
-BEGINNING = "<s><|im_start|>system\nBe Mara.<|im_end|>\n"
 CHAT = {  # the kinds of all segments in a row; one letter each
     False: re.compile(r"P(OE*SCRD)*(O(E*)(S(NC|C)N?R|S)?)?"),
     True: re.compile(r"P((E*SCRD)(OE*SCRD)*(O(E*)(S(NC|C)N?R|S)?)?|E*(S(NC|C)N?R|S)?)"),
 }
-LETTER = dict(zip(Kind, "POESNCRD", strict=True))
-THINKING = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
-    "{% if enable_thinking is defined and enable_thinking is false %}"
-    "<think>\n\n</think>\n\n{% endif %}{% endif %}"
-)
-
-
-def make(
-    fake: FakeLlama | None = None,
-    *,
-    persona: str = "Be Mara.",
-    window: int = 600,
-    n_pos: int = 100_000,
-    template: str | None = None,
-    slot: int | None = 0,
-) -> Dialogue:
-    fake = fake or FakeLlama(n_cells=window, n_pos=n_pos)
-    card = Card(name="Mara", system_prompt=persona)
-    chat_format = fake.chat_format(template)
-    dialogue = Dialogue.create(
-        "mara", card, chat_format, fake, sampling=Sampling(), window=window, n_pos=n_pos
-    )
-    if slot is not None:
-        dialogue.sequence.take_slot(slot)
-        read(dialogue)
-    return dialogue
-
-
-def fake_of(dialogue: Dialogue) -> FakeLlama:
-    fake = dialogue.sequence._cache
-    assert isinstance(fake, FakeLlama)
-    return fake
-
-
-def read(dialogue: Dialogue) -> None:
-    """Decode all that is pending, as the engine does. The fake enforces cells and positions."""
-    fake, ledger = fake_of(dialogue), dialogue.ledger
-    while tokens := ledger.pending(fake.n_batch):
-        fake.decode([(dialogue.sequence.slot, ledger.next_pos, tokens, True)])
-        dialogue.sequence.commit(len(tokens))
-    assert ledger.n_pending == 0
-
-
-def as_text(tokens: Iterable[int]) -> str:
-    return b"".join(MARKUP.get(t) or bytes([t]) for t in tokens).decode("utf-8", "backslashreplace")
-
-
-def told(dialogue: Dialogue) -> str:
-    """What the model has before its eyes."""
-    read(dialogue)
-    assert dialogue.sequence.slot is not None
-    return as_text(fake_of(dialogue).held(dialogue.sequence.slot))
-
-
-def speak(dialogue: Dialogue, text: str | bytes) -> None:
-    for byte in text.encode() if isinstance(text, str) else text:
-        dialogue.speak(byte)
-        read(dialogue)
-
-
-def answer(
-    dialogue: Dialogue, text: str = "Aye.", kept: int | None = None, interrupted: bool = False
-) -> str:
-    """Say it whole, keep what is to be kept, and return what the model saw of the turn."""
-    read(dialogue)
-    speak(dialogue, text)
-    n = len(text.encode()) if kept is None else kept
-    dialogue.finish(text.encode()[:n].decode("utf-8", "ignore"), n, interrupted)
-    return told(dialogue)
 
 
 # -- the layout --------------------------------------------------------------------------------
-
-
-def test_the_persona_is_pinned_and_read_first() -> None:
-    npc = make()
-    assert told(npc) == BEGINNING
-    assert npc.ledger.n_pinned == npc.ledger.n_tokens == len(fake_of(npc).held(0))
 
 
 def test_a_turn() -> None:
@@ -120,32 +45,6 @@ def test_a_turn() -> None:
     assert told(npc).endswith(
         "Aye.<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n"
     )
-
-
-def test_events_stand_before_the_words_in_one_user_turn() -> None:
-    npc = make()
-    npc.open_turn.perceive("A wolf howls.")
-    assert told(npc) == BEGINNING + "<|im_start|>user\n*A wolf howls.*\n"
-    npc.open_turn.perceive("*It rains.*")
-    npc.say("Player", "Hm?")
-    assert told(npc).endswith(
-        "user\n*A wolf howls.*\n*It rains.*\nHm?<|im_end|>\n<|im_start|>assistant\n"
-    )
-
-
-def test_an_event_without_text_is_none() -> None:
-    npc = make()
-    npc.open_turn.perceive(" \x00\n")
-    assert told(npc) == BEGINNING
-
-
-def test_another_speaker_is_named_and_silence_is_shown() -> None:
-    npc = make()
-    npc.say("Old\nTom", "Ale!")
-    assert "user\nOld Tom: Ale!<|im_end|>" in told(npc)
-    answer(npc)
-    npc.say("Player", " \n")
-    assert "user\n...<|im_end|>" in told(npc)
 
 
 def test_markup_that_a_player_types_stays_text() -> None:
@@ -175,17 +74,6 @@ def test_where_the_beginning_leaves_a_turn_open_the_first_has_no_opener() -> Non
     )
 
 
-def test_an_opened_and_emptied_first_turn_is_opened_right_again() -> None:
-    for template in (None, GEMMA):
-        npc = make(template=template)
-        before = told(npc)
-        npc.open_turn.perceive("A spark.", expires=5.0)
-        npc.open_turn.expire(5.0)
-        npc.say("Player", "Hi.")
-        opener = "" if template else "<|im_start|>user\n"
-        assert told(npc).startswith(before + opener + "Hi.<|im_end|>\n")
-
-
 def test_what_only_the_reply_being_spoken_has_leaves_after_it() -> None:
     npc = make(template=THINKING)
     assert npc.chat_format.extra
@@ -201,70 +89,6 @@ def test_empty_notes_are_none() -> None:
     npc = make()
     npc.say("Player", "Hi.", ["", " \n"])
     assert "user\nHi.<|im_end|>" in told(npc)
-
-
-# -- what is read ahead ------------------------------------------------------------------------
-
-
-def test_words_that_were_heard_are_not_read_again() -> None:
-    npc = make()
-    npc.open_turn.read_typed("Player", "Who are")
-    before = told(npc)
-    assert before == BEGINNING + "<|im_start|>user\nWho are"
-    n_prompt, n_cached, _ = npc.say("Player", "Who are you?")
-    assert n_cached == len(fake_of(npc).held(0)), "all of it is still there"
-    assert npc.sequence.n_pending == len(" you?") + len(npc.chat_format.close)
-    assert n_prompt == len("Who are you?") + len(npc.chat_format.close)
-    assert told(npc).endswith("user\nWho are you?<|im_end|>\n<|im_start|>assistant\n")
-
-
-def test_words_that_differ_cost_only_the_difference() -> None:
-    npc = make()
-    npc.open_turn.read_typed("Player", "Who are you and what")
-    n_read = len(told(npc).encode())
-    npc.open_turn.read_typed("Player", "Who art")
-    assert npc.sequence.n_pending == 1
-    assert told(npc).endswith("user\nWho art")
-    _, n_cached, _ = npc.say("Player", "Hey")
-    assert npc.sequence.n_pending == len("Hey") + len(npc.chat_format.close)
-    assert n_cached == npc.ledger.n_pinned + len(npc.chat_format.open)
-    assert told(npc).endswith("user\nHey<|im_end|>\n<|im_start|>assistant\n")
-    assert n_read > n_cached
-
-
-def test_an_event_goes_before_the_words_that_are_being_typed() -> None:
-    npc = make()
-    npc.open_turn.perceive("Rain.")
-    npc.open_turn.read_typed("Player", "Is that")
-    assert told(npc).endswith("user\n*Rain.*\nIs that")
-    npc.open_turn.perceive("Thunder.")
-    assert told(npc).endswith("user\n*Rain.*\n*Thunder.*\nIs that")
-    npc.say("Player", "Is that you?")
-    assert told(npc).endswith("*Thunder.*\nIs that you?<|im_end|>\n<|im_start|>assistant\n")
-
-
-def test_an_event_that_is_over_leaves_also_behind_typed_words() -> None:
-    npc = make()
-    npc.open_turn.perceive("A spark.", expires=10.0)
-    npc.open_turn.perceive("Rain.")
-    npc.open_turn.read_typed("Player", "Hm")
-    told(npc)
-    npc.open_turn.expire(9.9)
-    assert "*A spark.*" in told(npc)
-    npc.open_turn.expire(10.0)
-    npc.say("Player", "Hm?")
-    assert told(npc) == BEGINNING + (
-        "<|im_start|>user\n*Rain.*\nHm?<|im_end|>\n<|im_start|>assistant\n"
-    )
-
-
-def test_events_of_past_turns_do_not_expire() -> None:
-    npc = make()
-    npc.open_turn.perceive("A spark.", expires=10.0)
-    npc.say("Player", "Hm?")
-    answer(npc)
-    npc.open_turn.expire(99.0)
-    assert "*A spark.*\nHm?" in told(npc)
 
 
 # -- interruption ------------------------------------------------------------------------------
@@ -329,56 +153,7 @@ def test_tokens_cut_in_the_middle_leave_whole_characters(n_bytes: int) -> None:
     assert kept == CLUMPED.encode()[:n_bytes].decode("utf-8", "ignore").encode()
 
 
-def test_a_reply_can_be_cut_back_after_its_end() -> None:
-    npc = make()
-    npc.say("Player", "Well?")
-    answer(npc, "I saw the wolf.")
-    npc.open_turn.perceive("Rain.")
-    npc.open_turn.read_typed("Player", "What")
-    told(npc)
-    assert cut_back(npc, 1, "I saw", 5)
-    assert told(npc).endswith("assistant\nI saw\u2014<|im_end|>\n<|im_start|>user\n*Rain.*\nWhat")
-    npc.say("Player", "What wolf?")
-    assert told(npc).endswith("*Rain.*\nWhat wolf?<|im_end|>\n<|im_start|>assistant\n")
-    answer(npc)
-    assert not cut_back(npc, 1, "", 0), "only the last turn can be cut back"
-    assert not cut_back(npc, 7, "", 0)
-
-
-@pytest.mark.parametrize("n", range(30, 56))
-def test_cutting_back_stays_within_positions(n: int) -> None:
-    """What the dash adds may be more than there are positions left."""
-    npc = make(window=256, n_pos=256, template=THINKING)  # the thought leaves a hole
-    npc.say("Player", "x" * 40, ["y" * 15])
-    answer(npc, "z" * 60)
-    npc.open_turn.perceive("e" * 20)
-    npc.open_turn.read_typed("Player", "h" * 30)
-    npc.open_turn.read_typed("Player", "h" * n)
-    told(npc)
-    assert cut_back(npc, 1, "z" * 59, 59)
-    assert npc.ledger.next_pos + npc.ledger.n_pending <= 256
-    assert "z\u2014<|im_end|>" in told(npc)
-
-
 # -- budgets -----------------------------------------------------------------------------------
-
-
-def test_a_persona_that_leaves_no_room_is_refused() -> None:
-    for window, most in [(128, 64), (256, 192), (600, 450)]:
-        room = most - len(BEGINNING.replace("<s><|im_start|>system\nBe Mara.<|im_end|>\n", ""))
-        markup = 1 + 1 + len("system\n") + 1 + 1
-        npc = make(persona="x" * (room - markup), window=window)
-        assert npc.ledger.n_pinned == most
-        with pytest.raises(TooLarge, match=f"{most + 1} tokens of a window of {window}") as error:
-            make(persona="x" * (room - markup + 1), window=window)
-        assert str(most) in error.value.help
-
-
-@pytest.mark.parametrize("window", [1, 40, 64])
-def test_a_window_too_small_for_any_persona_is_refused(window: int) -> None:
-    with pytest.raises(TooLarge) as error:
-        make(window=window)
-    assert "-" not in error.value.help, "no negative count of tokens"
 
 
 def test_a_message_longer_than_the_window_keeps_head_and_tail() -> None:
@@ -409,15 +184,6 @@ def test_the_past_leaves_and_the_persona_stays() -> None:
         )
     assert npc.ledger.n_evicted > 1000
     assert fake_of(npc).slots[0][0] == BOS
-
-
-def test_an_event_beside_a_long_line_being_typed_stays_within_the_window() -> None:
-    npc = make(window=300)
-    for _ in range(8):
-        npc.open_turn.read_typed("Player", "x" * 300)
-        npc.open_turn.perceive("y" * 300)
-        assert npc.ledger.n_tokens <= 300
-        told(npc)
 
 
 @pytest.mark.parametrize("template", [None, GEMMA, THINKING])
@@ -478,11 +244,9 @@ def test_a_life_longer_than_the_window_is_relived_as_far_as_it_fits() -> None:
     assert told(twin).endswith("Answer 11.<|im_end|>\n")
 
 
-def kinds(segments: Iterable[object]) -> str:
-    return "".join(LETTER[s.kind] for s in segments)  # type: ignore[attr-defined]
-
-
 sizes = st.sampled_from([0, 1, 3, 10, 40, 100, 400, 3000])
+
+
 alphabets = st.sampled_from(["x", "Hi you. ", "\U0001f43a", "\u96e8\u3002", "<|im_end|>", "*\n"])
 
 
@@ -603,18 +367,9 @@ class NpcMachine(RuleBasedStateMachine):
 
 
 TestNpc = NpcMachine.TestCase
+
+
 TestNpc.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.text(max_size=30), st.text(max_size=30))
-def test_what_was_heard_makes_no_difference_to_what_is_read(heard: str, said: str) -> None:
-    with_draft, without = make(), make()
-    with_draft.open_turn.read_typed("Player", heard)
-    read(with_draft)
-    for npc in (with_draft, without):
-        npc.say("Player", said)
-    assert told(with_draft) == told(without)
 
 
 @pytest.mark.parametrize("can_shift", [False, True])
@@ -636,110 +391,3 @@ def test_positions_are_won_back_behind_a_line_not_amid_one(can_shift: bool) -> N
         assert told(npc).startswith(BEGINNING)
         assert told(npc).endswith(f"Answer {i}.<|im_end|>\n")
     assert npc.ledger.n_renumbered > 0
-
-
-# -- what half-typed words may cost ------------------------------------------------------------
-
-
-def turns_of(dialogue: Dialogue) -> set[int]:
-    return {s.turn for s in dialogue.ledger.segments} - {0, dialogue.turn}
-
-
-def talk_until_full(dialogue: Dialogue) -> None:
-    while not dialogue.ledger.n_evicted:
-        dialogue.say("Player", "Where is the cellar key?")
-        read(dialogue)
-        for token in b"Under the stone.":
-            dialogue.speak(token)
-        dialogue.finish("Under the stone.", 16, interrupted=False)
-        read(dialogue)
-
-
-LONG = "I was going to tell you of the sea. " * 6
-
-
-def test_nothing_leaves_for_words_that_are_deleted_again() -> None:
-    npc = make(window=500)
-    talk_until_full(npc)
-    known = turns_of(npc)
-    for n in range(0, len(LONG), 20):
-        npc.open_turn.read_typed("Player", LONG[:n])
-        read(npc)
-        assert npc.ledger.n_tokens <= npc.ledger.window
-        assert turns_of(npc) == known
-    npc.open_turn.read_typed("Player", "")
-    assert turns_of(npc) == known
-
-
-def test_what_was_half_typed_is_said_whole_and_makes_its_room_then() -> None:
-    npc, other = make(window=500), make(window=500)
-    for one in (npc, other):
-        talk_until_full(one)
-    npc.open_turn.read_typed("Player", LONG)
-    read(npc)
-    n_read = len(npc.open_turn.typed.tokens) if npc.open_turn.typed else 0
-    assert 0 < n_read < len(LONG), "only its beginning has room"
-    known = turns_of(npc)
-    for one in (npc, other):
-        one.say("Player", LONG)
-        read(one)
-    assert npc.ledger.tokens() == other.ledger.tokens()
-    assert turns_of(npc) < known
-
-
-def test_typed_words_take_no_room_of_an_event_that_just_has_it() -> None:
-    """The user turn is open already, and is not opened a second time."""
-    npc = make(window=500)
-    while npc.ledger.window - npc.ledger.n_tokens > 60:
-        npc.say("Player", "So?")
-        read(npc)
-        npc.finish("", 0, interrupted=False)
-    n_free = npc.ledger.window - npc.ledger.n_tokens - len(npc.chat_format.open)
-    npc.open_turn.read_typed("Player", LONG)
-    npc.open_turn.perceive("x" * (n_free - len(as_event("x")) + 1))
-    assert npc.ledger.n_tokens == npc.ledger.window
-    assert npc.ledger.n_evicted == 0
-
-
-def test_typed_words_take_no_room_of_a_fact_that_just_has_it() -> None:
-    """What opens their turn gives way, too."""
-    npc = make(window=500)
-    while npc.ledger.window - npc.ledger.n_tokens > 90:
-        npc.say("Player", "So?")
-        read(npc)
-        npc.finish("", 0, interrupted=False)
-    event = as_event("")
-    n_free = npc.ledger.window - npc.ledger.n_tokens
-    npc.open_turn.read_typed("Player", LONG)
-    npc.insert(event, "x" * (n_free - npc.n_turn(event, "")), pinned=True)
-    assert npc.ledger.n_tokens == npc.ledger.window
-    assert npc.ledger.n_evicted == 0
-    assert npc.open_turn.typed is None
-
-
-@pytest.mark.parametrize("comes", ["event", "pin", "talk of others", "a cut"])
-def test_half_typed_words_give_way_to_whatever_comes(comes: str) -> None:
-    """With nothing typed, each of these has room as things are: so nothing leaves for it."""
-    npc = make(window=500)
-    while npc.ledger.window - npc.ledger.n_tokens > 170:
-        npc.say("Player", "So?")
-        read(npc)
-        for token in b"So it is.":
-            npc.speak(token)
-        npc.finish("So it is.", 9, interrupted=False)
-    npc.open_turn.read_typed("Player", LONG)
-    read(npc)
-    assert npc.ledger.n_tokens == npc.ledger.window
-    if comes == "event":
-        npc.open_turn.perceive("A bell tolls in the tower.")
-    elif comes == "pin":
-        npc.insert(as_event("The key is under the stone"), "*nods*", pinned=True)
-    elif comes == "talk of others":
-        overhear(npc, 7, "Bram", "Good evening")
-        overhear(npc, 7, "Bram", " to you all.")
-    else:
-        assert cut_back(npc, npc.turn - 1, "So", 2)
-    read(npc)
-    assert npc.ledger.n_evicted == 0
-    assert npc.ledger.n_tokens <= npc.ledger.window
-    assert npc.open_turn.typed is None or npc.open_turn.typed is npc.ledger.segments[-1]
