@@ -172,7 +172,10 @@ def _png_card(raw: bytes) -> bytes:
             "This PNG holds no card.",
             "Pictures lose it when edited, converted or sent by chat: get the original file.",
         )
-    text = _chunk_text(*found.get(b"ccv3") or found[b"chara"])
+    return _from_base64(_chunk_text(*found.get(b"ccv3") or found[b"chara"]))
+
+
+def _from_base64(text: bytes) -> bytes:
     try:
         card = base64.b64decode(text.translate(None, b" \t\r\n"), validate=True)
     except binascii.Error as error:

@@ -67,16 +67,21 @@ def heaviest(frame: bytes) -> str:
     path: list[str] = []
     raw: bytes | msgspec.Raw = frame
     while len(path) < _MAX_PATH and not is_wide(bytes(raw)):
-        try:
-            fields = msgspec.msgpack.decode(raw, type=dict[str, msgspec.Raw])
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            break
+        fields = _fields(raw)
         key = max(fields, key=lambda key: len(fields[key]), default="")
         if not fields or 4 * len(fields[key]) < len(frame):
             break
         raw = fields[key]
         path.append(key[:_MAX_KEY])
     return ".".join(path)
+
+
+def _fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """What a map holds, not read yet; nothing where this is no map."""
+    try:
+        return msgspec.msgpack.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
 
 
 def _wanted(reason: str, path: str, types: str) -> str:

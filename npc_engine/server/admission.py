@@ -50,7 +50,7 @@ class Admission:
     def admit(
         self,
         frames: list[bytes],
-        peer: Connection,
+        connection: Connection,
         *,
         chose_its_id: bool = False,
         n_skipped: int = 0,
@@ -68,7 +68,7 @@ class Admission:
                 "This client has chosen its own routing id, which proves nothing.",
                 "Leave ZMQ_ROUTING_ID (identity) unset.",
             )
-        if self.knows(peer):
+        if self.knows(connection):
             request = self._unpack(frames, n_skipped)
         else:
             request = self._unpack_hello(frames, n_skipped)
@@ -80,17 +80,17 @@ class Admission:
             )
         if isinstance(request, Hello):
             log.info("hello from the client %a", request.client[:MAX_LOGGED])
-        peer.authorized = bool(self._token)
+        connection.authorized = bool(self._token)
         return request
 
-    def knows(self, peer: Connection) -> bool:
+    def knows(self, connection: Connection) -> bool:
         """Return whether a client may ask for anything: it has shown the token, if there is one."""
-        return peer.authorized or not self._token
+        return connection.authorized or not self._token
 
-    def find_id(self, frames: list[bytes], peer: Connection) -> str | None:
+    def find_id(self, frames: list[bytes], connection: Connection) -> str | None:
         """Return the id of a message that was not admitted, if it has a usable one."""
         frame = frames[-1] if frames else b""
-        most = self.seek_id_bytes if self.knows(peer) else self.hello_bytes
+        most = self.seek_id_bytes if self.knows(connection) else self.hello_bytes
         return find_id(frame) if len(frame) <= most else None
 
     def _unpack(self, frames: list[bytes], n_skipped: int) -> Request:

@@ -36,7 +36,7 @@ _BURST = 256
 # Refusals that a client without the token is told; then nobody listens to it any more.
 _MAX_REFUSALS = 64
 # Authorized clients, and those with open requests, at most.
-_MAX_PEERS = 4096
+_MAX_CLIENTS = 4096
 # A full client is tried again after 10 ms; one that has stopped reading for good, less and less.
 _RETRY_MS = 10
 _MAX_RETRY_MS = 320
@@ -78,10 +78,10 @@ class Bridge:
         self._engine = engine
         self._settings = settings
         self._token = token
-        self._gate = Admission(token, settings.max_message_bytes)
+        self._admission = Admission(token, settings.max_message_bytes)
         # By identity, in the order of their last requests. Those that have nothing open and
         # nothing waiting are remembered only if they are authorized.
-        self._peers: dict[bytes, Connection] = {}
+        self._clients: dict[bytes, Connection] = {}
         # Those whose replies did not all fit; the dict is an ordered set.
         self._full: dict[bytes, None] = {}
         self._retry_ms = _RETRY_MS
@@ -89,8 +89,8 @@ class Bridge:
         self._zmq = zmq.Context()
         self._connections = Connections(
             self._zmq,
-            stranger_keeps=self._gate.hello_bytes,
-            keeps=self._gate.seek_id_bytes,
+            stranger_keeps=self._admission.hello_bytes,
+            keeps=self._admission.seek_id_bytes,
             wants_trust=bool(token),
         )
         self._beat_at = time.monotonic() + BEAT_S
@@ -191,17 +191,17 @@ class Bridge:
 
     def send(self, client: bytes, reply: Reply) -> None:
         """Send a reply, or let it wait for its client; one that does not read is cut off."""
-        peer = self._peers.get(client)
-        if peer is None:
+        connection = self._clients.get(client)
+        if connection is None:
             return  # gone since its request
-        if not peer.put(reply):
+        if not connection.put(reply):
             log.warning("a client does not read its replies: its streams are cut")
             self._drop(client, "slow_client")
-        self._flush(client, peer)
+        self._flush(client, connection)
 
     def flush(self) -> None:
         """Try again to send what waits."""
-        n_sent = sum(self._flush(client, self._peers[client]) for client in list(self._full))
+        n_sent = sum(self._flush(client, self._clients[client]) for client in list(self._full))
         hopeless = self._full and not n_sent
         self._retry_ms = min(2 * self._retry_ms, _MAX_RETRY_MS) if hopeless else _RETRY_MS
 
@@ -219,66 +219,71 @@ class Bridge:
 
     def _admit(self, client: bytes, message: Message) -> Request | None:
         """Return the request if the engine may have it; answer it with an error if not."""
-        peer = self._peer(client)
-        known = self._gate.knows(peer)
+        connection = self._connection(client)
+        known = self._admission.knows(connection)
         try:
-            request = self._gate.admit(
+            request = self._admission.admit(
                 message.frames,
-                peer,
+                connection,
                 chose_its_id=self._connections.chose_its_id(client),
                 n_skipped=message.n_skipped,
             )
-            peer.open(request.id, urgent=isinstance(request, Cancel | Ping))
+            connection.open(request.id, urgent=isinstance(request, Cancel | Ping))
         except RequestError as e:
-            self._refuse(client, peer, e, message)
+            self._refuse(client, connection, e, message)
             return None
         if not known:
             self._connections.trust(client)
         return request
 
     def _refuse(
-        self, client: bytes, peer: Connection, error: RequestError, message: Message
+        self, client: bytes, connection: Connection, error: RequestError, message: Message
     ) -> None:
-        if not peer.is_full:
-            peer.refuse(error, self._gate.find_id(message.frames, peer))
-        if not self._gate.knows(peer) and self._connections.refused(client) >= _MAX_REFUSALS:
+        if not connection.is_full:
+            connection.refuse(error, self._admission.find_id(message.frames, connection))
+        if (
+            not self._admission.knows(connection)
+            and self._connections.refused(client) >= _MAX_REFUSALS
+        ):
             self._connections.mute(client)
-        self._flush(client, peer)
+        self._flush(client, connection)
 
     def _lose(self, client: bytes) -> None:
         """Forget a client that is gone."""
-        if client in self._peers:
+        if client in self._clients:
             self._forget(client)
             self._drop(client, "cancelled")
 
-    def _peer(self, client: bytes) -> Connection:
-        known = self._peers.pop(client, None)
-        if known is None and len(self._peers) >= _MAX_PEERS:
-            idle = next((c for c, p in self._peers.items() if p.is_idle), None)
+    def _connection(self, client: bytes) -> Connection:
+        known = self._clients.pop(client, None)
+        if known is None and len(self._clients) >= _MAX_CLIENTS:
+            idle = next((c for c, p in self._clients.items() if p.is_idle), None)
             if idle is not None:
-                del self._peers[idle]
+                del self._clients[idle]
                 self._connections.hang_up(idle)
-        peer = known or Connection(self._settings.max_open_requests, self._settings.max_outbox)
-        self._peers[client] = peer
-        return peer
+        connection = known or Connection(
+            self._settings.max_open_requests, self._settings.max_outbox
+        )
+        self._clients[client] = connection
+        return connection
 
-    def _flush(self, client: bytes, peer: Connection) -> int:
+    def _flush(self, client: bytes, connection: Connection) -> int:
         """Send what waits for one client; return how many records went."""
         try:
-            n_sent = peer.flush(lambda frame: self._connections.send(client, frame))
+            n_sent = connection.flush(lambda frame: self._connections.send(client, frame))
         except Gone:
             self._lose(client)
             return 0
-        if peer.n_waiting:
+        if connection.n_waiting:
             self._full[client] = None
-        elif peer.is_idle and not peer.authorized:
+        elif connection.is_idle and not connection.authorized:
             self._forget(client)
         else:
             self._full.pop(client, None)
         return n_sent
 
     def _forget(self, client: bytes) -> None:
-        self._peers.pop(client, None)
+        self._clients.pop(client, None)
         self._full.pop(client, None)
 
     def _drop(self, client: bytes, reason: Literal["cancelled", "slow_client"]) -> None:
@@ -286,8 +291,8 @@ class Bridge:
             self._engine.drop(client, reason)
 
     def _answer_all(self, error: Internal) -> None:
-        for client, peer in list(self._peers.items()):
-            for request_id in peer.unanswered():
+        for client, connection in list(self._clients.items()):
+            for request_id in connection.unanswered():
                 self.send(client, error_reply(error, request_id))
 
     def _drain(self) -> None:

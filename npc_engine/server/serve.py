@@ -276,12 +276,7 @@ def drop_stdout() -> None:
 
 def first_row_of_stdin() -> str:
     """Return the token that the starter writes. Raises ConfigError."""
-    row = b""
-    while not row.endswith(b"\n") and len(row) < MAX_TOKEN_BYTES + len(b"\r\n"):
-        byte = os.read(_stdin("--token-stdin"), 1)
-        if not byte:
-            break
-        row += byte
+    row = _read_row(MAX_TOKEN_BYTES + len(b"\r\n"))
     if len(row.rstrip(b"\r\n")) > MAX_TOKEN_BYTES:
         # Cut there, no client could show it.
         raise ConfigError(
@@ -292,6 +287,16 @@ def first_row_of_stdin() -> str:
     if not token:
         raise ConfigError("The first line of stdin is empty.", "Write the token into it.")
     return token
+
+
+def _read_row(most: int) -> bytes:
+    row = b""
+    while not row.endswith(b"\n") and len(row) < most:
+        byte = os.read(_stdin("--token-stdin"), 1)
+        if not byte:
+            break
+        row += byte
+    return row
 
 
 def at_end_of_stdin(call: Callable[[], None]) -> None:

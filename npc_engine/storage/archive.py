@@ -5,7 +5,7 @@ Owns the archive: a plain zip, its members stored as they are. It knows of a mem
 harm.
 
 Rules
- 1. No name in an archive becomes a path: a member is called as `durable.escape` would name it, or
+ 1. No name in an archive becomes a path: a member is called as `disk.escape` would name it, or
     the archive is refused. There are no folders and no links.
  2. Members are stored, not deflated: what comes out is never larger than what is there. The
     directory, the number of members and each size are checked before anything is read.

@@ -135,7 +135,7 @@ def test_token() -> None:
         assert client.ask(ping())["type"] == "pong"
         assert other.ask(ping())["code"] == "unauthorized"
         served.stop()
-        assert len(served.bridge._peers) == 1  # strangers are not remembered
+        assert len(served.bridge._clients) == 1  # strangers are not remembered
 
 
 def test_a_routing_id_is_not_inherited() -> None:
@@ -172,13 +172,13 @@ def test_authorized_clients_that_vanish_are_forgotten() -> None:
             assert client.ask(hello("t"))["type"] == "welcome"
             client.socket.close(linger=0)
         assert stays.ask(ping())["type"] == "pong"
-        wait_until(lambda: len(served.bridge._peers) == 1)
+        wait_until(lambda: len(served.bridge._clients) == 1)
 
 
 def test_of_too_many_authorized_clients_one_that_is_idle_goes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bridge_module, "_MAX_PEERS", 8)
+    monkeypatch.setattr(bridge_module, "_MAX_CLIENTS", 8)
     with Served(token="t") as served:
         busy, idle = served.client(), served.client()
         assert busy.ask(hello("t"))["type"] == idle.ask(hello("t"))["type"] == "welcome"
@@ -188,14 +188,14 @@ def test_of_too_many_authorized_clients_one_that_is_idle_goes(
         assert idle.ask(ping())["code"] == "unauthorized"  # it has connected again
         assert busy.ask(ping())["type"] == "pong"
         served.stop()
-        assert len(served.bridge._peers) <= 8
+        assert len(served.bridge._clients) <= 8
 
 
 def test_without_a_token_idle_clients_take_no_memory(served: Served) -> None:
     for _ in range(20):
         assert served.client().ask(ping())["type"] == "pong"
     served.stop()
-    assert not served.bridge._peers
+    assert not served.bridge._clients
 
 
 def test_another_protocol_version(served: Served) -> None:
@@ -379,7 +379,7 @@ def test_a_flood_without_reading_is_bounded() -> None:
                 assert other.ask(ping())["type"] == "pong"
 
         def most_waiting() -> int:
-            return max([p.n_waiting for p in list(served.bridge._peers.values())], default=0)
+            return max([p.n_waiting for p in list(served.bridge._clients.values())], default=0)
 
         flood_until(lambda: most_waiting() >= 64)
         rss, full_at = psutil.Process().memory_info().rss, next(sent)
@@ -405,7 +405,7 @@ def test_a_client_killed_in_mid_stream(served: Served) -> None:
         ["slow_client", "cancelled"],
     )
     served.stop()
-    assert not served.bridge._peers
+    assert not served.bridge._clients
 
 
 def test_a_slow_client_that_dies_is_forgotten() -> None:
@@ -417,7 +417,7 @@ def test_a_slow_client_that_dies_is_forgotten() -> None:
         slow.socket.close(linger=0)
         assert served.engine.dropped.wait(TIMEOUT_MS / 1000)
         served.stop()
-        assert not served.bridge._peers
+        assert not served.bridge._clients
         assert [reason for _, reason in served.engine.drops] == ["slow_client", "cancelled"]
 
 

@@ -34,100 +34,100 @@ class Wire:
 
 
 @pytest.fixture
-def peer() -> Connection:
+def connection() -> Connection:
     return Connection(MAX_OPEN, MAX_WAITING)
 
 
-def test_order_is_kept_over_a_full_wire(peer: Connection) -> None:
-    peer.open("a")
+def test_order_is_kept_over_a_full_wire(connection: Connection) -> None:
+    connection.open("a")
     wire = Wire(room=1)
     for reply in (line("a", 0), line("a", 1), Pong(id="a")):
-        assert peer.put(reply)
-        peer.flush(wire.send)
-    assert peer.n_waiting == 2
+        assert connection.put(reply)
+        connection.flush(wire.send)
+    assert connection.n_waiting == 2
     wire.room = 9
-    assert peer.flush(wire.send) == 2
+    assert connection.flush(wire.send) == 2
     assert [r.get("seq") for r in wire.sent] == [0, 1, None]
-    assert peer.is_idle
+    assert connection.is_idle
 
 
-def test_an_id_is_open_until_its_reply_has_left(peer: Connection) -> None:
-    peer.open("a")
-    peer.put(Pong(id="a"))
+def test_an_id_is_open_until_its_reply_has_left(connection: Connection) -> None:
+    connection.open("a")
+    connection.put(Pong(id="a"))
     with pytest.raises(BadMessage, match="'a' is open already"):
-        peer.open("a")
-    peer.flush(Wire().send)
-    peer.open("a")
+        connection.open("a")
+    connection.flush(Wire().send)
+    connection.open("a")
 
 
-def test_too_many_open(peer: Connection) -> None:
+def test_too_many_open(connection: Connection) -> None:
     for request_id in "abc":
-        peer.open(request_id)
+        connection.open(request_id)
     with pytest.raises(Busy, match="3 requests"):
-        peer.open("d")
+        connection.open("d")
 
 
-def test_what_is_urgent_fits_as_long_as_its_answer_does(peer: Connection) -> None:
+def test_what_is_urgent_fits_as_long_as_its_answer_does(connection: Connection) -> None:
     for request_id in "abc":
-        peer.open(request_id)
+        connection.open(request_id)
     for i in range(MAX_WAITING):
-        peer.open(f"urgent {i}", urgent=True)
-        peer.put(Pong(id=f"urgent {i}"))
+        connection.open(f"urgent {i}", urgent=True)
+        connection.put(Pong(id=f"urgent {i}"))
     with pytest.raises(Busy):
-        peer.open("one too many", urgent=True)
+        connection.open("one too many", urgent=True)
     for request_id in "abc":
-        peer.put(Pong(id=request_id))
+        connection.put(Pong(id=request_id))
     wire = Wire()
-    assert peer.flush(wire.send) == MAX_WAITING + 3
-    assert peer.is_idle
-    peer.open("d")
+    assert connection.flush(wire.send) == MAX_WAITING + 3
+    assert connection.is_idle
+    connection.open("d")
 
 
 def test_a_second_terminal_reply_is_dropped_and_logged(
-    peer: Connection, caplog: pytest.LogCaptureFixture
+    connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     wire = Wire(room=0)
-    peer.open("a")
+    connection.open("a")
     strays: list[Reply] = [Pong(id="a"), line("a"), Pong(id="never"), Pong()]
-    assert peer.put(Pong(id="a"))
+    assert connection.put(Pong(id="a"))
     for stray in strays:
-        assert peer.put(stray)
-    peer.flush(wire.send)
-    assert peer.n_waiting == 1
+        assert connection.put(stray)
+    connection.flush(wire.send)
+    assert connection.n_waiting == 1
     assert len(caplog.records) == len(strays)
 
 
-def test_a_stream_that_does_not_fit_is_cut_once(peer: Connection) -> None:
-    peer.open("a")
-    peer.open("b")
-    assert [peer.put(line("a", i)) for i in range(MAX_WAITING + 3)].count(False) == 1
-    assert peer.put(line("b"))  # cut as well: no second alarm
-    assert peer.put(Pong(id="a"))
-    assert peer.put(Pong(id="b"))
+def test_a_stream_that_does_not_fit_is_cut_once(connection: Connection) -> None:
+    connection.open("a")
+    connection.open("b")
+    assert [connection.put(line("a", i)) for i in range(MAX_WAITING + 3)].count(False) == 1
+    assert connection.put(line("b"))  # cut as well: no second alarm
+    assert connection.put(Pong(id="a"))
+    assert connection.put(Pong(id="b"))
     wire = Wire()
-    peer.flush(wire.send)
+    connection.flush(wire.send)
     assert [r["type"] for r in wire.sent] == ["line"] * MAX_WAITING + ["pong"] * 2
 
 
-def test_a_stream_opened_after_a_cut_is_cut_of_itself(peer: Connection) -> None:
-    peer.open("a")
+def test_a_stream_opened_after_a_cut_is_cut_of_itself(connection: Connection) -> None:
+    connection.open("a")
     for i in range(MAX_WAITING + 1):
-        peer.put(line("a", i))
-    peer.open("b")
-    assert not peer.put(line("b"))
-    peer.flush(Wire().send)
-    peer.open("c")
-    assert peer.put(line("c"))
+        connection.put(line("a", i))
+    connection.open("b")
+    assert not connection.put(line("b"))
+    connection.flush(Wire().send)
+    connection.open("c")
+    assert connection.put(line("c"))
 
 
-def test_an_error_never_carries_an_open_id(peer: Connection) -> None:
-    peer.open("a")
-    peer.refuse(Busy("No."), "a")
-    peer.refuse(Busy("No."), "b")
+def test_an_error_never_carries_an_open_id(connection: Connection) -> None:
+    connection.open("a")
+    connection.refuse(Busy("No."), "a")
+    connection.refuse(Busy("No."), "b")
     wire = Wire()
-    peer.flush(wire.send)
+    connection.flush(wire.send)
     assert [r.get("id") for r in wire.sent] == [None, "b"]
-    assert list(peer.unanswered()) == ["a"]
+    assert list(connection.unanswered()) == ["a"]
 
 
 ids = st.sampled_from("abcde")
@@ -139,25 +139,25 @@ acts = st.lists(
 
 @given(acts, st.integers(0, 3))
 def test_one_terminal_reply_for_each_opening(script: list[tuple[str, str]], room: int) -> None:
-    peer, wire, opened = Connection(MAX_OPEN, MAX_WAITING), Wire(0), Counter[str]()
+    connection, wire, opened = Connection(MAX_OPEN, MAX_WAITING), Wire(0), Counter[str]()
     for act, request_id in script:
         if act in ("open", "urgent"):
             try:
-                peer.open(request_id, urgent=act == "urgent")
+                connection.open(request_id, urgent=act == "urgent")
                 opened[request_id] += 1
             except (BadMessage, Busy):
                 pass
         elif act == "refuse":
-            peer.refuse(Busy("No."), None)
+            connection.refuse(Busy("No."), None)
         elif act == "flush":
             wire.room = room
-            peer.flush(wire.send)
+            connection.flush(wire.send)
         else:
-            peer.put(line(request_id) if act == "line" else Pong(id=request_id))
-        assert peer.n_waiting <= MAX_WAITING + MAX_OPEN
-    for request_id in peer.unanswered():
-        peer.put(Pong(id=request_id))
+            connection.put(line(request_id) if act == "line" else Pong(id=request_id))
+        assert connection.n_waiting <= MAX_WAITING + MAX_OPEN
+    for request_id in connection.unanswered():
+        connection.put(Pong(id=request_id))
     wire.room = 1000
-    peer.flush(wire.send)
-    assert peer.is_idle
+    connection.flush(wire.send)
+    assert connection.is_idle
     assert Counter(r["id"] for r in wire.sent if r["type"] == "pong") == opened

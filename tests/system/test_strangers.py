@@ -72,7 +72,7 @@ def test_a_stranger_is_told_some_times_and_then_nobody_listens(
             raw.send(*[pack(ping())] * (n + 1))
             assert raw.is_hung_up()
         assert friend.ask(ping())["type"] == "pong"
-        assert len(served.bridge._peers) <= 2
+        assert len(served.bridge._clients) <= 2
 
 
 def test_between_two_steps_little_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
