@@ -733,6 +733,7 @@ def _play(rig: Rig, names: Sequence[str], together: bool) -> dict[str, list[str]
     return said
 
 
+@pytest.mark.slow
 def test_batched_equals_alone(make_rig: MakeRig) -> None:
     names = ["a", "b", "c", "d", "e", "f"]
     batched = _play(make_rig(fake=TimedLlama(n_slots=6)), names, together=True)

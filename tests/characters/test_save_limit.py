@@ -33,6 +33,7 @@ def direct(rig: Rig, request: m.Request) -> Any:
     return rig.until(request.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "key"),
     [
@@ -66,6 +67,7 @@ def test_what_a_save_can_hold_comes(rig: Rig) -> None:
     assert isinstance(rig.save("s"), m.Saved)
 
 
+@pytest.mark.slow
 def test_what_comes_over_the_wire_is_reckoned_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The walk over all values takes a second for a card of a megabyte."""
     monkeypatch.setattr(savable, "measure", None)
@@ -73,6 +75,7 @@ def test_what_comes_over_the_wire_is_reckoned_in_a_moment(monkeypatch: pytest.Mo
     check_card(Card.from_map({"name": "Mara", "x": filler, "description": "x" * 65_000}))
 
 
+@pytest.mark.slow
 def test_a_card_at_its_bound_leaves_room_for_all_that_grows(rig: Rig) -> None:
     most = MAX_CARD_COST // 100 - 200  # of numbers, beside the card's own fields
     with pytest.raises(CardError):

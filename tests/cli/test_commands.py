@@ -472,6 +472,7 @@ def program(*argv: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[byte
     )
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough() -> None:
     reading, writing = os.pipe()
     os.close(reading)

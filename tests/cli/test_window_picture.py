@@ -29,6 +29,7 @@ def table(w: WindowReply, width: int = 80) -> list[tuple[str, str, int, str]]:
     return found
 
 
+@pytest.mark.slow
 @given(windows(), st.integers(40, 200), st.sampled_from([FANCY, PLAIN]), st.text(max_size=90))
 def test_no_row_is_too_wide(w: WindowReply, width: int, glyphs: Glyphs, name: str) -> None:
     for row in rows(w, width, glyphs, name if name.isprintable() else ""):

@@ -239,6 +239,7 @@ def test_a_smaller_window_lets_go_of_the_oldest_pins() -> None:
     assert npc.ledger.n_pinned == sum(len(s.tokens) for s in npc.ledger.segments if s.pinned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joined", [False, True])
 @given(st.lists(st.sampled_from("ttteefupx"), max_size=25))
 def test_a_chat_with_pins_is_well_formed(joined: bool, moves: list[str]) -> None:

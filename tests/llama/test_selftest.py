@@ -161,6 +161,7 @@ def test_the_command_line(
     assert selftest._command(MODEL) == expected
 
 
+@pytest.mark.slow
 def test_the_child_calls_a_bad_model_bad(tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_bytes(b"GGUF and then nonsense")
     for path in (tmp_path / "missing.gguf", tmp_path / "bad.gguf"):

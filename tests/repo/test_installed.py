@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from npc_engine.version import __version__
-from tests.repo.test_readme import PYTHON, python_page
+from tests.support.pages import PYTHON, python_page
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow

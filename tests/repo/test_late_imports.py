@@ -47,6 +47,7 @@ def late_imports(source: str) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_whatever_is_imported_in_a_function_is_there_already() -> None:
     out = subprocess.run(
         [sys.executable, "-c", IMPORTED], capture_output=True, check=True, timeout=60

@@ -10,11 +10,11 @@ import pytest
 import npc_engine
 from npc_engine.client.in_process import Engine
 from npc_engine.client.verbs import Verbs
+from tests.support.pages import PYTHON, python_page
 from tests.support.paths import ROOT
 from tests.support.rig import Rig, TimedLlama, scripted
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 BLOCKS = re.findall(PYTHON, README)
 
 
@@ -52,10 +52,6 @@ def test_the_lines_in_process(
 
 
 # docs/python.md
-
-
-def python_page() -> str:
-    return (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 
 
 def verbs() -> set[str]:

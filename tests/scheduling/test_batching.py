@@ -241,6 +241,7 @@ def test_any_batch_keeps_the_rules(claims: list[Claim], n_batch: int, chunk: int
             assert c.n_skipped == (before[id(c)] + 1 if skipped else 0)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     victim=st.sampled_from([PLAYER, NEAR, AMBIENT]),

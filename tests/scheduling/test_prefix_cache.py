@@ -105,6 +105,7 @@ def test_a_world_is_read_once_by_twenty_one_after_another(make_rig: MakeRig, kin
     assert found["n_shared_restored"] == 19 * n_world(rig)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("spoken_to", [False, True])
 def test_a_world_is_read_once_by_twenty_at_once(

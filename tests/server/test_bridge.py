@@ -365,6 +365,7 @@ def test_a_slow_client_is_cut_and_nobody_else_notices() -> None:
         assert len([slow.ask(say("lines 9", "t")), *slow.read_to_end()]) == 10
 
 
+@pytest.mark.slow
 def test_a_flood_without_reading_is_bounded() -> None:
     with Served(max_outbox=64, max_open_requests=4) as served:
         slow, other = served.client(RCVHWM=1, RCVBUF=8192), served.client()

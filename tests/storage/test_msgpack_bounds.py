@@ -62,6 +62,7 @@ def test_counting_any_bytes_ends(data: bytes) -> None:
     assert n_values(data, 1 << 30) <= len(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [0, 31, 32, 255, 256, 65_535, 65_536])
 @pytest.mark.parametrize("make", [lambda n: "x" * n, bytes, lambda n: [None] * n])
 def test_every_width_of_a_count(n: int, make: Any) -> None:

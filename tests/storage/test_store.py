@@ -486,6 +486,7 @@ def test_what_is_in_the_way_of_a_backup(root: Path) -> None:
     assert history(root) == ["new"]
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("keep", [1, 2])
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O"), Crash()])

@@ -10,6 +10,7 @@ from tests.support.victim import Victim
 CORPUS = sorted((TESTS / "fuzz" / "corpus").iterdir())
 
 
+@pytest.mark.slow
 def test_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda fd: None)
     victim = Victim(tmp_path)

@@ -175,6 +175,7 @@ def reckoned(value: Any) -> int:
     return ITEM_COST + (len(value) if isinstance(value, str | bytes) else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("shape", COSTLY)
 def test_what_a_state_takes_is_what_was_reckoned(
@@ -188,6 +189,7 @@ def test_what_a_state_takes_is_what_was_reckoned(
         assert victim.n_extra < most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", COSTLY)
 def test_a_long_life_takes_no_time_that_grows_with_its_square(
     victim: Victim, true: list[Save], shape: str

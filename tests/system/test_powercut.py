@@ -39,6 +39,7 @@ def powercut(*flags: str, timeout: float = 120) -> tuple[int, str]:
     return ran.returncode, ran.stdout + ran.stderr
 
 
+@pytest.mark.slow
 def test_nobody_is_lost() -> None:
     status, told = powercut("--kills", "12", "--seed", str(random.randrange(1 << 30)))
     assert status == 0, told

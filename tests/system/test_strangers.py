@@ -193,6 +193,7 @@ def test_a_flood_of_small_messages_makes_nobody_wait(wire: Wire, wired: Connecti
     assert not wire.hung_up
 
 
+@pytest.mark.slow
 def test_who_is_too_far_behind_is_hung_up(wire: Wire, wired: Connections) -> None:
     wire.queues[b"a"] = chain([b"", HANDSHAKE], repeat(framed(b"") * 4096))
     for _ in range(1000):
@@ -203,6 +204,7 @@ def test_who_is_too_far_behind_is_hung_up(wire: Wire, wired: Connections) -> Non
     assert wired._n_held == 0
 
 
+@pytest.mark.slow
 def test_much_at_once_comes_whole_and_in_order(wire: Wire, wired: Connections) -> None:
     sent = [b"%0100d" % i for i in range(20_000)] + [bytes(1 << 20), b"last"]
     stream = HANDSHAKE + b"".join(map(framed, sent))

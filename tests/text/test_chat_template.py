@@ -354,6 +354,7 @@ BOMBS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", range(len(BOMBS)))
 def test_bombs_end_soon(n: int) -> None:
     start = time.perf_counter()
@@ -389,6 +390,7 @@ STEPS = st.sampled_from(
 MADE = st.tuples(STEPS, OPERANDS, OPERANDS).map(lambda made: made[0].format(*made[1:]))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(MADE, min_size=1, max_size=12), st.integers(0, 3))
 def test_whatever_is_made_stays_small_and_ends(made: list[str], n_loops: int) -> None:

@@ -609,6 +609,7 @@ def test_heard_is_monotonic(raw: bytes) -> None:
 # Time.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [b"word. ", b"*go ", b"<", b" ", b".", b" .", b"(a ", b"\n", b"**", b"_a", b"a", b"\xe4"],

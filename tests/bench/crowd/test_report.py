@@ -94,6 +94,7 @@ def test_of_nothing_there_is_still_a_report() -> None:
     assert not has_figure(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("found", "panels"),
     [

@@ -68,6 +68,7 @@ def test_failures_and_interruptions_do_not_pass(found: Measured, says: str) -> N
     assert says in verdicts(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["characters", "crowd", "all"])
 def test_the_plot_has_what_was_measured(tmp_path: Path, part: str) -> None:
     pytest.importorskip("matplotlib")

@@ -30,6 +30,7 @@ def test_an_act_leaves_no_fault(act: Act, tmp_path: Path) -> None:
     assert all(sampler.closed for sampler in fake.samplers)
 
 
+@pytest.mark.slow
 def test_the_script_does_what_it_says(tmp_path: Path) -> None:
     """A run in which nothing was provoked, cut or parked would prove nothing."""
     fake = FakeLlama(n_slots=2, n_cells=1200, n_batch=256, mind=scripted("Aye. So it is. ", False))

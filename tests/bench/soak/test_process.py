@@ -25,6 +25,7 @@ def goes_on(pipe: Connection, _settings: Settings, _n_tokens: int) -> None:
         pipe.send(("sample", SAMPLE))
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak_process, "_child", dies)
     shown: list[int] = []
@@ -34,6 +35,7 @@ def test_a_child_that_dies_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown == [1000]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_child_and_keeps_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak_process, "_child", goes_on)
 
@@ -46,6 +48,7 @@ def test_ctrl_c_ends_the_child_and_keeps_the_samples(monkeypatch: pytest.MonkeyP
     assert run.n_faults == 0
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_says_so(tmp_path: Path) -> None:
     model = tmp_path / "no.gguf"
     model.write_bytes(b"not a model")

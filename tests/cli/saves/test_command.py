@@ -255,6 +255,7 @@ def test_wrong_counts(run: Run, argv: list[str], capsys: pytest.CaptureFixture[s
 # Beside an engine
 
 
+@pytest.mark.slow
 def test_looking_while_an_engine_saves(
     root: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -296,6 +296,7 @@ class Heavy(TimedLlama):
         return super().export(slot) + b" " * 100_000
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_load_is_that_of_parking(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -250,6 +250,7 @@ def test_read_by_another_library() -> None:
     assert len(maps) == len(STATES)
 
 
+@pytest.mark.slow
 def test_a_hostile_journal_takes_little_memory() -> None:
     """Of as many bytes as there may be, empty maps come to most."""
     data, check = begin("mara", BASE)
