@@ -76,6 +76,7 @@ class Job:
     states: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     who: dict[str, Witness] = field(default_factory=dict)
     late: dict[str, dict[str, Any]] = field(default_factory=dict)
+    phase: Literal["copying", "writing", "over"] = "copying"
 
     @property
     def slot(self) -> str:
@@ -193,6 +194,7 @@ class Copying:
             payload = character.dialogue.sequence.payload() if has_kv else None
         except Exception as error:
             self._jobs.remove(job)
+            job.phase = "over"
             if not isinstance(error, NpcError):
                 log.exception("saving %r failed", name)
                 error = Internal("The engine failed at this save.", "Its log has the details.")
@@ -205,6 +207,7 @@ class Copying:
         job.who[name] = character, character.n_changes
         ended: Ended = []
         while self._jobs and not self._jobs[0].names:  # they are written in their order
+            self._jobs[0].phase = "writing"
             ended.append((self._jobs.popleft(), None))
         return ended
 

@@ -7,7 +7,7 @@ knows no byte of the file formats.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,14 @@ import msgspec
 
 from npc_engine.characters.replies import Send
 from npc_engine.characters.stage import Stage
-from npc_engine.errors import BadMessage, NpcError, SnapshotError, UnknownNpc
+from npc_engine.errors import BadMessage, SnapshotError, UnknownNpc
 from npc_engine.protocol import Error, Load, Reply, Save, Saved, error_reply
 from npc_engine.saving.autosave import AUTOSAVE, BEFORE, Autosave
 from npc_engine.saving.copying import Copying, Ended, Job, Purpose, Unsavable
 from npc_engine.saving.files import Files
 from npc_engine.saving.journal.journaling import Journaling
-from npc_engine.saving.restore.amend import Wanted
 from npc_engine.saving.restore.arrivals import Arrival, Arrivals
 from npc_engine.saving.restore.held_requests import HeldRequests
-from npc_engine.saving.restore.reader import SlotReader
 from npc_engine.saving.restore.restoring import Restored, Restoring
 from npc_engine.scheduling.scheduler import Scheduler
 from npc_engine.storage.writer import WriterThread
@@ -61,13 +59,13 @@ class Saving:
     ) -> None:
         thread = thread or WriterThread()
         self._files = files = Files(root, thread, keep, unkept=(AUTOSAVE, BEFORE))
-        self._reader = WriterThread("npc-engine-reads")  # a load does not wait for a slow write
         self._stage = stage
         self._send = send
         self._clock = clock
         self._journaling = Journaling(stage, files, clock, AUTOSAVE)
         self._restoring = Restoring(about, stage, clock, self._journaling)
-        self._arrivals = Arrivals(stage, held or HeldRequests(send, clock), self)
+        held = held or HeldRequests(send, clock)
+        self._arrivals = Arrivals(stage, files, self._journaling, self._restoring, held, send)
         self._autosave = Autosave(autosave, stage, self._journaling, clock)
         self._copying = Copying(stage, about, clock, files, scheduler, save_kv)
         self._writing: deque[Job] = deque()
@@ -160,6 +158,7 @@ class Saving:
     def _note_written(self) -> None:
         for job, result in self._files.finished():
             self._writing.remove(job)
+            job.phase = "over"
             is_lost = isinstance(result, SnapshotError)
             note = self._journaling.lost if is_lost else self._journaling.saved
             note(job.slot, job.who)
@@ -204,52 +203,22 @@ class Saving:
             ms=(self._clock() - job.began) * 1000,
         )
 
-    def arrive(
-        self,
-        client: bytes,
-        request_id: str,
-        slot: str,
-        npcs: Sequence[str] | None,
-        answer: Callable[[dict[str, Restored]], Reply],
-        wanted: Wanted | None = None,
-    ) -> None:
-        """Bring characters of a slot, and answer a request when they are there.
+    def load(self, client: bytes, request: Load) -> None:
+        """Put the characters of a slot on the stage; none of them if one cannot be loaded.
 
-        `wanted`: what is asked of the one who comes, if the slot holds it.
+        `loaded` comes after the saves of that slot that are under way.
         """
+        began = self._clock()
 
-        def send(reply: Reply | NpcError) -> None:
-            if isinstance(reply, NpcError):
-                reply = error_reply(reply, request_id)
-            self._send(client, reply)
+        def place(came: dict[str, Restored]) -> Reply:
+            return self._restoring.place(request, came, began)
 
-        saves = {*self._copying.jobs, *self._writing}
-        make = partial(self._restoring.restore, slot, wanted=wanted)
-        may_lack = wanted is not None
-        self._arrivals.add(Arrival(slot, npcs, make, answer, send, saves, may_lack))
+        self.bring(Arrival(client, request.id, request.slot, request.npcs, place))
 
-    def waits_for_saves(self, arrival: Arrival) -> bool:
-        """Whether saves before it are still to be written, or others of its characters copied."""
-        ours = (job for job in self._writing if job.slot == arrival.slot)
-        return any(job in arrival.after for job in (*self._copying.jobs, *ours))
-
-    def names(self, arrival: Arrival) -> Collection[str]:
-        """Return whom it brings, as far as can be said."""
-        return self._files.store.peek(arrival.slot) if arrival.npcs is None else arrival.npcs
-
-    def flush(self, npc: str) -> int:
-        """Have the last of a character written; return into how many slots."""
-        return self._journaling.flush_one(npc)
-
-    def is_written(self, slot: str) -> bool:
-        """Whether the disk has all that the journals of a slot were to get."""
-        return not self._journaling.rounds.is_under_way(slot)
-
-    def read(self, arrival: Arrival) -> SlotReader:
-        """Begin to read the characters of a slot."""
-        # Of a whole slot, whom it held when they were stopped: others may be saved into it since.
-        npcs = sorted(arrival.names) or None if arrival.npcs is None else arrival.npcs
-        return SlotReader(self._files.store, self._reader.run, arrival.slot, npcs, arrival.may_lack)
+    def bring(self, arrival: Arrival) -> None:
+        """Bring characters of a slot, behind the saves that were asked for before."""
+        arrival.after = {*self._copying.jobs, *self._writing}
+        self._arrivals.add(arrival)
 
     def patience(self) -> float | None:
         """Return the seconds until the next look is due; None when nothing is under way."""
@@ -289,24 +258,10 @@ class Saving:
         n_files = sum(len(job.files) for job in self._writing)
         self._files.close(timeout, n_files + self._journaling.rounds.n_under_way)
         self._note_written()
-        self._arrivals.close()
-        self._reader.close(timeout)
+        self._arrivals.close(timeout)
         for job in self._writing:
             late = SnapshotError(
                 f"The slot {job.slot!r} was not written in time: the engine closes.",
                 "It holds the save of before, or this one if the disk is done yet.",
             )
             self._post(job, error_reply(late, job.request.id))
-
-    def load(self, client: bytes, request: Load) -> None:
-        """Put the characters of a slot on the stage; none of them if one cannot be loaded.
-
-        `loaded` comes after the saves of that slot that are under way.
-        """
-
-        began = self._clock()
-
-        def place(came: dict[str, Restored]) -> Reply:
-            return self._restoring.place(request, came, began)
-
-        self.arrive(client, request.id, request.slot, request.npcs, place)

@@ -10,15 +10,19 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
+from npc_engine.characters.replies import Send
 from npc_engine.characters.stage import Stage
 from npc_engine.errors import Internal, NpcError, SnapshotError
-from npc_engine.protocol import Reply
+from npc_engine.protocol import Reply, error_reply
+from npc_engine.saving.copying import Job
+from npc_engine.saving.files import Files
+from npc_engine.saving.journal.journaling import Journaling
+from npc_engine.saving.restore.amend import Wanted
 from npc_engine.saving.restore.held_requests import HeldRequests
 from npc_engine.saving.restore.reader import AHEAD_BYTES, SlotReader
-from npc_engine.saving.restore.restoring import Restored
-from npc_engine.storage.snapshot import Snapshot
+from npc_engine.saving.restore.restoring import Restored, Restoring
+from npc_engine.storage.writer import WriterThread
 
 __all__ = ["Arrival", "Arrivals"]
 
@@ -32,41 +36,29 @@ MOST_READ = 16  # requests whose slots are read at one time
 class Arrival:
     """A request that brings characters of a slot (`npcs`, None: all of them).
 
-    `make` returns one of them, of its name and its snapshot. `answer` puts them on the stage, and
-    returns what to say of that. `after`: saves that were asked for before. `may_lack`: whether the
-    slot need not hold them.
+    `answer` puts them on the stage, and returns what to say of that. `wanted`: what is asked of the
+    one who comes, if the slot holds it. `after`: saves that were asked for before.
     """
 
+    client: bytes
+    request_id: str
     slot: str
     npcs: Sequence[str] | None
-    make: Callable[[str, Snapshot], Restored]
     answer: Callable[[dict[str, Restored]], Reply]
-    send: Callable[[Reply | NpcError], None]
-    after: Collection[object] = ()
-    may_lack: bool = False
+    wanted: Wanted | None = None
+    after: Collection[Job] = ()
     names: frozenset[str] = frozenset()  # who stands still, from when the saves are written
     to_flush: deque[str] | None = None  # whose last is to be written; None before that time
     reading: SlotReader | None = None
     came: dict[str, Restored] = field(default_factory=dict)
 
-
-class Slots(Protocol):
-    """What arrivals need of whoever writes."""
-
-    def waits_for_saves(self, arrival: Arrival) -> bool:
-        """Whether saves that were asked for before are not written, or not even copied."""
-
-    def names(self, arrival: Arrival) -> Collection[str]:
-        """Return whom it brings, as far as is known."""
-
-    def flush(self, npc: str) -> int:
-        """Have the last of a character written; return into how many slots."""
-
-    def is_written(self, slot: str) -> bool:
-        """Whether the disk has all that a slot was to get."""
-
-    def read(self, arrival: Arrival) -> SlotReader:
-        """Begin to read."""
+    @property
+    def waits_for_saves(self) -> bool:
+        """Whether saves before it are not written, or into other slots not even copied."""
+        return any(
+            job.phase == "copying" or (job.phase == "writing" and job.slot == self.slot)
+            for job in self.after
+        )
 
 
 class Arrivals:
@@ -77,10 +69,22 @@ class Arrivals:
     that come out of it. From then on they also keep their order.
     """
 
-    def __init__(self, stage: Stage, held: HeldRequests, slots: Slots) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        files: Files,
+        journaling: Journaling,
+        restoring: Restoring,
+        held: HeldRequests,
+        send: Send,
+    ) -> None:
         self._stage = stage
+        self._files = files
+        self._thread = WriterThread("npc-engine-reads")  # a load does not wait for a slow write
+        self._journaling = journaling
+        self._restoring = restoring
         self._held = held
-        self._slots = slots
+        self._send = send
         self._all: list[Arrival] = []
 
     def __bool__(self) -> bool:
@@ -109,8 +113,9 @@ class Arrivals:
 
     def _block(self, arrival: Arrival) -> bool:
         """Let whom it brings stand still, once the saves before it are written."""
-        if arrival.to_flush is None and not self._slots.waits_for_saves(arrival):
-            arrival.names = frozenset(self._slots.names(arrival))
+        if arrival.to_flush is None and not arrival.waits_for_saves:
+            store, npcs = self._files.store, arrival.npcs  # who it is, as far as can be said
+            arrival.names = frozenset(store.peek(arrival.slot) if npcs is None else npcs)
             arrival.to_flush = deque(n for n in arrival.names if n in self._stage.characters)
             self._held.block(arrival.names)
         return arrival.to_flush is not None
@@ -154,14 +159,14 @@ class Arrivals:
         while arrival.to_flush and n_done < n:
             name = arrival.to_flush.popleft()
             self._stage.tell_one(name)  # what was asked before is in the slot
-            n_done += self._slots.flush(name)
+            n_done += self._journaling.flush_one(name)
         return n_done
 
     def _make(self, arrival: Arrival, n: int) -> int:
         if arrival.reading is None:
-            if not self._slots.is_written(arrival.slot):
+            if self._journaling.rounds.is_under_way(arrival.slot):
                 return 0
-            arrival.reading = self._slots.read(arrival)
+            arrival.reading = self._read(arrival)
         n_ahead = sum(a.reading.n_bytes for a in self._all if a.reading is not None)
         if self._stage.parking.n_writing_bytes <= AHEAD_BYTES:  # else they go to disk first
             arrival.reading.ask_on(AHEAD_BYTES - n_ahead)
@@ -169,10 +174,16 @@ class Arrivals:
             found = arrival.reading.take()
             if found is None:
                 return n_done
-            restored = arrival.make(*found)
+            restored = self._restoring.restore(arrival.slot, *found, wanted=arrival.wanted)
             self._stage.admit(restored[0])
             arrival.came[found[0]] = restored
         return n
+
+    def _read(self, arrival: Arrival) -> SlotReader:
+        # Of a whole slot, whom it held when they were stopped: others may be saved into it since.
+        npcs = sorted(arrival.names) or None if arrival.npcs is None else arrival.npcs
+        may_lack = arrival.wanted is not None
+        return SlotReader(self._files.store, self._thread.run, arrival.slot, npcs, may_lack)
 
     def _end(self, arrival: Arrival, reply: Reply | NpcError) -> None:
         self._all.remove(arrival)
@@ -181,12 +192,15 @@ class Arrivals:
             arrival.reading.stop()
         for npc, _, _ in arrival.came.values():
             self._stage.give_up(npc)
-        arrival.send(reply)
+        if isinstance(reply, NpcError):
+            reply = error_reply(reply, arrival.request_id)
+        self._send(arrival.client, reply)
 
-    def close(self) -> None:
+    def close(self, timeout: float) -> None:
         """Answer those that are under way: nobody comes any more."""
         for arrival in list(self._all):
             gone = SnapshotError(
                 f"The slot {arrival.slot!r} was not read: the engine closes.", "Load it again."
             )
             self._end(arrival, gone)
+        self._thread.close(timeout)

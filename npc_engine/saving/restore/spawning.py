@@ -9,6 +9,7 @@ from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.errors import BadMessage
 from npc_engine.kvcache.ledger import Kind
 from npc_engine.saving.restore.amend import Wanted
+from npc_engine.saving.restore.arrivals import Arrival
 from npc_engine.saving.restore.restoring import Restored
 from npc_engine.saving.saving import Saving
 from npc_engine.text.chat_format import clean
@@ -43,7 +44,8 @@ class Spawning:
         def restored(came: dict[str, Restored]) -> m.Reply:
             return self._restored(request, npc, greeting, came.get(request.npc))
 
-        self._saving.arrive(client, request.id, request.restore, [request.npc], restored, wanted)
+        arrival = Arrival(client, request.id, request.restore, [request.npc], restored, wanted)
+        self._saving.bring(arrival)
         return None
 
     def _restored(
