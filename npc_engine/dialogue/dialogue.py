@@ -32,7 +32,7 @@ class Dialogue:
     """A character and its sequence: past turns, the open one, and the reply under way.
 
     `n_rewinds`: how often it went back in the talk. `extra`, `extra_header`: what a newer version
-    saved with it (see `unknown_keys`).
+    saved with it (see `saving.records`).
     """
 
     def __init__(

@@ -1,9 +1,14 @@
 """What a snapshot's state holds of a character, as records, and what must hold of these.
 
 Owns the fields and their limits. Whatever stands in a file: it is a character whose life can go on,
-or a SnapshotError that says why not. It knows no model and no cache.
+or a SnapshotError that says why not. What a newer minor version has added is kept unread and saved
+again, but far less of it than a file may have, so that whoever was loaded can be saved. It knows no
+model, no cache and no checksum.
 """
 
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -11,10 +16,13 @@ from msgspec import Meta, Struct
 
 from npc_engine.cards.card import Card
 from npc_engine.config import Sampling
+from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.errors import CardError, ConfigError, SnapshotError
-from npc_engine.kvcache.ledger import Kind, Range
+from npc_engine.kvcache.ledger import Kind, Range, Segment
 
 __all__ = [
+    "HEADER_KEYS",
+    "MAX_HEARD",
     "Importance",
     "Left",
     "SavedNpc",
@@ -22,9 +30,14 @@ __all__ = [
     "card_of",
     "hole",
     "invalid",
+    "keep_header",
+    "keep_unknown",
     "parse",
     "sampling_of",
+    "unknown",
 ]
+
+log = logging.getLogger("npc_engine")
 
 MAX_TOKENS = 1 << 24
 MAX_COUNT = 1 << 53
@@ -33,6 +46,18 @@ MAX_KIND = 16
 MAX_WHY = 300  # characters
 MAX_SEGMENTS = 6  # for each token: a turn of one word, where the template has no markup
 MAX_MARKUP = 64  # tokens that open a turn; byte vocabularies take many
+MAX_HEARD = 256  # lines of others that had not come in; of more, the newest
+
+HEADER_KEYS = (
+    *("format", "npc", "snapshot", "engine", "llama", "fingerprint", "vocab", "markup", "layout"),
+    "loras",
+)
+"""The keys of a header that belong to this version: whoever saves writes them anew."""
+
+# Bytes of memory.
+OBJECT_COST = 100
+MAX_COST = 1 << 20
+MAX_HEADER_COST = 1 << 16
 
 Importance = Annotated[float, Meta(ge=0, le=1)]  # as `event` takes it
 Left = Annotated[float, Meta(ge=0)] | None
@@ -158,3 +183,49 @@ def sampling_of(saved: SavedNpc) -> Sampling:
         return Sampling.parse(saved.sampling)
     except ConfigError as error:
         raise invalid(error.message) from None
+
+
+def unknown(record: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Return what is in a record beside the keys that are known."""
+    return {key: value for key, value in record.items() if key not in known}
+
+
+def keep_header(dialogue: Dialogue, header: Mapping[str, Any]) -> None:
+    """Keep what of the header of a character's file is not known here."""
+    extra = unknown(header, HEADER_KEYS)
+    dialogue.extra_header = extra if _is_small(dialogue.name, extra, MAX_HEADER_COST) else {}
+
+
+def keep_unknown(
+    dialogue: Dialogue,
+    extra: dict[str, Any],
+    segments: Iterable[tuple[Segment | None, dict[str, Any]]],
+) -> None:
+    """Keep what of a state, and of each segment, is not known here; nothing when it is too much."""
+    extras = [(segment, more) for segment, more in segments if segment is not None and more]
+    if _is_small(dialogue.name, [extra, *(more for _, more in extras)], MAX_COST):
+        dialogue.extra = extra
+        for segment, more in extras:
+            segment.extra = more
+
+
+def _is_small(name: str, extra: Any, max_cost: int) -> bool:
+    if _cost(extra, max_cost) <= max_cost:
+        return True
+    log.warning("%r: what a newer version has saved with it is too much to be kept.", name)
+    return False
+
+
+def _cost(value: Any, enough: int) -> int:
+    """Reckon what a record takes in memory, about; looks no further when it is `enough`."""
+    cost, todo = 0, [value]
+    while todo and cost <= enough:
+        value = todo.pop()
+        cost += OBJECT_COST
+        if isinstance(value, str | bytes):
+            cost += len(value) * (1 if isinstance(value, bytes) or value.isascii() else 4)
+        elif isinstance(value, dict | list):
+            cost += len(value) * OBJECT_COST
+            if cost <= enough:
+                todo += chain(value, value.values()) if isinstance(value, dict) else value
+    return cost

@@ -12,7 +12,8 @@ from npc_engine import protocol as m
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.pins import TAKEN, budget
 from npc_engine.kvcache.ledger import Kind
-from npc_engine.saving.serialization import freeze, retell, thaw
+from npc_engine.saving.restore.reviving import retell, thaw
+from npc_engine.saving.serialization import freeze
 from tests.support.fake_llama import FakeLlama
 from tests.support.rig import MakeRig, Rig, TimedLlama
 

@@ -21,6 +21,7 @@ with atheris.instrument_imports(
         "npc_engine.cards.card",
         "npc_engine.cards.fields",
         "npc_engine.storage.disk",
+        "npc_engine.saving.restore.reviving",
         "npc_engine.saving.serialization",
         "npc_engine.kvcache.ledger",
         "npc_engine.dialogue.dialogue",

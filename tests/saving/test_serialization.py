@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.errors import SnapshotError, TooLarge
 from npc_engine.kvcache.payload import Payload
-from npc_engine.saving.serialization import freeze, retell, thaw
+from npc_engine.saving.restore.reviving import retell, thaw
+from npc_engine.saving.serialization import freeze
 from tests.support.fake_llama import FakeLlama
 from tests.support.rig import Rig, TimedLlama, check_character
 

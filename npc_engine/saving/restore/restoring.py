@@ -13,10 +13,10 @@ from npc_engine.characters.stage import Stage
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.protocol import Load, Loaded, LoadedNpc, Reply
 from npc_engine.saving.journal.journaling import Journaling
+from npc_engine.saving.records import keep_header
 from npc_engine.saving.restore.amend import Wanted, amend
 from npc_engine.saving.restore.markup import is_in_markup_of
-from npc_engine.saving.serialization import n_cells_of, retell, thaw
-from npc_engine.saving.unknown_keys import keep_header
+from npc_engine.saving.restore.reviving import n_cells_of, retell, thaw
 from npc_engine.storage.journal.records import overlay
 from npc_engine.storage.snapshot import Snapshot
 
