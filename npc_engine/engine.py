@@ -14,7 +14,6 @@ character are served in their order: while it speaks, what follows waits in its 
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from npc_engine import protocol as m
@@ -105,17 +104,13 @@ class EngineCore:
         self._held = HeldRequests(self._post_reply, clock)
         self.stage.paused = self._held.blocked
         self._saving = Saving(
-            Path(settings.saves),
-            backend.about,
             self.stage,
+            backend.about,
             self.scheduler,
+            self._held,
+            self._files,
             self._post_reply,
             clock,
-            thread=self._files,
-            keep=settings.keep,
-            save_kv=settings.save_kv,
-            autosave=settings.autosave,
-            held=self._held,
         )
         self._answers = self._who_answers()
 

@@ -37,37 +37,33 @@ FOLDED = 64  # journals that one save takes the place of, at most
 
 
 class Saving:
-    """Saves and loads the characters of a stage. `about`: facts of the backend.
+    """Saves and loads the characters of a stage, as its settings say.
 
-    `save_kv`: "yes", "no" or "auto", which `scheduler` decides by how fast the machine reads.
-    `autosave`: seconds between the engine's own saves, 0 for none.
+    `about`: facts of the backend; `scheduler` knows how fast the machine reads; `held`: what waits
+    for a load; `thread` writes files.
     """
 
     def __init__(
         self,
-        root: Path,
-        about: Mapping[str, Any],
         stage: Stage,
+        about: Mapping[str, Any],
         scheduler: Scheduler,
+        held: HeldRequests,
+        thread: WriterThread,
         send: Send,
         clock: Callable[[], float],
-        thread: WriterThread | None = None,
-        keep: int = 1,
-        save_kv: str = "auto",
-        autosave: float = 0,
-        held: HeldRequests | None = None,
     ) -> None:
-        thread = thread or WriterThread()
-        self._files = files = Files(root, thread, keep, unkept=(AUTOSAVE, BEFORE))
+        settings = stage.settings
+        files = Files(Path(settings.saves), thread, settings.keep, unkept=(AUTOSAVE, BEFORE))
+        self._files = files
         self._stage = stage
         self._send = send
         self._clock = clock
         self._journaling = Journaling(stage, files, clock, AUTOSAVE)
         self._restoring = Restoring(about, stage, clock, self._journaling)
-        held = held or HeldRequests(send, clock)
         self._arrivals = Arrivals(stage, files, self._journaling, self._restoring, held, send)
-        self._autosave = Autosave(autosave, stage, self._journaling, clock)
-        self._copying = Copying(stage, about, clock, files, scheduler, save_kv)
+        self._autosave = Autosave(settings.autosave, stage, self._journaling, clock)
+        self._copying = Copying(stage, about, clock, files, scheduler, settings.save_kv)
         self._writing: deque[Job] = deque()
 
     def save(self, client: bytes, request: Save) -> None:
