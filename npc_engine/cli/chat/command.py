@@ -1,4 +1,4 @@
-"""`npc-engine chat`: a talk with a character. Owns its flags; `start` chooses, `talk` goes on."""
+"""`npc-engine chat`: a talk with a character. Owns its flags; `start` chooses, `loop` goes on."""
 
 import argparse
 

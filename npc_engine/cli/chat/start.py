@@ -13,6 +13,7 @@ from pathlib import Path
 
 from npc_engine.cards.card import Card
 from npc_engine.cards.examples import example_card, example_names
+from npc_engine.cli.chat import loop
 from npc_engine.cli.chat.script import play
 from npc_engine.cli.chat.talk import Talk
 from npc_engine.cli.terminal import Screen, open_screen
@@ -58,7 +59,7 @@ def chat(
             screen.note(f"{cast[npc].char} is here already and keeps the card from before.")
         saves = Path(settings.saves).absolute() if settings.model else None
         talk = Talk(client, screen, cast, slot, saves)
-        return talk.run(npc or _first_npc(client))
+        return loop.run(talk, npc or _first_npc(client))
 
 
 def demo(settings: Settings, own: Sequence[str], *, scripted: bool) -> int:
@@ -77,7 +78,7 @@ def demo(settings: Settings, own: Sequence[str], *, scripted: bool) -> int:
                 return play(Talk(client, screen, _examples()), FIRST)
             chosen = any(flag.startswith("--saves=") for flag in own)
             kept = Path(settings.saves).absolute() if chosen else saves
-            return Talk(client, screen, _examples(), saves=kept).run(FIRST)
+            return loop.run(Talk(client, screen, _examples(), saves=kept), FIRST)
 
 
 @contextmanager

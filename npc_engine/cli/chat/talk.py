@@ -1,11 +1,12 @@
-"""A talk in the terminal: what the player types goes to a character, its lines come back.
+"""A talk in the terminal: what is said goes to a character, its lines come back.
 
-Owns the loop and its commands. It uses an engine through the user's verbs and a screen through its
-words; it knows no socket, no process and no colour.
+Owns what is shown of each thing that a player can do; `loop` reads what is typed. It uses an engine
+through the user's verbs and a screen through its words; it knows no socket, no process and no
+colour.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Literal
 from npc_engine.cards.card import Card
 from npc_engine.cli.terminal import Screen
 from npc_engine.client.verbs import Verbs
-from npc_engine.errors import BadMessage, ConnectionLost, NpcError, UnknownNpc
+from npc_engine.errors import BadMessage, UnknownNpc
 from npc_engine.protocol import NAME_PATTERN, Gesture, Line, NpcInfo, Text, TranscriptEntry
 from npc_engine.text.sentences import LineSplitter
 from npc_engine.text.tables import counted
@@ -26,8 +27,6 @@ DEFAULT_SLOT = "talk"
 Streams = tuple[Literal["text", "line", "gesture"], ...]
 LIVE: Streams = ("text", "line", "gesture")
 PLAIN: Streams = ("line", "gesture")
-LEAVE = ("/quit", "/exit")
-CTRL_C_HINT = "Ctrl-D or /quit leaves; Ctrl-C cuts a character short while it speaks."
 
 
 @dataclass
@@ -44,21 +43,6 @@ class Talk:
     slot: str = DEFAULT_SLOT
     saves: Path | None = None
     npc: str = field(default="", init=False)
-
-    def run(self, npc: str) -> int:
-        """Talk with `npc` until the player leaves; return the exit status.
-
-        1 if the engine goes away in mid-talk. Raises RequestError when `npc` cannot come at all.
-        """
-        self.meet(npc)
-        self.screen.note(f"You talk with {self._display_name()}. Say something, or /help.")
-        try:
-            while self._turn():
-                pass
-        except ConnectionLost as error:
-            self.screen.problem(error)
-            return 1
-        return 0
 
     def meet(self, npc: str) -> None:
         """Turn to a character; one of the cast that is not there yet comes in and greets."""
@@ -79,7 +63,7 @@ class Talk:
 
     def say(self, text: str) -> None:
         """Say something and show the reply as it comes; Ctrl-C cuts it short."""
-        self.screen.name(self._display_name())
+        self.screen.name(self.display_name())
         speech = self.engine.say(self.npc, text, stream=LIVE if self.screen.is_live else PLAIN)
         n_heard = 0
         try:
@@ -129,7 +113,7 @@ class Talk:
     def rewind(self, turns: str = "") -> None:
         """Let the character forget its last turn, or so many."""
         n_forgotten = self.engine.rewind(self.npc, _number(turns or "1")).n_forgotten
-        self.screen.note(f"{self._display_name()} has forgotten {counted(n_forgotten, 'turn')}.")
+        self.screen.note(f"{self.display_name()} has forgotten {counted(n_forgotten, 'turn')}.")
 
     def transcript(self, last: str = "") -> None:
         """Show the talk as the character remembers it, or its last turns."""
@@ -145,14 +129,14 @@ class Talk:
         )
 
     def _who_said(self, entry: TranscriptEntry) -> str:
-        return self._display_name() if entry.kind == "reply" else on_one_row(entry.speaker or "")
+        return self.display_name() if entry.kind == "reply" else on_one_row(entry.speaker or "")
 
     def who(self, name: str = "") -> None:
         """List the characters, or turn to one of them."""
         present = self._present()
         if name:
             self.meet(self._called(name, present))
-            self.screen.note(f"You are talking with {self._display_name()}.")
+            self.screen.note(f"You are talking with {self.display_name()}.")
             return
         rows = [(_marked(info.npc, self.npc), info.name, _state(info)) for info in present.values()]
         rows += [
@@ -165,50 +149,17 @@ class Talk:
     def window(self, name: str = "") -> None:
         """Draw the window of the character, or of another one."""
         npc = self._called(name, self._present()) if name else self.npc
-        self.screen.windows([(self.engine.window(npc), self._display_name(npc))])
-
-    def help(self) -> None:
-        """List the commands."""
-        self.screen.rows([(command.usage, command.meaning) for command in COMMANDS.values()])
-        self.screen.note(CTRL_C_HINT)
+        self.screen.windows([(self.engine.window(npc), self.display_name(npc))])
 
     def n_tokens(self) -> int:
         """Return how many tokens the character holds, persona included."""
         return self._present()[self.npc].n_tokens
 
-    def _turn(self) -> bool:
-        """Take one row of the player; return whether the talk goes on."""
-        try:
-            text = self.screen.ask().strip()
-        except KeyboardInterrupt:
-            self.screen.note(f"\n{CTRL_C_HINT}")
-            return True
-        except EOFError:
-            self.screen.note("")
-            return False
-        if text.lower() in LEAVE:
-            return False
-        try:
-            self._heed(text)
-        except ConnectionLost:
-            raise
-        except NpcError as error:
-            self.screen.problem(error)
-        return True
-
-    def _heed(self, text: str) -> None:
-        if not text.startswith("/"):
-            if text:
-                self.say(text)
-            return
-        word, _, rest = text.partition(" ")
-        command = COMMANDS.get(word.lower())
-        if command is None:
-            self.screen.note(f"There is no command {word}. /help lists them.")
-        elif command.wants and not rest.strip():
-            self.screen.note(f"Use it so: {command.usage}")
-        else:
-            command.call(self, rest.strip())
+    def display_name(self, npc: str = "") -> str:
+        """Return the name on the card of the character, or of another one."""
+        npc = npc or self.npc
+        card = self.cast.get(npc)
+        return card.char if card else self._present()[npc].name
 
     def _present(self) -> dict[str, NpcInfo]:
         return {info.npc: info for info in self.engine.list_npcs()}
@@ -220,13 +171,8 @@ class Talk:
         ids |= {npc.casefold(): npc for npc in (*self.cast, *present)}
         return ids.get(name.casefold(), name)
 
-    def _display_name(self, npc: str = "") -> str:
-        npc = npc or self.npc
-        card = self.cast.get(npc)
-        return card.char if card else self._present()[npc].name
-
     def _greet(self, greeting: str) -> None:
-        self.screen.name(self._display_name())
+        self.screen.name(self.display_name())
         splitter = LineSplitter()
         for record in (*splitter.feed(greeting), *splitter.finish()):
             show = self.screen.line if record.kind == "line" else self.screen.gesture
@@ -241,27 +187,6 @@ class Talk:
                 "Use up to 64 letters (A to Z), digits and _ - . with no dot in front.",
             )
         return slot
-
-
-@dataclass(frozen=True)
-class _Command:
-    usage: str
-    meaning: str
-    call: Callable[[Talk, str], None]
-    wants: bool = False
-
-
-COMMANDS = {
-    "/save": _Command("/save [SLOT]", "save everybody there", Talk.save),
-    "/load": _Command("/load [SLOT]", "go back to how they were", Talk.load),
-    "/event": _Command("/event TEXT", "let something happen", Talk.event, wants=True),
-    "/who": _Command("/who [NAME]", "who is there, or turn to somebody", Talk.who),
-    "/rewind": _Command("/rewind [N]", "unsay the last turn, or the last N", Talk.rewind),
-    "/transcript": _Command("/transcript [N]", "what it remembers, as text", Talk.transcript),
-    "/window": _Command("/window [NAME]", "what a character has in mind, drawn", Talk.window),
-    "/help": _Command("/help", "this list", lambda talk, _rest: talk.help()),
-    "/quit": _Command("/quit", "leave; so does /exit", lambda _talk, _rest: None),
-}
 
 
 def _after(unfinished: str, record: Line | Gesture) -> str:

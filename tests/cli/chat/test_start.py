@@ -41,7 +41,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     monkeypatch.setattr(opening, "_started", connected)
     monkeypatch.setattr(opening, "play", lambda _talk, _npc: 0)
     monkeypatch.setattr(
-        "npc_engine.cli.chat.talk.Talk.run", lambda self, npc: out.write(f"{npc} {self.saves}")
+        "npc_engine.cli.chat.loop.run", lambda talk, npc: out.write(f"{npc} {talk.saves}")
     )
     return out.getvalue
 

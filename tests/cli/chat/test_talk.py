@@ -11,8 +11,8 @@ from rich.console import Console
 
 from npc_engine import protocol as m
 from npc_engine.cards.card import Card
-from npc_engine.cli.chat import script
-from npc_engine.cli.chat.talk import COMMANDS, Talk
+from npc_engine.cli.chat import loop, script
+from npc_engine.cli.chat.talk import Talk
 from npc_engine.cli.terminal import Screen
 from npc_engine.client.verbs import Verbs
 from npc_engine.errors import Busy, ConnectionLost, SnapshotError, UnknownNpc
@@ -198,7 +198,7 @@ def talk(
 
 def play(engine: Verbs, *rows: str | type[BaseException]) -> str:
     it, out = talk(engine, *rows)
-    assert it.run("mara") == 0
+    assert loop.run(it, "mara") == 0
     return out.getvalue()
 
 
@@ -273,7 +273,7 @@ def test_save_load_and_event() -> None:
 def test_a_save_tells_where_it_is() -> None:
     it, out = talk(FakeEngine(), "/save inn")
     it.saves = Path("demo-saves")
-    it.run("mara")
+    loop.run(it, "mara")
     assert f"It is in {Path('demo-saves', 'inn')}" in out.getvalue()
 
 
@@ -369,14 +369,14 @@ def test_commands_that_are_wrong() -> None:
 
 def test_help_lists_every_command() -> None:
     shown = play(FakeEngine(), "/help")
-    assert all(command.usage in shown for command in COMMANDS.values())
+    assert all(command.usage in shown for command in loop.COMMANDS.values())
 
 
 def test_an_error_is_shown_and_the_talk_goes_on() -> None:
     engine = FakeEngine()
     engine.refusal = Busy("Too much.", "Wait.")
     it, out = talk(engine, "/event Rain.", "Hello.")
-    assert it.run("mara") == 0
+    assert loop.run(it, "mara") == 0
     assert "Too much. Wait." in out.getvalue()
     assert engine.asked(m.Say)
 
@@ -401,7 +401,7 @@ def test_a_second_ctrl_c_does_not_leave_the_talk() -> None:
     except KeyboardInterrupt:
         pytest.fail("the second Ctrl-C left the talk")
     assert engine.asked(m.Cancel)
-    assert it.run("mara") == 0
+    assert loop.run(it, "mara") == 0
     assert len(engine.asked(m.Say)) == 2
 
 
@@ -438,7 +438,7 @@ def test_a_dead_engine_ends_the_talk() -> None:
 
     engine.speech = dies
     it, out = talk(engine, "Hello.", "never said")
-    assert it.run("mara") == 1
+    assert loop.run(it, "mara") == 1
     assert "The engine is gone. Start it." in out.getvalue()
 
 
@@ -446,7 +446,7 @@ def test_a_dead_engine_ends_the_talk() -> None:
 def test_a_terminal_sees_the_sentence_grow(width: int) -> None:
     engine = FakeEngine()
     it, out = talk(engine, "Hello.", terminal=True, width=width)
-    assert it.run("mara") == 0
+    assert loop.run(it, "mara") == 0
     (say,) = engine.asked(m.Say)
     assert isinstance(say, m.Say)
     assert say.stream == ["text", "line", "gesture"]
@@ -460,7 +460,7 @@ def test_a_dumb_terminal_gets_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     engine = FakeEngine()
     it, out = talk(engine, "Hello.", terminal=True)
-    assert it.run("mara") == 0
+    assert loop.run(it, "mara") == 0
     assert "\x1b[2K" not in out.getvalue()
     assert "Two coppers." in out.getvalue()
 
@@ -468,7 +468,7 @@ def test_a_dumb_terminal_gets_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     it, out = talk(FakeEngine(), "Hello.", terminal=True)
-    assert it.run("mara") == 0
+    assert loop.run(it, "mara") == 0
     assert "\x1b[36m" not in out.getvalue()
 
 
@@ -476,7 +476,7 @@ def test_an_old_code_page_gets_plain_glyphs() -> None:
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding="ascii") as file:
         screen = Screen(Console(file=file, highlight=False), Player("Hello."))
-        assert Talk(FakeEngine(), screen, CAST).run("mara") == 0
+        assert loop.run(Talk(FakeEngine(), screen, CAST), "mara") == 0
         file.flush()
         assert b"window 120/2048 #..........." in raw.getvalue()
 
