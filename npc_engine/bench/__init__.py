@@ -1,5 +1,5 @@
 """npc-engine bench|tune: measurements on the user's own machine and model.
 
-A room for each, over `shared`. Nothing but the command line and `doctor` knows that they exist: a
-game may leave this folder out. Begin with `commands`.
+A room for each, over `shared`. Nothing but the command line knows that they exist: a game
+may leave this folder out. Begin with `shared`, then with a measurement's `command`.
 """

@@ -246,6 +246,13 @@ class Llama:
         pointer = C.llama_get_logits_ith(self._ctx, row)
         return np.ctypeslib.as_array(pointer, shape=(self.model.n_vocab,)).copy()
 
+    def surprise(self, row: int, token: int) -> float:
+        """Return the negative log likelihood of a token by a row's logits, in nats."""
+        logits = self.logits(row)
+        top = float(logits.max())
+        total = float(np.exp(logits - np.float32(top)).sum(dtype=np.float64))
+        return top + float(np.log(total)) - float(logits[token])
+
     def remove(self, slot: int, first: int, last: int) -> bool:
         """Remove positions [first, last) of a slot, to the end when last is -1.
 

@@ -57,12 +57,12 @@ OWNERS = {
         "llama.vocab",
     },
     # Distributions over 49k tokens.
-    "numpy": {"bench.stream.reader", "kvcache.recurrent_drift", "llama.context"},
+    "numpy": {"kvcache.recurrent_drift", "llama.context"},
     "rich": {"bench.shared.run", "cli.terminal"},
     "zmq": {"client.zmq_client", "server.bridge", "server.endpoint", "server.stream_socket"},
 }
 # The measurements are behind one door: a game may leave them out of what it ships.
-BENCH = {"cli.bench", "cli.doctor.requantize", "cli.tune"}
+BENCH = {"cli.bench", "cli.tune"}
 # They define no names for others.
 SCRIPTS = {"__main__"}
 

@@ -11,19 +11,10 @@ from npc_engine.bench.crowd.figures import Measured
 from npc_engine.bench.crowd.parts import PARTS
 from npc_engine.bench.crowd.report import as_json, as_markdown, as_text, figure, has_figure
 from npc_engine.bench.crowd.setup import Setup
+from npc_engine.bench.shared import flags
 from npc_engine.bench.shared.figures import passed
-from npc_engine.bench.shared.flags import (
-    Flag,
-    add_flags,
-    add_out,
-    check,
-    in_words,
-    names,
-    numbers,
-    threads,
-)
-from npc_engine.bench.shared.plots import need_plots
-from npc_engine.bench.shared.report import write
+from npc_engine.bench.shared.flags import Flag, add_flags, add_out, threads
+from npc_engine.bench.shared.report import need_plots, write
 from npc_engine.bench.shared.run import measure, opened, quiet
 from npc_engine.llama.kv_layout import choose_layout
 from npc_engine.llama.model import Model
@@ -94,15 +85,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure; print the tables, write report and plot. Raises NpcError."""
-    wanted = names("parts", args.parts, PARTS)
-    speakers = numbers("speakers", args.speakers, "Give numbers by comma: 1,8.", (1, 64))
-    check(args, FLAGS)
-    if not args.no_plot:
-        need_plots()
+    wanted = flags.names("parts", args.parts, PARTS)
+    speakers = flags.numbers("speakers", args.speakers, "Give numbers by comma: 1,8.", (1, 64))
+    flags.check(args, FLAGS)
+    need_plots(args)
     with quiet(), opened(args.model) as model:
         setup = _setup(args, model, tuple(sorted(set(speakers))))
         facts = {
-            "command": in_words("bench crowd", vars(args), ["parts", "speakers", *WORDS]),
+            "command": flags.in_words("bench crowd", vars(args), ["parts", "speakers", *WORDS]),
             "model": model.name,
             "n_threads": setup.n_threads,
             "layout": str(setup.layout),

@@ -12,7 +12,7 @@ from typing import Any
 
 from npc_engine import protocol as m
 from npc_engine.bench.crowd.timed_llama import Past, Timed
-from npc_engine.bench.shared.script import CARD, lines
+from npc_engine.cards.small_talk import CARD, lines
 from npc_engine.characters.character import Character
 from npc_engine.config import Settings
 from npc_engine.dialogue.dialogue import Dialogue
@@ -40,17 +40,10 @@ class Endless:
     special: Mapping[int, str] = MappingProxyType({})
 
     def __init__(self, model: Model) -> None:
-        self._model = model
         self.add_bos = model.add_bos
         self.bos = model.bos
-
-    def tokenize(self, text: str, markup: bool = False) -> list[int]:
-        """Return the tokens of a text."""
-        return self._model.tokenize(text, markup)
-
-    def piece(self, token: int) -> bytes:
-        """Return the bytes of a token."""
-        return self._model.piece(token)
+        self.tokenize = model.tokenize
+        self.piece = model.piece
 
 
 @dataclass

@@ -6,28 +6,16 @@ against fixed counts of threads: there all rounds count as a whole, since a medi
 what auto loses by trying.
 """
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Any
 
 from npc_engine.bench.shared.figures import spread
 
 __all__ = [
-    "AUTO",
-    "N_IDLE",
-    "N_SHARED_PAST",
-    "Idle",
-    "Measured",
-    "Parking",
-    "Round",
-    "Sharing",
-    "judge",
-    "of_fairness",
-    "of_idle",
-    "of_parking",
-    "of_sharing",
-    "of_speakers",
+    *("AUTO", "N_IDLE", "N_SHARED_PAST", "Idle", "Measured", "Parking", "Round", "Sharing"),
+    *("judge", "of_fairness", "of_idle", "of_parking", "of_sharing", "of_speakers"),
 ]
 
 AUTO = "auto"
@@ -133,38 +121,32 @@ class Measured:
 
 def of_speakers(n: int, rounds: Sequence[Round]) -> dict[str, Any]:
     """Return what the rounds of n speakers come to, in plain JSON types."""
-
-    def usual(value: Callable[[Round], float]) -> float:
-        return statistics.median(map(value, rounds))
-
     ways = [way for way in rounds[0].step_ms if all(way in r.step_ms for r in rounds)]
-    step_ms = {way: usual(lambda r, w=way: r.step_ms[w]) for way in ways}  # type: ignore[misc]
-    ratios = {
-        way: usual(lambda r, w=way: r.step_ms[w] / r.step_ms["engine"])  # type: ignore[misc]
-        for way in ways
-        if way != "engine"
+    step_ms = {way: median(r.step_ms[way] for r in rounds) for way in ways}
+    waited: dict[str, Callable[[Sequence[float]], float]] = {
+        "best": min,
+        "median": median,
+        "worst": max,
     }
-    waits = {
-        way: {
-            "best": usual(lambda r, w=way: min(r.first_ms[w])),  # type: ignore[misc]
-            "median": usual(lambda r, w=way: statistics.median(r.first_ms[w])),  # type: ignore[misc]
-            "worst": usual(lambda r, w=way: max(r.first_ms[w])),  # type: ignore[misc]
-        }
-        for way in rounds[0].first_ms
-    }
+    first = [r.first_ms["engine"] for r in rounds]
     return {
         "n_speakers": n,
         "n_rounds": len(rounds),
         "step_ms": step_ms,
         "decode_tps": {way: n * 1000 / ms for way, ms in step_ms.items()},
-        "of": ratios,
-        "overhead_ms": usual(lambda r: r.step_ms["engine"] - r.step_ms["bare"]),
-        "python_ms": usual(lambda r: r.python_ms),
-        "first_ms": waits,
-        "wait": usual(
-            lambda r: max(r.first_ms["engine"]) / statistics.median(r.first_ms["engine"])
-        ),
-        "served_tps": {way: usual(lambda r, w=way: r.tps[w]) for way in rounds[0].tps},  # type: ignore[misc]
+        "of": {
+            way: median(r.step_ms[way] / r.step_ms["engine"] for r in rounds)
+            for way in ways
+            if way != "engine"
+        },
+        "overhead_ms": median(r.step_ms["engine"] - r.step_ms["bare"] for r in rounds),
+        "python_ms": median(r.python_ms for r in rounds),
+        "first_ms": {
+            way: {name: median(of(r.first_ms[way]) for r in rounds) for name, of in waited.items()}
+            for way in rounds[0].first_ms
+        },
+        "wait": median(max(ms) / median(ms) for ms in first),
+        "served_tps": {way: median(r.tps[way] for r in rounds) for way in rounds[0].tps},
     }
 
 
@@ -186,8 +168,8 @@ def of_parking(parking: Parking | None) -> dict[str, Any] | None:
     if parking is None or not parking.call_in:
         return None
     kinds = ("park", "call_in", "swap", "reread", "first_parked", "first_resident")
-    call_in = statistics.median(parking.call_in)
-    reread = statistics.median(parking.reread) if parking.reread else None
+    call_in = median(parking.call_in)
+    reread = median(parking.reread) if parking.reread else None
     return {
         "n_characters": parking.n_characters,
         "n_wanted": parking.n_wanted,
@@ -223,13 +205,7 @@ def of_idle(idle: Idle | None) -> dict[str, Any] | None:
     """Return what an idle server takes of one core; None when it was not watched."""
     if idle is None or not idle.seconds:
         return None
-    return {
-        "n_characters": idle.n_characters,
-        "seconds": idle.seconds,
-        "cpu_s": idle.cpu_s,
-        "before_s": idle.before_s,
-        "share": idle.cpu_s / idle.seconds,
-    }
+    return {**asdict(idle), "share": idle.cpu_s / idle.seconds}
 
 
 def _spread(values: Sequence[float]) -> dict[str, float] | None:

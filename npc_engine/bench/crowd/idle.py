@@ -13,7 +13,7 @@ import psutil
 
 from npc_engine.bench.crowd.figures import N_IDLE, Idle, Measured
 from npc_engine.bench.crowd.setup import Setup
-from npc_engine.bench.shared.script import CARD, lines
+from npc_engine.cards.small_talk import CARD, lines
 from npc_engine.client.sidecar import Sidecar
 from npc_engine.client.zmq_client import Client
 from npc_engine.errors import BackendError

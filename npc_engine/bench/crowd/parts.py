@@ -39,10 +39,8 @@ SEED = 7
 def speakers(setup: Setup, found: Measured) -> Iterator[str]:
     """Let n characters speak at once: the engine, bare loops, and the engine one by one."""
     n_most = max(setup.speakers)
-    check_room(setup, setup.layout, n_most, setup.depth + ROOM)
     with ExitStack() as stack:
-        crowd = Crowd(setup.model, setup.layout, n_most, setup.depth, setup.n_threads)
-        stack.callback(crowd.close)
+        crowd = stack.enter_context(closing(_open(setup, n_most, setup.depth)))
         bare = _Bare(crowd.llama, crowd.past)
         baselines = {"bare": bare}
         if (defaults := _defaults(setup, n_most, crowd.past.tokens)) is not None:
@@ -53,8 +51,15 @@ def speakers(setup: Setup, found: Measured) -> Iterator[str]:
             for n in setup.speakers:
                 yield f"{n} speaking, round {number + 1} of {setup.n_rounds}"
                 one = _Turns(setup, crowd, baselines, n, depths.get(n, 0))
-                found.rounds.setdefault(n, []).append(one.take(number % 2 == 0))
+                taken = one.take(number % 2 == 0)  # it may be cut off: then there is no round
+                found.rounds.setdefault(n, []).append(taken)
                 depths[n] = one.depth
+
+
+def _open(setup: Setup, n_slots: int, depth: int) -> Crowd:
+    """Return a crowd in the best layout here. Raises ModelError where it does not fit."""
+    check_room(setup, setup.layout, n_slots, depth + ROOM)
+    return Crowd(setup.model, setup.layout, n_slots, depth, setup.n_threads)
 
 
 @dataclass
@@ -91,28 +96,26 @@ def _defaults(setup: Setup, n_slots: int, tokens: list[int]) -> _Bare | None:
     return _Bare(llama, Past(llama, tokens))
 
 
+@dataclass
 class _Turns:
     """One round of n speakers. `depth`: where the bare loops begin, as the engine did last."""
 
-    def __init__(
-        self, setup: Setup, crowd: Crowd, baselines: Mapping[str, _Bare], n: int, depth: int
-    ) -> None:
-        self.depth = depth
-        self._setup = setup
-        self._crowd = crowd
-        self._baselines = baselines
-        self._n = n
+    setup: Setup
+    crowd: Crowd
+    baselines: Mapping[str, _Bare]
+    n: int
+    depth: int
 
     def take(self, engine_first: bool) -> Round:
         """Let all have their turn, in one order or the other: what drifts favours nobody."""
-        n_steps = self._setup.n_steps
+        n_steps = self.setup.n_steps
         if engine_first or not self.depth:
             spoken = self._speak()
             bare = self._bare()
         else:
             bare = self._bare()
             spoken = self._speak()
-        serial = _with(self._crowd, self._n, lambda: self._crowd.one_by_one(n_steps))
+        serial = _with(self.crowd, self.n, lambda: self.crowd.one_by_one(n_steps))
         sides = {"engine": spoken, "serial": serial}
         return Round(
             step_ms={"engine": median(spoken.step_ms), **bare},
@@ -122,15 +125,15 @@ class _Turns:
         )
 
     def _speak(self) -> Spoken:
-        setup = self._setup
-        spoken = _with(self._crowd, self._n, lambda: self._crowd.speak(setup.n_steps))
+        setup = self.setup
+        spoken = _with(self.crowd, self.n, lambda: self.crowd.speak(setup.n_steps))
         self.depth = min(spoken.depth, setup.depth + ROOM - setup.n_steps)
         return spoken
 
     def _bare(self) -> dict[str, float]:
-        n_steps = self._setup.n_steps
+        n_steps = self.setup.n_steps
         return {
-            way: one.step_ms(self._n, n_steps, self.depth) for way, one in self._baselines.items()
+            way: one.step_ms(self.n, n_steps, self.depth) for way, one in self.baselines.items()
         }
 
 
@@ -144,8 +147,7 @@ def _with(crowd: Crowd, n: int, measure: Callable[[], Spoken]) -> Spoken:
 
 def fair(setup: Setup, found: Measured) -> Iterator[str]:
     """Let 16 characters chatter without end, and count what each has said."""
-    check_room(setup, setup.layout, N_FAIR, setup.depth + ROOM)
-    with closing(Crowd(setup.model, setup.layout, N_FAIR, setup.depth, setup.n_threads)) as crowd:
+    with closing(_open(setup, N_FAIR, setup.depth)) as crowd:
         yield f"{N_FAIR} chatter for {setup.fair_s:g} s"
         crowd.gather(N_FAIR)
         for _seconds, tokens in crowd.chatter(setup.fair_s, N_CHATTER):
@@ -154,10 +156,7 @@ def fair(setup: Setup, found: Measured) -> Iterator[str]:
 
 def parking(setup: Setup, found: Measured) -> Iterator[str]:
     """Speak to one character after another who sits in no slot."""
-    check_room(setup, setup.layout, setup.n_slots, setup.parked_depth + ROOM)
-    with closing(
-        Crowd(setup.model, setup.layout, setup.n_slots, setup.parked_depth, setup.n_threads)
-    ) as crowd:
+    with closing(_open(setup, setup.n_slots, setup.parked_depth)) as crowd:
         n = _n_that_fit(setup)
         found.parking = Parking(n, setup.n_characters, setup.n_slots, setup.parked_depth)
         crowd.gather(n, copies=True)

@@ -6,27 +6,9 @@ Owns how they are shown. It measures and judges nothing.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from npc_engine.bench.crowd.figures import (
-    AUTO,
-    N_SHARED_PAST,
-    Measured,
-    judge,
-    of_fairness,
-    of_idle,
-    of_parking,
-    of_sharing,
-    of_speakers,
-)
+from npc_engine.bench.crowd import figures
+from npc_engine.bench.shared import report
 from npc_engine.bench.shared.figures import MIB
-from npc_engine.bench.shared.plots import log_axis, new_figure
-from npc_engine.bench.shared.report import (
-    Table,
-    about_run,
-    as_page,
-    as_tables,
-    preface,
-    verdicts,
-)
 
 __all__ = ["as_json", "as_markdown", "as_text", "figure", "has_figure"]
 
@@ -77,7 +59,7 @@ _RAM = ("Memory", "`rss`: of the whole process.")
 _SHARED = (
     "Threads, beside a busy game",
     "Tokens per second by number of threads, all rounds together, behind "
-    f"{N_SHARED_PAST} tokens of past; the busy processes spin. `auto` chooses by itself; "
+    f"{figures.N_SHARED_PAST} tokens of past; the busy processes spin. `auto` chooses by itself; "
     "`of best`: its speed against the best fixed count. `ends at`: the threads that it had chosen "
     "at last; `switches`: how often it had changed in all.",
 )
@@ -91,48 +73,48 @@ _IDLE = (
 Rows = Sequence[Mapping[str, Any]]
 
 
-def as_json(facts: Mapping[str, Any], found: Measured) -> dict[str, Any]:
+def as_json(facts: Mapping[str, Any], found: figures.Measured) -> dict[str, Any]:
     """Return the whole report, in plain JSON types."""
     whole = {
-        **about_run("crowd"),
+        **report.about_run("crowd"),
         **facts,
         "interrupted": found.interrupted,
-        "speakers": [of_speakers(n, rounds) for n, rounds in sorted(found.rounds.items())],
-        "fair": of_fairness(found.tokens),
-        "parking": of_parking(found.parking),
-        "governor": [of_sharing(sharing) for sharing in found.sharing],
-        "idle": of_idle(found.idle),
+        "speakers": [figures.of_speakers(n, rounds) for n, rounds in sorted(found.rounds.items())],
+        "fair": figures.of_fairness(found.tokens),
+        "parking": figures.of_parking(found.parking),
+        "governor": [figures.of_sharing(sharing) for sharing in found.sharing],
+        "idle": figures.of_idle(found.idle),
     }
-    return whole | {"verdicts": judge(whole)}
+    return whole | {"verdicts": figures.judge(whole)}
 
 
 def as_text(whole: Mapping[str, Any]) -> str:
     """Return the numbers as aligned text, and the verdicts."""
-    return as_tables([*_tables(whole)]) + "\n" + verdicts(whole)
+    return report.as_tables([*_tables(whole)]) + "\n" + report.verdicts(whole)
 
 
 def as_markdown(whole: Mapping[str, Any]) -> str:
     """Return a page of documentation."""
     setup = f"KV cache: {whole['layout']}; each speaker has {whole['depth']} tokens of past."
-    return as_page(preface("A crowd", whole) + setup, [*_tables(whole)], whole)
+    return report.as_page(report.preface("A crowd", whole) + setup, [*_tables(whole)], whole)
 
 
-def _tables(whole: Mapping[str, Any]) -> Iterator[Table]:
+def _tables(whole: Mapping[str, Any]) -> Iterator[report.Table]:
     if rows := whole["speakers"]:
-        yield Table(*_MANY, [SPEAKERS, *map(_speed, rows)])
-        yield Table(*_WAITING, [WAITS, *map(_wait, rows)])
+        yield report.Table(*_MANY, [SPEAKERS, *map(_speed, rows)])
+        yield report.Table(*_WAITING, [WAITS, *map(_wait, rows)])
     if fair := whole["fair"]:
         numbers = (str(fair[key]) for key in ("n_speakers", "least", "most"))
         head = ("speakers", "least", "most", "least/most")
-        yield Table(*_FAIR, [head, (*numbers, f"{fair['share']:.2f}")])
+        yield report.Table(*_FAIR, [head, (*numbers, f"{fair['share']:.2f}")])
     if parking := whole["parking"]:
-        yield Table(*_PARKED, _parked(parking))
+        yield report.Table(*_PARKED, _parked(parking))
         ram = [(_part(name), f"{n / MIB:,.0f}") for name, n in parking["ram"].items()]
-        yield Table(*_RAM, [("part", "MiB"), *ram])
+        yield report.Table(*_RAM, [("part", "MiB"), *ram])
     if rows := whole["governor"]:
-        yield Table(*_SHARED, _shared(rows))
+        yield report.Table(*_SHARED, _shared(rows))
     if idle := whole["idle"]:
-        yield Table(*_IDLE, _idle(idle))
+        yield report.Table(*_IDLE, _idle(idle))
 
 
 def _speed(row: Mapping[str, Any]) -> Sequence[str]:
@@ -176,7 +158,7 @@ def _parked(parking: Mapping[str, Any]) -> list[Sequence[str]]:
 
 def _shared(rows: Rows) -> list[Sequence[str]]:
     ways = list(rows[0]["tps"])
-    head = ["speakers", "busy", *(w if w == AUTO else f"{w} thr." for w in ways)]
+    head = ["speakers", "busy", *(w if w == figures.AUTO else f"{w} thr." for w in ways)]
     table: list[Sequence[str]] = [[*head, "of best", "ends at", "switches"]]
     for row in rows:
         tps = (f"{row['tps'][way]:.1f}" for way in ways)
@@ -216,7 +198,7 @@ def figure(whole: Mapping[str, Any]) -> Any:
     """Return the plot; of nothing measured it is one empty panel."""
     speakers, shared = whole["speakers"], whole["governor"]
     n_panels = 2 * bool(speakers) + bool(shared)
-    made, panels = new_figure(max(1, n_panels), f"A crowd: {whole['model']}")
+    made, panels = report.new_figure(max(1, n_panels), f"A crowd: {whole['model']}")
     if speakers:
         _draw_speed(panels[0], speakers)
         _draw_waits(panels[1], speakers)
@@ -245,7 +227,7 @@ def _draw_waits(ax: Any, rows: Rows) -> None:
     for way, which in (("engine", "median"), ("engine", "worst"), ("serial", "worst")):
         label = f"{WAYS[way]}: {'the last' if which == 'worst' else which}"
         ax.plot(counts, [row["first_ms"][way][which] for row in rows], "o-", label=label)
-    log_axis(ax, "first token, ms")
+    report.log_axis(ax, "first token, ms")
     _by_speakers(ax, counts)
 
 
@@ -258,13 +240,13 @@ def _by_speakers(ax: Any, counts: Sequence[int]) -> None:
 
 def _draw_threads(ax: Any, rows: Rows) -> None:
     """Every fixed count of threads as a line, auto as a dashed level of the same colour."""
-    fixed = [way for way in rows[0]["tps"] if way != AUTO]
+    fixed = [way for way in rows[0]["tps"] if way != figures.AUTO]
     for row in rows:
         who = "1 speaker" if row["n_speakers"] == 1 else f"{row['n_speakers']} speakers"
         game = f"{row['n_busy']} busy processes" if row["n_busy"] else "quiet"
         tps = [row["tps"][way] for way in fixed]
         (line,) = ax.plot([*map(int, fixed)], tps, "o-", label=f"{who}, {game}")
-        ax.axhline(row["tps"][AUTO], color=line.get_color(), ls="--")
+        ax.axhline(row["tps"][figures.AUTO], color=line.get_color(), ls="--")
     ax.plot([], [], "k--", label="auto")
     ax.set_xticks([*map(int, fixed)])
     ax.set_xlabel("threads, a fixed count")

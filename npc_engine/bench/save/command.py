@@ -12,19 +12,10 @@ from pathlib import Path
 from npc_engine.bench.save.figures import Measured
 from npc_engine.bench.save.parts import PARTS, Setup
 from npc_engine.bench.save.report import as_json, as_markdown, as_text, figure, has_figure
+from npc_engine.bench.shared import flags
 from npc_engine.bench.shared.figures import passed
-from npc_engine.bench.shared.flags import (
-    Flag,
-    add_flags,
-    add_out,
-    check,
-    in_words,
-    names,
-    numbers,
-    threads,
-)
-from npc_engine.bench.shared.plots import need_plots
-from npc_engine.bench.shared.report import write
+from npc_engine.bench.shared.flags import Flag, add_flags, add_out, threads
+from npc_engine.bench.shared.report import need_plots, write
 from npc_engine.bench.shared.run import measure, opened, quiet
 from npc_engine.config import KV_TYPES
 from npc_engine.errors import ConfigError
@@ -87,16 +78,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure; print the tables, write report and plot. Raises NpcError."""
-    wanted = names("parts", args.parts, PARTS)
+    wanted = flags.names("parts", args.parts, PARTS)
     kv_types = None
     if args.kv_types is not None:
-        kv_types = names("kv-types", args.kv_types, KNOWN_KV_TYPES)
-    depths = numbers("depths", args.depths, "Give numbers by comma: 300,1000.", DEPTHS)
+        kv_types = flags.names("kv-types", args.kv_types, KNOWN_KV_TYPES)
+    depths = flags.numbers("depths", args.depths, "Give numbers by comma: 300,1000.", DEPTHS)
     _check(args)
     with quiet(), _folder(args.folder) as folder, opened(args.model) as model:
         setup = _setup(args, model, kv_types, tuple(sorted(set(depths))), Path(folder))
         facts = {
-            "command": in_words("bench save", vars(args), [flag.name for flag in FLAGS]),
+            "command": flags.in_words("bench save", vars(args), [flag.name for flag in FLAGS]),
             "model": model.name,
             "n_threads": setup.n_threads,
             "layout": str(setup.layout),
@@ -112,14 +103,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    check(args, FLAGS)
+    flags.check(args, FLAGS)
     if args.speakers > args.characters:
         raise ConfigError(
             f"--speakers is {args.speakers}, --characters {args.characters}.",
             "Give no more speakers than characters.",
         )
-    if not args.no_plot:
-        need_plots()
+    need_plots(args)
 
 
 def _folder(parent: str | None) -> tempfile.TemporaryDirectory[str]:

@@ -4,9 +4,9 @@ Owns the medians, the ratios and the verdicts. Ratios are taken in each round an
 counts: whatever else the machine did in a round, it did to both sides.
 """
 
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 __all__ = ["LINE_TOKENS", "Beside", "Character", "Crowd", "Measured", "Trip", "judge", "of_all"]
@@ -95,9 +95,6 @@ def of_all(found: Measured) -> dict[str, Any]:
 
 
 def _of_character(one: Character) -> dict[str, Any]:
-    def usual(value: Callable[[Trip], float]) -> float:
-        return statistics.median(map(value, one.trips))
-
     kinds = ("freeze", "encode", "write", "read", "restore", "reread")
     return {
         "kv_type": one.kv_type,
@@ -107,35 +104,31 @@ def _of_character(one: Character) -> dict[str, Any]:
         "n_bytes": one.n_bytes,
         "n_lean_bytes": one.n_lean_bytes,
         "bytes_per_token": (one.n_bytes - one.n_lean_bytes) / one.n_tokens,
-        "ms": {kind: usual(lambda t, k=kind: getattr(t, k)) for kind in kinds},  # type: ignore[misc]
-        "of_reread": usual(lambda t: t.reread / max(t.restore, 1e-6)),
+        "ms": {kind: median(getattr(trip, kind) for trip in one.trips) for kind in kinds},
+        "of_reread": median(trip.reread / max(trip.restore, 1e-6) for trip in one.trips),
     }
 
 
 def _of_crowd(crowd: Crowd) -> dict[str, Any]:
-    def usual(value: Callable[[Beside], float]) -> float:
-        return statistics.median(map(value, crowd.rounds))
-
+    rounds, last = crowd.rounds, crowd.rounds[-1]
+    quiet, during = [one.quiet for one in rounds], [one.during for one in rounds]
     return {
         "n_characters": crowd.n_characters,
         "n_speakers": crowd.n_speakers,
         "n_tokens": crowd.n_tokens,
         "layout": crowd.layout,
-        "n_rounds": len(crowd.rounds),
-        "n_bytes": crowd.rounds[-1].n_bytes,
-        "saved_ms": usual(lambda r: r.saved_ms),
-        "step_ms": usual(lambda r: statistics.median(r.quiet)),
-        "worst_ms": {
-            "quiet": usual(lambda r: max(r.quiet)),
-            "during": usual(lambda r: max(r.during)),
-        },
+        "n_rounds": len(rounds),
+        "n_bytes": last.n_bytes,
+        "saved_ms": median(one.saved_ms for one in rounds),
+        "step_ms": median(map(median, quiet)),
+        "worst_ms": {"quiet": median(map(max, quiet)), "during": median(map(max, during))},
         "line_ms": {
-            "quiet": usual(lambda r: _longest_line(r.quiet)),
-            "during": usual(lambda r: _longest_line(r.during)),
+            "quiet": median(map(_longest_line, quiet)),
+            "during": median(map(_longest_line, during)),
         },
-        "added_steps": usual(_added),
-        "during": list(crowd.rounds[-1].during),
-        "quiet": list(crowd.rounds[-1].quiet),
+        "added_steps": median(map(_added, rounds)),
+        "during": list(last.during),
+        "quiet": list(last.quiet),
     }
 
 
@@ -149,7 +142,7 @@ def _longest_line(step_ms: Sequence[float]) -> float:
 def _added(beside: Beside) -> float:
     """How many usual steps the longest line of a save takes longer than the longest without."""
     more = _longest_line(beside.during) - _longest_line(beside.quiet)
-    return more / statistics.median(beside.quiet)
+    return more / median(beside.quiet)
 
 
 def judge(found: Mapping[str, Any]) -> dict[str, bool | None]:

@@ -7,16 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from npc_engine.bench.save.figures import LINE_TOKENS, Measured, judge, of_all
+from npc_engine.bench.shared import report
 from npc_engine.bench.shared.figures import MIB
-from npc_engine.bench.shared.plots import COLOURS, log_axis, new_figure
-from npc_engine.bench.shared.report import (
-    Table,
-    about_run,
-    as_page,
-    as_tables,
-    preface,
-    verdicts,
-)
 
 __all__ = ["as_json", "as_markdown", "as_text", "figure", "has_figure"]
 
@@ -46,28 +38,28 @@ _BESIDE = (
 
 def as_json(facts: Mapping[str, Any], found: Measured) -> dict[str, Any]:
     """Return the whole report, in plain JSON types."""
-    whole = {**about_run("save"), **facts, "interrupted": found.interrupted, **of_all(found)}
+    whole = {**report.about_run("save"), **facts, "interrupted": found.interrupted, **of_all(found)}
     return whole | {"verdicts": judge(whole)}
 
 
 def as_text(whole: Mapping[str, Any]) -> str:
     """Return the numbers as aligned text, and the verdicts."""
-    return as_tables([*_tables(whole)]) + "\n" + verdicts(whole)
+    return report.as_tables([*_tables(whole)]) + "\n" + report.verdicts(whole)
 
 
 def as_markdown(whole: Mapping[str, Any]) -> str:
     """Return a page of documentation."""
     layouts = "; ".join(f"{kind}: {layout}" for kind, layout in whole["layouts"].items())
     setup = f"KV cache: {layouts}; beside speakers {whole['layout']}."
-    return as_page(preface("Saves", whole) + setup, [*_tables(whole)], whole)
+    return report.as_page(report.preface("Saves", whole) + setup, [*_tables(whole)], whole)
 
 
-def _tables(whole: Mapping[str, Any]) -> Iterator[Table]:
+def _tables(whole: Mapping[str, Any]) -> Iterator[report.Table]:
     if rows := whole["characters"]:
-        yield Table(*_SIZE, [SIZES, *map(_size, rows)])
-        yield Table(*_TIME, [TIMES, *map(_time, rows)])
+        yield report.Table(*_SIZE, [SIZES, *map(_size, rows)])
+        yield report.Table(*_TIME, [TIMES, *map(_time, rows)])
     if crowd := whole["crowd"]:
-        yield Table(*_BESIDE, _beside(crowd))
+        yield report.Table(*_BESIDE, _beside(crowd))
 
 
 def _size(row: Mapping[str, Any]) -> Sequence[str]:
@@ -112,7 +104,7 @@ def figure(whole: Mapping[str, Any]) -> Any:
         (whole["crowd"], _draw_steps),
     ]
     there = [(found, draw) for found, draw in draws if found]
-    made, axes = new_figure(len(there), f"Saves: {whole['model']}")
+    made, axes = report.new_figure(len(there), f"Saves: {whole['model']}")
     for ax, (found, draw) in zip(axes, there, strict=True):
         draw(ax, found)
         ax.legend(fontsize="small")
@@ -126,7 +118,7 @@ def _draw_times(ax: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         for kind, name, style in (("reread", "read again", "o--"), ("restore", "restored", "o-")):
             ms = [row["ms"][kind] for row in own]
             ax.plot(tokens, ms, style, label=f"{kv_type}: {name}")
-    log_axis(ax, "ms until it may speak")
+    report.log_axis(ax, "ms until it may speak")
     ax.set_xlabel("tokens of the character")
 
 
@@ -134,9 +126,9 @@ def _draw_steps(ax: Any, crowd: Mapping[str, Any]) -> None:
     quiet, during = crowd["quiet"], crowd["during"]
     before = len(quiet) // 2
     after = before + len(during)
-    ax.plot(range(before), quiet[:before], color=COLOURS[0], label="without")
-    ax.plot(range(before, after), during, color=COLOURS[1], label="beside a save")
-    ax.plot(range(after, after + len(quiet) - before), quiet[before:], color=COLOURS[0])
+    ax.plot(range(before), quiet[:before], color=report.COLOURS[0], label="without")
+    ax.plot(range(before, after), during, color=report.COLOURS[1], label="beside a save")
+    ax.plot(range(after, after + len(quiet) - before), quiet[before:], color=report.COLOURS[0])
     ax.set_ylim(bottom=0)
     ax.set_ylabel("ms of a step")
     ax.set_xlabel(f"steps of {crowd['n_speakers']} speakers, the last round")

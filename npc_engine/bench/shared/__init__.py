@@ -1,4 +1,4 @@
-"""What all measurements are made of: reports, plots, progress, and scripts of what is said.
+"""What all measurements are made of: flags, the run of their parts, figures, reports and plots.
 
-It knows no measurement by name. Begin with `report`.
+It knows no measurement by name. Begin with `run`.
 """

@@ -1,17 +1,19 @@
 """Reports of long measurements: JSON that survives a crash, a table to print, a page and a plot.
 
-Owns how a report looks and that writing it is all or nothing. It knows no measurement.
+Owns how a report looks and that writing it is all or nothing. It knows no measurement. Plots need
+matplotlib: the extra `[bench]`.
 """
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from npc_engine.bench.shared.plots import save_figure
 from npc_engine.errors import SetupError
 from npc_engine.llama.machine import library
 from npc_engine.llama.measurements import cpu_name
@@ -19,10 +21,12 @@ from npc_engine.text.tables import table
 from npc_engine.version import __version__
 
 __all__ = [
-    *("Table", "about_run", "as_page", "as_tables", "markdown_table", "preface"),
-    *("verdicts", "write", "write_json", "write_text"),
+    *("COLOURS", "Table", "about_run", "as_page", "as_tables", "log_axis", "markdown_table"),
+    *("need_plots", "new_figure", "preface", "save_figure", "verdicts", "write", "write_bytes"),
+    *("write_json", "write_text"),
 ]
 
+COLOURS = ("#1f6fb4", "#d1495b", "#2e8b57", "#e09f3e", "#7b5ea7", "#4a4a4a", "#00a6a6", "#b56576")
 _NUMBERS = re.compile(r"\[\n[-+.,eE\d\s]+\]")  # a list of hundreds belongs into one row
 
 
@@ -116,13 +120,70 @@ def write_json(path: Path, report: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all; its folder is made. Raises SetupError."""
+    write_bytes(
+        path, text.replace("\n", os.linesep).encode(), f"The report {str(path)!r} cannot be written"
+    )
+
+
+def write_bytes(path: Path, data: bytes, fails: str) -> None:
+    """Do so with bytes. `fails`: what the SetupError says."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".new")
-        beside.write_text(text, "utf-8")
+        beside.write_bytes(data)
         beside.replace(path)
     except OSError as error:
         raise SetupError(
-            f"The report {str(path)!r} cannot be written: {error.strerror}.",
+            f"{fails}: {error.strerror}.",
+            "Name another file with --out, or make room.",
+        ) from None
+
+
+def need_plots(args: argparse.Namespace) -> None:
+    """Raise SetupError where plots are wanted and matplotlib is not installed.
+
+    Better before an hour than after it.
+    """
+    if not args.no_plot and find_spec("matplotlib") is None:
+        raise SetupError(
+            "Plots need the package matplotlib, which is not installed.",
+            "Install it: pip install 'npc-engine-llama[bench]', or give --no-plot.",
+        )
+
+
+def new_figure(n_rows: int, title: str) -> tuple[Any, list[Any]]:
+    """Return a matplotlib Figure and its axes, one under the other, with one look for all plots."""
+    from matplotlib.figure import Figure  # no pyplot: it wants a screen, and keeps state
+
+    figure = Figure(figsize=(9, 1 + 2.8 * n_rows), layout="constrained", dpi=130)
+    axes = list(figure.subplots(n_rows, 1, squeeze=False)[:, 0])
+    figure.suptitle(title)
+    for ax in axes:
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_prop_cycle(color=COLOURS)
+    return figure, axes
+
+
+def log_axis(ax: Any, label: str) -> None:
+    """Make an axis logarithmic, with plain numbers; over decades, at 1, 2 and 5 of each."""
+
+    def plain(value: float, _position: int) -> str:
+        low, high = ax.get_ylim()
+        return f"{value:,g}" if high < 10 * low or f"{value:e}"[0] in "125" else ""
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(plain)
+    ax.yaxis.set_minor_formatter(plain)
+    ax.set_ylabel(label)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as PNG. Raises SetupError."""
+    try:
+        figure.savefig(path, format="png")
+    except OSError as error:
+        raise SetupError(
+            f"The plot {str(path)!r} cannot be written: {error.strerror}.",
             "Name another file with --out, or make room.",
         ) from None

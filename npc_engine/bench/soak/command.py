@@ -11,8 +11,7 @@ from pathlib import Path
 
 from npc_engine.bench.shared.figures import passed
 from npc_engine.bench.shared.flags import Flag, threads
-from npc_engine.bench.shared.plots import need_plots
-from npc_engine.bench.shared.report import about_run, write
+from npc_engine.bench.shared.report import about_run, need_plots, write
 from npc_engine.bench.shared.run import progress, say_cut_off
 from npc_engine.bench.soak.process import soak_apart
 from npc_engine.bench.soak.report import as_json, as_text, figure
@@ -64,8 +63,7 @@ def run(args: argparse.Namespace) -> int:
     for flag in FLAGS:
         if (value := getattr(args, flag.name)) < flag.least:
             raise ConfigError(f"--{flag.name} is {value}.", f"Give at least {flag.least}.")
-    if not args.no_plot:
-        need_plots()
+    need_plots(args)
     settings = [_settings(args, model) for model in args.model]
     runs = []
     with progress(len(settings) * args.tokens, "soak") as show:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from npc_engine.bench.shared.figures import MIB, passed
-from npc_engine.bench.shared.plots import new_figure
+from npc_engine.bench.shared.report import new_figure
 from npc_engine.bench.soak.figures import Sample, judge, series
 from npc_engine.bench.soak.process import SoakRun
 from npc_engine.text.tables import table

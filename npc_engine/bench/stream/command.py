@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from npc_engine.bench.shared.flags import Flag, add_flags, check, in_words, threads
-from npc_engine.bench.shared.plots import need_plots
-from npc_engine.bench.shared.report import write_json, write_text
+from npc_engine.bench.shared.report import need_plots, write_json, write_text
 from npc_engine.bench.shared.run import opened, say
 from npc_engine.bench.stream.contexts import LAYOUT, POLICIES, Setup, check_fit, parse_policies
 from npc_engine.bench.stream.figures import figures
@@ -79,8 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the report, print the table. Raises SetupError."""
-    if not args.no_plot:
-        need_plots()
+    need_plots(args)
     names = parse_policies(args.policies)
     path = _report_path(args.out)
     with opened(args.model) as model:

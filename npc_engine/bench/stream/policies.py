@@ -48,16 +48,10 @@ class Plan(Protocol):
         """Note tokens that are read now, from `next_pos` on."""
 
 
-class Whole:
-    """Full attention in `n_max` cells."""
+class _Gapless:
+    """Tokens held at positions without holes."""
 
-    def __init__(self, n_max: int) -> None:
-        self.n_max = n_max
-        self.n_cells = self.next_pos = 0
-
-    def make_room(self, n_new: int) -> Room | None:
-        """Nothing ever leaves."""
-        return Room() if self.n_cells + n_new <= self.n_max else None
+    n_cells = next_pos = 0
 
     def add(self, tokens: list[int]) -> None:
         """Note tokens."""
@@ -65,13 +59,23 @@ class Whole:
         self.next_pos += len(tokens)
 
 
-class Rolling:
+class Whole(_Gapless):
+    """Full attention in `n_max` cells."""
+
+    def __init__(self, n_max: int) -> None:
+        self.n_max = n_max
+
+    def make_room(self, n_new: int) -> Room | None:
+        """Nothing ever leaves."""
+        return Room() if self.n_cells + n_new <= self.n_max else None
+
+
+class Rolling(_Gapless):
     """`n_sinks` first tokens and the last ones, `window` in all, at positions without holes."""
 
     def __init__(self, window: int, n_sinks: int) -> None:
         self.window = window
         self.n_sinks = n_sinks
-        self.n_cells = self.next_pos = 0
 
     def make_room(self, n_new: int) -> Room:
         """The oldest behind the sinks leave, and the rest moves down."""
@@ -82,18 +86,12 @@ class Rolling:
         self.n_cells = self.next_pos = end - n_out
         return Room([(first, last)], [(last, end, -n_out)] if last < end else [])
 
-    def add(self, tokens: list[int]) -> None:
-        """Note tokens."""
-        self.n_cells += len(tokens)
-        self.next_pos += len(tokens)
 
-
-class Reread:
+class Reread(_Gapless):
     """The last tokens, `window` with the new ones, read anew each time."""
 
     def __init__(self, window: int) -> None:
         self.window = window
-        self.n_cells = self.next_pos = 0
         self._last: list[int] = []
 
     def make_room(self, n_new: int) -> Room:
@@ -105,8 +103,7 @@ class Reread:
     def add(self, tokens: list[int]) -> None:
         """Note tokens, in the cache or skipped."""
         self._last = (self._last + tokens)[-self.window :]
-        self.n_cells += len(tokens)
-        self.next_pos += len(tokens)
+        super().add(tokens)
 
 
 class Pinned:

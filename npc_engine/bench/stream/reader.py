@@ -14,15 +14,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
-
-import numpy as np
 
 from npc_engine.bench.stream.policies import Pinned, Plan, Reread, Rolling, Room
 from npc_engine.errors import BackendError
 from npc_engine.llama.context import Llama, Span
 
-__all__ = ["N_BLOCK", "N_SINGLE", "Block", "Reader", "surprise"]
+__all__ = ["N_BLOCK", "N_SINGLE", "Block", "Reader"]
 
 N_BLOCK = 1024
 """Tokens of a block: perplexity and times are kept for each."""
@@ -154,7 +151,7 @@ class Reader:
             raise BackendError(f"The cells {first} to {last} cannot be removed.")
 
     def _score(self, block: Block, following: list[int], held: int, same: bool) -> None:
-        nll = sum(surprise(self.llama.logits(i), t) for i, t in enumerate(following))
+        nll = sum(self.llama.surprise(i, t) for i, t in enumerate(following))
         n = len(following)
         block.n += n
         block.nll += nll
@@ -202,10 +199,3 @@ class Reader:
                 if reads and not self.is_sampled:
                     self.llama.decode([Span(0, self.plan.next_pos, part, False)])
                 self.plan.add(part)
-
-
-def surprise(logits: Any, token: int) -> float:
-    """Return the negative log likelihood of a token, in nats."""
-    top = float(logits.max())
-    total = float(np.exp(logits - np.float32(top)).sum(dtype=np.float64))
-    return top + float(np.log(total)) - float(logits[token])

@@ -10,8 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from npc_engine.bench.shared.plots import log_axis, new_figure, save_figure
-from npc_engine.bench.shared.report import markdown_table
+from npc_engine.bench.shared.report import log_axis, markdown_table, new_figure, save_figure
 from npc_engine.bench.stream.figures import BROKEN, Figures, course, difference, perplexity
 from npc_engine.text.tables import table
 

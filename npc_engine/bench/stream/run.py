@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from npc_engine.bench.shared.report import write_bytes
 from npc_engine.bench.shared.run import progress, say
 from npc_engine.bench.stream.contexts import Setup, open_reader
 from npc_engine.bench.stream.reader import N_BLOCK, Block, Reader
@@ -140,16 +141,8 @@ def _farewell(n_kept: int) -> str:
 def _write_partial(path: Path, partial: Partial) -> None:
     """Write a run's state. Raises SetupError."""
     data = msgspec.msgpack.encode(partial)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(path.name + ".new")
-        beside.write_bytes(_signature(data) + data)
-        beside.replace(path)
-    except OSError as error:
-        raise SetupError(
-            f"The state of this run cannot be written to {str(path)!r}: {error.strerror}.",
-            "Name another file with --out, or make room.",
-        ) from None
+    fails = f"The state of this run cannot be written to {str(path)!r}"
+    write_bytes(path, _signature(data) + data, fails)
 
 
 def _read_partial(path: Path) -> Partial | None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from npc_engine.bench.shared.flags import Flag, add_flags, check, threads
-from npc_engine.bench.shared.plots import need_plots
-from npc_engine.bench.shared.report import write_json
+from npc_engine.bench.shared.report import need_plots, write_json
 from npc_engine.bench.shared.run import opened, progress
 from npc_engine.bench.stream.contexts import Setup, check_fit, open_reader
 from npc_engine.bench.stream.reader import Reader
@@ -67,8 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table and what follows, write the report. Raises NpcError."""
-    if not args.no_plot:
-        need_plots()
+    need_plots(args)
     check(args, FLAGS)
     card = example_card(args.card) if args.card in example_names() else Card.load(args.card)
     with opened(args.model) as model:

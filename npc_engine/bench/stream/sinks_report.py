@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from npc_engine.bench.shared.plots import new_figure, save_figure
+from npc_engine.bench.shared.report import new_figure, save_figure
 from npc_engine.bench.stream.figures import difference
 from npc_engine.text.tables import table
 

@@ -20,16 +20,15 @@ from npc_engine.bench.shared.flags import (
     numbers,
     threads,
 )
-from npc_engine.bench.shared.plots import need_plots
-from npc_engine.bench.shared.report import write
+from npc_engine.bench.shared.report import need_plots, write
 from npc_engine.bench.shared.run import opened, progress, quiet, say_cut_off
-from npc_engine.bench.shared.script import CARD, lines
 from npc_engine.bench.talk.baseline import LAYOUT, Baseline
 from npc_engine.bench.talk.baseline_process import BaselineProcess
 from npc_engine.bench.talk.engine_side import EngineSide
 from npc_engine.bench.talk.figures import Side, TalkRun, Turn
 from npc_engine.bench.talk.report import as_json, as_markdown, as_text, figure
 from npc_engine.cards.card import Card
+from npc_engine.cards.small_talk import CARD, lines
 from npc_engine.dialogue.paragraphs import USER
 from npc_engine.errors import NpcError
 from npc_engine.llama.model import Model
@@ -84,8 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Hold the talks; print the table, write reports and plot. Raises NpcError."""
     check(args, FLAGS)
-    if not args.no_plot:
-        need_plots()
+    need_plots(args)
     runs: list[TalkRun] = []
     with quiet(), opened(args.model) as model:
         n_threads = args.threads or n_auto_threads()

@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from npc_engine.bench.shared.script import CARD
 from npc_engine.bench.talk.figures import Turn
+from npc_engine.cards.small_talk import CARD
 from npc_engine.client.in_process import Engine
 from npc_engine.config import Settings
 from npc_engine.engine import EngineCore

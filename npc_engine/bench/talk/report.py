@@ -8,17 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from npc_engine.bench.shared.figures import MIB
-from npc_engine.bench.shared.plots import new_figure
-from npc_engine.bench.shared.report import about_run, markdown_table, preface, verdicts
-from npc_engine.bench.talk.figures import (
-    MOST_EXTRA,
-    MOST_RATIO,
-    Side,
-    TalkRun,
-    Turn,
-    judge,
-    summary,
-)
+from npc_engine.bench.shared.report import about_run, markdown_table, new_figure, preface, verdicts
+from npc_engine.bench.talk import figures
 from npc_engine.text.tables import table
 
 __all__ = ["as_json", "as_markdown", "as_text", "figure"]
@@ -29,25 +20,25 @@ HEAD = (
 )
 
 
-def as_json(facts: dict[str, Any], runs: Sequence[TalkRun]) -> dict[str, Any]:
+def as_json(facts: dict[str, Any], runs: Sequence[figures.TalkRun]) -> dict[str, Any]:
     """Return the whole report, each turn included."""
     return {**about_run("talk"), **facts, "windows": [_window(run) for run in runs]}
 
 
-def _window(run: TalkRun) -> dict[str, Any]:
-    ours = summary(run.ours)
+def _window(run: figures.TalkRun) -> dict[str, Any]:
+    ours = figures.summary(run.ours)
     return {
         "window": run.window,
         "n_pinned": run.n_pinned,
         "interrupted": run.interrupted,
-        "verdicts": judge(ours),
+        "verdicts": figures.judge(ours),
         "ours": ours,
-        "rival": summary(run.baseline),
+        "rival": figures.summary(run.baseline),
         "turns": {"ours": _columns(run.ours), "rival": _columns(run.baseline)},
     }
 
 
-def _columns(side: Side) -> dict[str, str]:
+def _columns(side: figures.Side) -> dict[str, str]:
     """Each turn's values, one row of text to a value: a report is to be read, too."""
     rows = [asdict(turn) for turn in side.turns]
     return {name: " ".join(_short(row[name]) for row in rows) for name in rows[0]} if rows else {}
@@ -73,19 +64,13 @@ def _row(found: dict[str, Any], side: str) -> list[str]:
     numbers = found[side]
     ordinary, overflow = numbers["ordinary"], numbers["overflow"]
     return [
-        str(found["window"]),
-        side,
-        str(ordinary["n"] if ordinary else 0),
-        str(overflow["n"] if overflow else 0),
-        _value(ordinary, "ttft_ms"),
-        _value(overflow, "ttft_ms"),
+        *(str(found["window"]), side),
+        *(str(turns["n"] if turns else 0) for turns in (ordinary, overflow)),
+        *(_value(turns, "ttft_ms") for turns in (ordinary, overflow)),
         "-" if numbers["ttft_ratio"] is None else f"{numbers['ttft_ratio']:.2f}",
-        _value(overflow, "ttft_ms", "p95"),
-        _value(overflow, "ttft_ms", "max"),
-        _value(ordinary, "total_ms"),
-        _value(overflow, "total_ms"),
-        _value(ordinary, "n_read"),
-        _value(overflow, "n_read"),
+        *(_value(overflow, "ttft_ms", which) for which in ("p95", "max")),
+        *(_value(turns, "total_ms") for turns in (ordinary, overflow)),
+        *(_value(turns, "n_read") for turns in (ordinary, overflow)),
         str(numbers["n_errors"]),
     ]
 
@@ -119,8 +104,8 @@ def _aside(one: dict[str, Any]) -> str:
     idle = ours["n_idle"] / max(1, ours["n_turns"])
     return (
         f"* **Window {one['window']}**, persona {one['n_pinned']} tokens. Ours: overflow turns "
-        f"read at most {extra} tokens beside the message (goal: {MOST_EXTRA}; of the ratio: "
-        f"{MOST_RATIO}); in the pauses {idle:.1f} tokens a turn, the longest pause "
+        f"read at most {extra} tokens beside the message (goal: {figures.MOST_EXTRA}; of the "
+        f"ratio: {figures.MOST_RATIO}); in the pauses {idle:.1f} tokens a turn, the longest pause "
         f"{ours['idle_ms_max']:.0f} ms; renumbered {ours['n_renumbered']} times; RSS {_mib(ours)}. "
         f"Rival: {baseline['n_turns']} turns, RSS {_mib(baseline)}{_errors(baseline)}."
     )
@@ -134,7 +119,7 @@ def _errors(numbers: dict[str, Any]) -> str:
     return f"; {numbers['n_errors']} errors: {numbers['errors']}" if numbers["n_errors"] else ""
 
 
-def figure(runs: Sequence[TalkRun]) -> Any:
+def figure(runs: Sequence[figures.TalkRun]) -> Any:
     """Return the plot: time to first token by turn, a row for each window, both sides."""
     made, axes = new_figure(max(1, len(runs)), "Time to first token, turn by turn")
     for ax, run in zip(axes, runs, strict=False):
@@ -148,7 +133,7 @@ def figure(runs: Sequence[TalkRun]) -> Any:
     return made
 
 
-def _curve(ax: Any, name: str, turns: Sequence[Turn]) -> None:
+def _curve(ax: Any, name: str, turns: Sequence[figures.Turn]) -> None:
     if not turns:
         return
     numbers, ms = [t.number for t in turns], [t.ttft_ms for t in turns]

@@ -18,9 +18,8 @@ from typing import Annotated
 import msgspec
 import psutil
 
-from npc_engine.bench.shared.script import lines
-from npc_engine.bench.stream.reader import surprise
 from npc_engine.cards.examples import example_card, example_names
+from npc_engine.cards.small_talk import lines
 from npc_engine.cli.doctor.quantization import (
     Figures,
     Verdict,
@@ -228,7 +227,7 @@ def _nats(model: Model, n_threads: int) -> float:
             part = text[first : min(first + N_CHUNK, len(text) - 1)]
             llama.remove(0, 0, -1)
             llama.decode([Span(0, 0, part, True)], every=True)
-            total += sum(surprise(llama.logits(i), text[first + i + 1]) for i in range(len(part)))
+            total += sum(llama.surprise(i, text[first + i + 1]) for i in range(len(part)))
     finally:
         llama.close()
     return total / (len(text) - 1)

@@ -129,6 +129,19 @@ def test_ctrl_c_keeps_what_there_is(
     assert whole["parking"] is None
 
 
+def test_ctrl_c_in_the_first_round_is_no_round(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Crowd, "speak", interrupted)
+    out = tmp_path / "crowd.json"
+    assert bench(tiny_llama, out, "--parts=speakers", "--speakers=2", *SHORT) == 1
+    whole = json.loads(out.read_text("utf-8"))
+    assert (whole["interrupted"], whole["speakers"]) == (True, [])
+
+
 def test_what_fails_later_keeps_what_there_is(
     tiny_llama: Path,
     tmp_path: Path,

@@ -8,8 +8,7 @@ import pytest
 from npc_engine.bench.crowd.figures import Idle, Measured, Parking, Round, Sharing
 from npc_engine.bench.crowd.report import as_json, as_markdown, as_text, figure, has_figure
 from npc_engine.bench.shared.figures import passed
-from npc_engine.bench.shared.plots import save_figure
-from npc_engine.bench.shared.report import verdicts
+from npc_engine.bench.shared.report import save_figure, verdicts
 
 SPEED, WAIT = "tokens per second, all together", "first token, ms"
 FACTS = {

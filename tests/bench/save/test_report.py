@@ -7,8 +7,7 @@ import pytest
 from npc_engine.bench.save.figures import Beside, Character, Crowd, Measured, Trip
 from npc_engine.bench.save.report import as_json, as_markdown, as_text, figure
 from npc_engine.bench.shared.figures import passed
-from npc_engine.bench.shared.plots import save_figure
-from npc_engine.bench.shared.report import verdicts
+from npc_engine.bench.shared.report import save_figure, verdicts
 
 FACTS = {
     "command": "npc-engine bench save --model q4.gguf",

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from npc_engine.bench.shared.figures import passed
-from npc_engine.bench.shared.plots import log_axis, new_figure, save_figure
 from npc_engine.bench.shared.report import (
     Table,
     as_page,
+    log_axis,
     markdown_table,
+    new_figure,
+    save_figure,
     verdicts,
     write,
     write_json,

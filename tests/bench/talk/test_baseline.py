@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from npc_engine.bench.shared.script import lines
 from npc_engine.bench.talk.baseline import Baseline
+from npc_engine.cards.small_talk import lines
 from npc_engine.errors import ModelError
 
 pytestmark = pytest.mark.model

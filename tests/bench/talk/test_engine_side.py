@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from npc_engine.bench.shared.script import lines
 from npc_engine.bench.talk.engine_side import EngineSide
 from npc_engine.bench.talk.figures import MOST_EXTRA
+from npc_engine.cards.small_talk import lines
 from npc_engine.llama.model import Layout, Model
 
 pytestmark = pytest.mark.model

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from npc_engine.bench.shared.figures import passed
-from npc_engine.bench.shared.plots import save_figure
+from npc_engine.bench.shared.report import save_figure
 from npc_engine.bench.talk.figures import TalkRun, Turn
 from npc_engine.bench.talk.report import as_json, as_markdown, as_text, figure
 

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from statistics import mean
 
-from npc_engine.bench.shared.script import lines
+from npc_engine.cards.small_talk import lines
 
 
 def test_the_same_talk_each_time() -> None:

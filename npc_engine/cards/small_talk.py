@@ -1,6 +1,6 @@
-"""What the player says in `npc-engine bench talk`: ordinary lines, never the same twice in a row.
+"""Small talk for whoever measures: a card, and ordinary lines, never the same twice in a row.
 
-Owns the character's card and the lines. The same number of lines is the same talk everywhere.
+Owns both. The same number of lines is the same talk everywhere. It knows no measurement.
 """
 
 import random
