@@ -18,13 +18,13 @@ MAX_TEXT = 80  # characters of each segment
 
 def info_of(character: Character) -> NpcInfo:
     """Return one character of a `list`: how full its window is."""
-    npc, ledger = character.dialogue, character.dialogue.ledger
+    dialogue, ledger = character.dialogue, character.dialogue.ledger
     waiting = character.waiting(Say)
     served = character.generation.request if character.generation else next(iter(waiting), None)
     return NpcInfo(
-        npc=npc.name,
-        name=npc.card.char,
-        state=_state(npc),
+        npc=dialogue.name,
+        name=dialogue.card.char,
+        state=_state(dialogue),
         n_tokens=ledger.n_tokens,
         n_pinned=ledger.n_pinned,
         n_window=ledger.window,
@@ -32,20 +32,20 @@ def info_of(character: Character) -> NpcInfo:
         priority=served.priority if served else None,
         n_waiting=len(waiting),
         n_events=len(character.waiting(Event)),
-        n_pending=npc.sequence.n_pending,
+        n_pending=dialogue.sequence.n_pending,
         scene=character.audience.name if character.audience else None,
     )
 
 
 def window_of(character: Character, request_id: str | None = None) -> WindowReply:
     """Return all that a character's window holds, in the order of its segments."""
-    npc, ledger = character.dialogue, character.dialogue.ledger
+    dialogue, ledger = character.dialogue, character.dialogue.ledger
     return WindowReply(
         id=request_id,
-        npc=npc.name,
-        state=_state(npc),
+        npc=dialogue.name,
+        state=_state(dialogue),
         speaking=character.generation is not None,
-        turn=npc.turn,
+        turn=dialogue.turn,
         n_window=ledger.window,
         n_tokens=ledger.n_tokens,
         n_cells=ledger.n_cells,
@@ -55,7 +55,7 @@ def window_of(character: Character, request_id: str | None = None) -> WindowRepl
         renumber_at=ledger.renumber_at,
         n_evicted=ledger.n_evicted,
         n_renumbered=ledger.n_renumbered,
-        segments=[_segment(s, npc.chat_format.vocabulary) for s in ledger.segments],
+        segments=[_segment(s, dialogue.chat_format.vocabulary) for s in ledger.segments],
     )
 
 

@@ -219,8 +219,8 @@ class Scene:
 
     @property
     def _said_now(self) -> dict[str, tuple[int, int]]:
-        npcs = {name: member.dialogue for name, member in self.members.items()}
-        return {name: (npc.last_spoken, npc.n_rewinds) for name, npc in npcs.items()}
+        dialogues = {name: member.dialogue for name, member in self.members.items()}
+        return {name: (one.last_spoken, one.n_rewinds) for name, one in dialogues.items()}
 
 
 def _listed(names: Sequence[str]) -> str:
