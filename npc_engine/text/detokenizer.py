@@ -16,7 +16,8 @@ bytes that were sampled, `kept_text` knows, and what a sentence is, `sentences`.
    turns, written out as text. One of blanks or invisible characters alone counts only where
    something was said: not behind a quote or a gesture that has but begun.
 4. At the start of a row the character's own name as a label (`labels`) goes, and another speaker's
-   ends the reply. Behind a gesture that starts a row the own one goes, too.
+   ends the reply; bytes of rule 1 before it don't count. Behind a gesture that starts a row the own
+   one goes, too.
 5. All that rules 2 and 3 look for are plain strings: at each place the shortest that fits wins, and
    where none fits, a label. Text that might be the beginning of one is held back until it is
    decided: the outcome does not depend on how the bytes were cut into pieces.
@@ -33,7 +34,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from npc_engine.text import punctuation
-from npc_engine.text.kept_text import BLANKS, KeptText, n_bytes
+from npc_engine.text.kept_text import BLANKS, UNDECODABLE, KeptText, n_bytes
 from npc_engine.text.labels import Label, Labels
 from npc_engine.text.sentences import Kind, LineSplitter, Record
 from npc_engine.text.special_tokens import DEBRIS
@@ -341,7 +342,7 @@ class Detokenizer:
         if char == "\n":
             self._table = self._row_start
             self._after_name = self._after_gesture = False
-        elif not char.isspace():
+        elif not (char.isspace() or UNDECODABLE.match(char)):  # nobody sees such a byte as a word
             self._after_name = False
             if self._table is self._row_start:
                 self._table = self._within_row

@@ -9,12 +9,12 @@ from bisect import bisect_left
 
 from npc_engine.text import punctuation
 
-__all__ = ["BLANKS", "KeptText", "n_bytes"]
+__all__ = ["BLANKS", "UNDECODABLE", "KeptText", "n_bytes"]
 
 BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + punctuation.UNSEEN
 BLANKS += "".join(map(chr, range(0xDC80, 0xDD00)))
 # An undecodable byte is carried as one lone surrogate, so that offsets in bytes stay exact.
-_UNDECODABLE = re.compile(r"[\udc80-\udcff]")
+UNDECODABLE = re.compile(r"[\udc80-\udcff]")
 # Behind what only opens a speech, nothing is said yet.
 _SAID = re.compile(r"[^*_\"'\u2018\u201c\u201e\u00ab\u300c\u300e(\[#>`\u2013\u2014-]")
 
@@ -39,11 +39,11 @@ class KeptText:
     @property
     def text(self) -> str:
         """All of it, clean and in whole code points."""
-        return _UNDECODABLE.sub("\ufffd", self._source())
+        return UNDECODABLE.sub("\ufffd", self._source())
 
     def take_fresh(self) -> str:
         """Return what came since the last call."""
-        text = _UNDECODABLE.sub("\ufffd", "".join(self._fresh))
+        text = UNDECODABLE.sub("\ufffd", "".join(self._fresh))
         self._fresh.clear()
         return text
 

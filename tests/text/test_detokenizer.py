@@ -625,3 +625,22 @@ def test_time_is_linear(piece: bytes) -> None:
 
     # 4 times the pieces: 4 times the time where it is linear, 16 times where it is quadratic.
     assert any(seconds(20_000) < 9 * seconds(5_000) for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("raw", "text", "stopped"),
+    [
+        (b"\x80Player: hi", "", True),
+        (b"One.\n\x80Player: hi", "One.", True),
+        (b"\x80 \xffMara: Two.", "Two.", False),
+        (b"One.\n\x80Mara: Two.", "One.\n\ufffdTwo.", False),
+        (b"\x80Well, Mara: no.", "Well, Mara: no.", False),
+    ],
+)
+def test_a_label_behind_an_undecodable_byte_is_one(raw: bytes, text: str, stopped: bool) -> None:
+    for pieces in ([raw], [raw[i : i + 1] for i in range(len(raw))]):
+        detok = Detokenizer(own=["Mara"], others=["Player"])
+        for piece in pieces:
+            detok.feed(piece)
+        detok.finish()
+        assert (detok.text, detok.stopped) == (text, stopped)
