@@ -16,7 +16,7 @@ MOST = {  # what a reader can bear
     "lines a function, p90": 17,
     "lines, longest function": 50,
     "files a folder, most": 14,
-    "lines of bench": 5_764,  # wanted are 5,700
+    "lines of bench": 5_700,
 }
 
 

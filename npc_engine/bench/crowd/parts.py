@@ -221,10 +221,10 @@ def _ram(crowd: Crowd) -> dict[str, int]:
 
 
 PARTS: Mapping[str, Part[Setup, Measured]] = {
-    "speakers": Part("many speak at once", lambda s: s.n_rounds * len(s.speakers), speakers),
-    "fair": Part("tokens of each of 16 speakers", lambda _s: 1, fair),
-    "parking": Part("more characters than slots", lambda s: s.n_swaps, parking),
-    "governor": Part("threads, beside a busy game", n_turns, governor),
-    "idle": Part("a server that nobody speaks to", n_looks, idle),
+    "speakers": Part(lambda s: s.n_rounds * len(s.speakers), speakers),
+    "fair": Part(lambda _s: 1, fair),
+    "parking": Part(lambda s: s.n_swaps, parking),
+    "governor": Part(n_turns, governor),
+    "idle": Part(n_looks, idle),
 }
 """What can be measured, by name. Each has a context of its own, one after the other."""

@@ -28,8 +28,6 @@ PARKING = {
     "first_parked": "first token of one who was parked",
     "first_resident": "first token of one who was not",
 }
-
-
 WAYS = {
     "engine": "NPC Engine",
     "bare": "bare loop",

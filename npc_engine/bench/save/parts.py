@@ -236,11 +236,7 @@ class _Beside:
 
 
 PARTS: Mapping[str, Part[Setup, Measured]] = {
-    "trips": Part(
-        "one character there and back",
-        lambda s: s.n_rounds * len(s.depths) * len(s.layouts),
-        trips,
-    ),
-    "beside": Part("a save beside speakers", lambda s: s.n_rounds, beside),
+    "trips": Part(lambda s: s.n_rounds * len(s.depths) * len(s.layouts), trips),
+    "beside": Part(lambda s: s.n_rounds, beside),
 }
 """What can be measured, by name. Each has contexts of its own."""

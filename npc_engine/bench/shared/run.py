@@ -48,7 +48,6 @@ class Part(Generic[SetupT, FoundT]):
     It writes what it finds as it finds it, so that an interrupted run keeps it.
     """
 
-    about: str
     n_units: Callable[[SetupT], int]
     measure: Callable[[SetupT, FoundT], Iterator[str]]
 

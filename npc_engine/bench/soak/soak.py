@@ -93,7 +93,7 @@ class Soak:
                 yield sample
 
     def _sample(self) -> Sample:
-        counts = self._counts()
+        counts = self.client.ask(m.Stats).stats
         return Sample(
             n_tokens=counts["n_decoded"] + counts["n_prefilled"],
             n_decoded=counts["n_decoded"],
@@ -125,10 +125,6 @@ class Soak:
             for name in names:
                 self._check(self._character(name))
         self.n_cycles += 1
-
-    def _counts(self) -> dict[str, Any]:
-        answer: m.StatsReply = self.client.ask(m.Stats)
-        return answer.stats
 
     def facts(self) -> dict[str, Any]:
         """Return what was run, and how much of it, in plain JSON types."""

@@ -88,7 +88,11 @@ def run(args: argparse.Namespace) -> int:
         whole = Run(model, setup, text, path.with_suffix(".partial"))
         readers = whole.run(names)
         report = _report(args, model, setup, text, readers)
-    _write(report, path, not args.no_plot)
+    picture = path.with_suffix(".png")
+    write_json(path, report)
+    if not args.no_plot:
+        plot(report, picture)
+    write_text(path.with_suffix(".md"), markdown(report, "" if args.no_plot else picture.name))
     whole.partial.unlink(missing_ok=True)
     sys.stdout.write(text_table(report))
     say(f"Written: {path}, and the same as {'.md' if args.no_plot else '.md and .png'} beside it.")
@@ -148,11 +152,3 @@ def _report(
         },
         "policies": [figures(name, reader, kv_bytes) for name, reader in readers.items()],
     }
-
-
-def _write(report: dict[str, Any], path: Path, plots: bool) -> None:
-    write_json(path, report)
-    picture = path.with_suffix(".png")
-    if plots:
-        plot(report, picture)
-    write_text(path.with_suffix(".md"), markdown(report, picture.name if plots else ""))

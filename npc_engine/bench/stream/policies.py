@@ -11,7 +11,6 @@ it decodes nothing and measures nothing. Counts are in tokens; the text is a lis
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from npc_engine.kvcache.ledger import Kind, Ledger, Move, Range, Segment
 
@@ -28,24 +27,6 @@ class Room:
     remove: list[Range] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     reread: list[int] | None = None
-
-
-class Plan(Protocol):
-    """A policy at work."""
-
-    @property
-    def n_cells(self) -> int:
-        """Tokens held."""
-
-    @property
-    def next_pos(self) -> int:
-        """The next token's position."""
-
-    def make_room(self, n_new: int) -> Room | None:
-        """Return what makes room for `n_new` more tokens; None where that cannot be."""
-
-    def add(self, tokens: list[int]) -> None:
-        """Note tokens that are read now, from `next_pos` on."""
 
 
 class _Gapless:
@@ -160,3 +141,8 @@ class Pinned:
             self._turn += 1
             self.ledger.append(Segment(Kind.SAID, [], turn=self._turn))
         return segments[-1]
+
+
+Plan = Whole | Rolling | Reread | Pinned
+"""A policy at work. `add` notes what is read now, from `next_pos` on; `make_room` makes room for
+more before that, and returns None where that cannot be."""

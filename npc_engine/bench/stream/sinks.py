@@ -1,30 +1,35 @@
 """`npc-engine tune sinks`: how many of the first tokens does a model need to keep?
 
 Owns the measurement: a persona and a text behind it, read in one window with 0, 1, 2, 4, 8, 16
-sinks and with the whole persona. `stream` knows how they are kept, `sinks_report` what follows.
+sinks and with the whole persona; the comparison, block by block, and what follows from it.
+`contexts` knows how they are kept.
 """
 
 import argparse
 import dataclasses
+import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from npc_engine.bench.shared.flags import Flag, add_flags, check, threads
-from npc_engine.bench.shared.report import need_plots, write_json
+from npc_engine.bench.shared.report import need_plots, new_figure, save_figure, write_json
 from npc_engine.bench.shared.run import opened, progress
 from npc_engine.bench.stream.contexts import Setup, check_fit, open_reader
+from npc_engine.bench.stream.figures import difference
 from npc_engine.bench.stream.reader import Reader
-from npc_engine.bench.stream.sinks_report import Row, advice, compare, plot, text_table
 from npc_engine.bench.stream.text import read_text
 from npc_engine.cards.card import Card
 from npc_engine.cards.examples import example_card, example_names
 from npc_engine.errors import ConfigError
 from npc_engine.llama.model import Model
 from npc_engine.loading import n_auto_threads, voice_of
+from npc_engine.text.tables import table
 
-__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
+__all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "Row", "add_arguments", "advice", "compare", "run"]
 
 SUMMARY = "how many attention sinks a model needs, and whether the whole persona serves as them"
 ABOUT = """\
@@ -46,6 +51,7 @@ COUNTS = (0, 1, 2, 4, 8, 16)
 N_BLOCK = 128  # tokens that are compared as one: enough of them for an error of the mean
 N_CHUNK = 64
 CARD = "mara"
+TIE = 0.01  # of perplexity: nobody notices less
 FLAGS = (
     Flag("text", None, "a long text, UTF-8", metavar="FILE", required=True),
     Flag("card", CARD, "whose persona", metavar="FILE|NAME"),
@@ -54,6 +60,24 @@ FLAGS = (
     threads(most=None),
     Flag("out", ".", "where to write the report (default: here)", metavar="DIR"),
 )
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a number of sinks gave. `more`: perplexity above the whole persona's, as a part of it.
+
+    `noise`: two standard errors of `more`, from the differences block by block.
+    """
+
+    n_sinks: int
+    perplexity: float
+    more: float
+    noise: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference is more than noise."""
+        return abs(self.more) > self.noise
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +103,8 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.out) / "sinks.json"
     write_json(path, report)
     if not args.no_plot:
-        plot(report, blocks, path.with_suffix(".png"))
-    sys.stdout.write(text_table(rows) + "\n" + sentence + "\n")
+        _plot(report, blocks, path.with_suffix(".png"))
+    sys.stdout.write(_text_table(rows) + "\n" + sentence + "\n")
     return 0
 
 
@@ -152,3 +176,75 @@ def _report(
         "rows": [dataclasses.asdict(row) for row in rows],
         "advice": sentence,
     }
+
+
+def compare(blocks: Mapping[int, Sequence[float]]) -> list[Row]:
+    """Return a row for each number of sinks; the last of `blocks` is the whole persona."""
+    whole = list(blocks.values())[-1]
+    return [Row(k, math.exp(mean(nll)), *difference(nll, whole)) for k, nll in blocks.items()]
+
+
+def advice(rows: Sequence[Row]) -> str:
+    """Say what follows, in a sentence or three."""
+    *few, persona = rows
+    best = min(rows, key=lambda r: r.perplexity)
+    none = next((r for r in few if r.n_sinks == 0), None)
+    said = []
+    if none is not None and none.more - best.more > max(none.noise, TIE):
+        said.append(f"Without the first tokens this model reads {_percent(none, best)} worse.")
+        enough = next(r for r in rows if r.n_sinks and r.more - best.more <= max(r.noise, TIE))
+        n = enough.n_sinks
+        said.append(
+            f"{n} of them {'is' if n == 1 else 'are'} enough: within noise, or {100 * TIE:.0f} %, "
+            "of the best."
+        )
+    else:
+        said.append("This model does not lean on its first tokens: no difference beyond noise.")
+    cost = persona.more - best.more
+    if best is persona or not best.is_clear or cost <= TIE:
+        said.append(
+            f"Set nothing: the engine pins the whole persona, {persona.n_sinks} tokens, which is "
+            "as good as any."
+        )
+    else:
+        said.append(
+            f"Set nothing: the engine pins the whole persona. Its {persona.n_sinks} tokens cost "
+            f"{_percent(persona, best)} here, since they leave less of the window to the text; a "
+            "larger --window wins that back."
+        )
+    return " ".join(said)
+
+
+def _percent(row: Row, best: Row) -> str:
+    return f"{100 * (row.perplexity / best.perplexity - 1):.0f} %"
+
+
+def _text_table(rows: Sequence[Row]) -> str:
+    head = ["kept", "perplexity", "against the persona", "noise"]
+    lines = [head]
+    for row in rows:
+        name = f"{row.n_sinks} tokens" if row is not rows[-1] else f"persona, {row.n_sinks} tokens"
+        more = f"{100 * row.more:+.2f} %" if row is not rows[-1] else "-"
+        noise = f"+-{100 * row.noise:.2f} %" if row is not rows[-1] else "-"
+        lines.append([name, f"{row.perplexity:.2f}", more, noise])
+    return table(lines)
+
+
+def _plot(report: Mapping[str, Any], blocks: Mapping[int, Sequence[float]], path: Path) -> None:
+    """Write the perplexity of each, and its course, as PNG."""
+    figure, (bars, lines) = new_figure(2, report["title"])
+    names = [*map(str, [*blocks][:-1]), f"persona\n({[*blocks][-1]})"]
+    heights = [row["perplexity"] for row in report["rows"]]
+    errors = [row["perplexity"] * row["noise"] for row in report["rows"]]
+    bars.bar(names, heights, yerr=errors, color="#1f6fb4", width=0.6, capsize=3)
+    bars.set_ylim(bottom=0.9 * min(heights))
+    bars.set_xlabel("first tokens kept (bars: noise of the difference to the persona)")
+    bars.set_ylabel("perplexity")
+    for nll, name in zip(blocks.values(), names, strict=True):
+        at = [report["window"] + report["n_block"] * (i + 1) for i in range(len(nll))]
+        so_far = [math.exp(mean(nll[: i + 1])) for i in range(len(nll))]
+        lines.plot(at, so_far, lw=1.4, label=name.replace("\n", " "))
+    lines.set_ylabel("perplexity so far")
+    lines.set_xlabel("tokens read")
+    lines.legend(ncols=4, fontsize="small", title="first tokens kept")
+    save_figure(figure, path)

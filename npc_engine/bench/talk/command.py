@@ -6,24 +6,16 @@ what must hold.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 
+from npc_engine.bench.shared import flags
 from npc_engine.bench.shared.figures import passed
-from npc_engine.bench.shared.flags import (
-    Flag,
-    add_flags,
-    add_out,
-    check,
-    in_words,
-    numbers,
-    threads,
-)
+from npc_engine.bench.shared.flags import Flag, add_flags, add_out, threads
 from npc_engine.bench.shared.report import need_plots, write
 from npc_engine.bench.shared.run import opened, progress, quiet, say_cut_off
-from npc_engine.bench.talk.baseline import LAYOUT, Baseline
-from npc_engine.bench.talk.baseline_process import BaselineProcess
+from npc_engine.bench.talk.baseline import LAYOUT, Baseline, BaselineProcess
 from npc_engine.bench.talk.engine_side import EngineSide
 from npc_engine.bench.talk.figures import Side, TalkRun, Turn
 from npc_engine.bench.talk.report import as_json, as_markdown, as_text, figure
@@ -82,13 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Hold the talks; print the table, write reports and plot. Raises NpcError."""
-    check(args, FLAGS)
+    flags.check(args, FLAGS)
     need_plots(args)
     runs: list[TalkRun] = []
     with quiet(), opened(args.model) as model:
         n_threads = args.threads or n_auto_threads()
         facts = {
-            "command": in_words("bench talk", vars(args), WORDS),
+            "command": flags.in_words("bench talk", vars(args), WORDS),
             "model": model.name,
             "n_threads": n_threads,
             "layout": str(LAYOUT),
@@ -106,7 +98,7 @@ def _measure(runs: list[TalkRun], model: Model, n_threads: int, args: argparse.N
     """Hold the talk in one window after the other; an interrupted one is kept."""
     must = "For this model each must be from {} to {:,} tokens."
     give, limits = "Give numbers of tokens by comma: 512,1024.", (LEAST_WINDOW, model.n_ctx_train)
-    windows = numbers("windows", args.windows, give, limits, must)
+    windows = flags.numbers("windows", args.windows, give, limits, must)
     try:
         with progress(args.turns * len(windows), "talk") as show:
             for i, window in enumerate(windows):
@@ -131,20 +123,18 @@ def _talk(run: TalkRun, model: Model, n_threads: int, args: argparse.Namespace) 
     ):
         run.n_pinned = engine.n_pinned
         for n, text in enumerate(lines(args.turns), 1):
-            _ours(run.ours, engine, text)
+            _hear(run.ours, engine.say, text)
             if run.baseline.n_since_overflow < most and len(run.baseline.errors) < MOST_ERRORS:
-                _note(run.baseline, baseline.say(text))
+                _hear(run.baseline, baseline.say, text)
             yield n
 
 
-def _ours(side: Side, engine: EngineSide, text: str) -> None:
+def _hear(side: Side, say: Callable[[str], Turn | str], text: str) -> None:
+    """Say a line, and note the turn or what went wrong."""
     try:
-        _note(side, engine.say(text))
+        found = say(text)
     except NpcError as error:
-        _note(side, str(error))
-
-
-def _note(side: Side, found: Turn | str) -> None:
+        found = str(error)
     if isinstance(found, Turn):
         side.turns.append(found)
     else:

@@ -119,7 +119,7 @@ def test_ctrl_c_keeps_what_there_is(
             if i == 2:
                 raise KeyboardInterrupt
 
-    part = Part("", lambda _s: 4, interrupted)
+    part = Part(lambda _s: 4, interrupted)
     monkeypatch.setattr(bench_crowd, "PARTS", {**crowd_parts.PARTS, "speakers": part})
     out = tmp_path / "crowd.json"
     assert bench(tiny_llama, out, "--speakers=1,2", *SHORT) == 1
@@ -152,7 +152,7 @@ def test_what_fails_later_keeps_what_there_is(
         yield "it begins"
         raise BackendError("llama_decode failed.")
 
-    parts = {**crowd_parts.PARTS, "fair": Part("", lambda _s: 1, fails)}
+    parts = {**crowd_parts.PARTS, "fair": Part(lambda _s: 1, fails)}
     monkeypatch.setattr(bench_crowd, "PARTS", parts)
     out = tmp_path / "crowd.json"
     assert bench(tiny_llama, out, "--parts=speakers,fair", "--speakers=2", *SHORT) == 1

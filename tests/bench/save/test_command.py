@@ -93,7 +93,7 @@ def test_ctrl_c_keeps_what_there_is(
             if i == 1:
                 raise KeyboardInterrupt
 
-    part = Part("", lambda _s: 2, interrupted)
+    part = Part(lambda _s: 2, interrupted)
     monkeypatch.setattr(bench_save, "PARTS", {**bench_save_parts.PARTS, "trips": part})
     out = tmp_path / "save.json"
     assert bench(tiny_llama, out, "--depths=256,512") == 1
@@ -113,7 +113,7 @@ def test_what_fails_later_keeps_what_there_is(
         yield "it begins"
         raise BackendError("llama_decode failed.")
 
-    parts = {**bench_save_parts.PARTS, "beside": Part("", lambda _s: 1, fails)}
+    parts = {**bench_save_parts.PARTS, "beside": Part(lambda _s: 1, fails)}
     monkeypatch.setattr(bench_save, "PARTS", parts)
     out = tmp_path / "save.json"
     assert bench(tiny_llama, out) == 1

@@ -29,7 +29,7 @@ def part(end: BaseException | None = None, finds: bool = True) -> Part[int, Foun
         if end is not None:
             raise end
 
-    return Part("numbers", lambda setup: setup, take)
+    return Part(lambda setup: setup, take)
 
 
 def test_progress_is_a_row_for_every_twentieth(capsys: pytest.CaptureFixture[str]) -> None:

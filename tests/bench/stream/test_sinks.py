@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_engine.bench.stream.sinks_report import Row, advice, compare
+from npc_engine.bench.stream.sinks import Row, advice, compare
 from npc_engine.cli import commands as cli
 from npc_engine.errors import CardError, ConfigError, ModelError, NpcError
 
