@@ -45,7 +45,7 @@ Answer = Callable[[bytes, Any], m.Reply | None]
 
 
 class Backend(StageBackend, Protocol):
-    """What the engine asks of llama.cpp. `llama.Llama` and the tests' FakeLlama meet it."""
+    """What the engine asks of llama.cpp. `context.Llama` and the tests' FakeLlama meet it."""
 
     @property
     def n_batch(self) -> int:

@@ -1,7 +1,7 @@
 """The Python client of the wire protocol (docs/protocol.md): the user's verbs over ZeroMQ.
 
 Owns one DEALER socket, the greeting with its token, and noticing that the engine is gone. It knows
-frames and records, and no model. The only module beside `bridge` that imports zmq.
+frames and records, and no model. Outside of `server` it alone imports zmq.
 """
 
 import time

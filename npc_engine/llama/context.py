@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# First llama_model: it sets the environment that the native library reads when it is loaded.
+# First `model`: it sets the environment that the native library reads when it is loaded.
 from npc_engine.llama.model import Layout, Model, clear_why, why  # isort: skip
 
 import llama_cpp

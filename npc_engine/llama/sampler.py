@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-# First llama_model: it sets the environment that the native library reads when it is loaded.
+# First `model`: it sets the environment that the native library reads when it is loaded.
 from npc_engine.llama.model import Model  # isort: skip
 
 import llama_cpp.llama_cpp as C  # noqa: N812

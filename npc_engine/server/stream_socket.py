@@ -39,7 +39,7 @@ _MAX_AHEAD_BYTES = 1 << 17
 # Beyond so many, and one message, it is hung up: nobody means that.
 _MAX_BEHIND_BYTES = 4 << 20
 # Records libzmq holds for one client. Small, so that a client that does not read is found before
-# megabytes have gone its way; what does not fit waits in its Peer, so bursts lose nothing.
+# megabytes have gone its way; what does not fit waits in its Connection: bursts lose nothing.
 _SNDHWM = 256
 # Reads libzmq holds of one client, of 8 KiB each, before TCP slows it down.
 _RCVHWM = 16

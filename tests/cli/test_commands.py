@@ -273,10 +273,10 @@ def test_chat_without_rich_says_what_to_install(
 
 
 def test_the_help_of_the_demo_tells_its_own_defaults(capsys: pytest.CaptureFixture[str]) -> None:
-    from npc_engine.cli.chat import start as opening
+    from npc_engine.cli.chat import start
 
     shown = helped(capsys, "demo")
-    assert f"(default: {opening.DEMO_MODEL.as_posix()}," in shown
+    assert f"(default: {start.DEMO_MODEL.as_posix()}," in shown
     assert "(default: demo-saves in" in shown
     assert "(default: saves)" not in shown
 

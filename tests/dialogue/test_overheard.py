@@ -16,7 +16,7 @@ from tests.support.fake_llama import FakeLlama
 MakeNpc = Callable[..., Dialogue]
 
 
-def make_npc(window: int = 400) -> Dialogue:
+def make_dialogue(window: int = 400) -> Dialogue:
     fake = FakeLlama(n_cells=window)
     return Dialogue.create(
         "wren", Card(name="Wren", system_prompt="Wren."), fake.chat_format(), fake,
@@ -33,7 +33,7 @@ def behind_persona(dialogue: Dialogue) -> list[tuple[Kind, str]]:
 
 
 def test_a_line_grows_while_it_is_spoken() -> None:
-    dialogue = make_npc()
+    dialogue = make_dialogue()
     overhear(dialogue, 1, "Bram", "One.")
     first = list(dialogue.ledger.tokens())
     overhear(dialogue, 1, "Bram", "  Two.")
@@ -45,7 +45,7 @@ def test_a_line_grows_while_it_is_spoken() -> None:
 
 
 def test_the_line_that_is_answered_becomes_what_was_said() -> None:
-    dialogue = make_npc()
+    dialogue = make_dialogue()
     overhear(dialogue, 1, "Mara", "One.")
     overhear(dialogue, 2, "Bram", "Two.")
     n_before = len(dialogue.ledger.tokens())
@@ -55,7 +55,7 @@ def test_the_line_that_is_answered_becomes_what_was_said() -> None:
 
 
 def test_where_it_broke_off_behind_something_else_is_no_line() -> None:
-    dialogue = make_npc()
+    dialogue = make_dialogue()
     overhear(dialogue, 1, "Bram", "Good day.")
     dialogue.open_turn.perceive("A bell rings.")
     before = dialogue.ledger.tokens()
@@ -64,7 +64,7 @@ def test_where_it_broke_off_behind_something_else_is_no_line() -> None:
 
 
 def test_what_came_between_stands_before_it() -> None:
-    dialogue = make_npc()
+    dialogue = make_dialogue()
     overhear(dialogue, 2, "Bram", "One.")
     dialogue.open_turn.perceive("A bell.")
     overhear(dialogue, 2, "Bram", " Two.")
@@ -74,7 +74,7 @@ def test_what_came_between_stands_before_it() -> None:
 
 
 def test_half_typed_words_stay_behind_what_is_heard() -> None:
-    dialogue = make_npc()
+    dialogue = make_dialogue()
     dialogue.open_turn.read_typed("Player", "Who a")
     overhear(dialogue, 1, "Bram", "One.")
     overhear(dialogue, 1, "Bram", " Two.")
@@ -86,13 +86,13 @@ def test_half_typed_words_stay_behind_what_is_heard() -> None:
 
 
 def test_one_who_has_not_heard_it_is_told() -> None:
-    dialogue = make_npc()
+    dialogue = make_dialogue()
     dialogue.say("Bram", "One.", answers=7)
     assert behind_persona(dialogue) == [(Kind.SAID, "Bram: One.")]
 
 
 def test_a_cut_line_is_shorter() -> None:
-    dialogue = make_npc()
+    dialogue = make_dialogue()
     overhear(dialogue, 1, "Bram", "One. Two.")
     dialogue.open_turn.perceive("A bell.")
     unhear(dialogue, 1, "Bram", "On")
@@ -104,7 +104,7 @@ def test_a_cut_line_is_shorter() -> None:
 
 
 def test_a_line_heard_in_two_turns_is_cut_in_the_open_one() -> None:
-    dialogue = make_npc()
+    dialogue = make_dialogue()
     overhear(dialogue, 1, "Bram", "One.")
     dialogue.say("Player", "Well?")
     dialogue.finish("", 0, interrupted=False)
@@ -117,7 +117,7 @@ def test_a_line_heard_in_two_turns_is_cut_in_the_open_one() -> None:
 
 @pytest.mark.parametrize("name", ["", "Bra\nm\x00", "Player"])
 def test_any_name(name: str) -> None:
-    dialogue = make_npc()
+    dialogue = make_dialogue()
     overhear(dialogue, 1, name, "One.")
     dialogue.say(name, "", answers=1)
     ((_, text),) = behind_persona(dialogue)
@@ -126,7 +126,7 @@ def test_any_name(name: str) -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.text(max_size=120)), max_size=20))
 def test_any_talk_fits(talk: list[tuple[int, str]]) -> None:
-    dialogue = make_npc(window=200)
+    dialogue = make_dialogue(window=200)
     for number, text in talk:
         overhear(dialogue, number, f"N{number}", text)
         assert dialogue.ledger.n_tokens <= 200

@@ -14,7 +14,7 @@ from npc_engine.llama.dry import BASE, N_FREE, Dry
 from npc_engine.llama.model import Model
 from npc_engine.text.quotation import Quotation
 
-# First llama_model: it sets what the native library reads when it is loaded.
+# First `model`: it sets what the native library reads when it is loaded.
 import llama_cpp.llama_cpp as C  # noqa: N812  # isort: skip
 
 WINDOW = 256

@@ -24,8 +24,7 @@ from npc_engine.saving import autosave, backoff, copying
 from npc_engine.saving.autosave import AUTOSAVE
 from npc_engine.saving.journal import journaling
 from npc_engine.saving.saving import Saving
-from npc_engine.storage import backups, slot_swap, snapshot, store
-from npc_engine.storage import disk as durable
+from npc_engine.storage import backups, disk, slot_swap, snapshot, store
 from npc_engine.storage.journal import appending
 from npc_engine.storage.journal.files import Journals
 from npc_engine.storage.journal.records import image_of
@@ -316,7 +315,7 @@ def run(plan: Plan) -> None:
     backoff.FIRST_S, backoff.MAX_S = 0.01, 0.05
     autosave.GATHER_S = 0.01
     if plan.without == "fsync":
-        durable._sync = lambda fd: None
+        disk._sync = lambda fd: None
     if plan.without == "folder fsync":
         for module in (store, slot_swap, backups, appending):
             module.sync_folder = lambda folder: None  # type: ignore[attr-defined]

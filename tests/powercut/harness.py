@@ -2,7 +2,7 @@
 
     python -m tests.powercut --kills 300 --seed 1
 
-Each round is a process that talks, saves, journals and folds (`powercut_game`) until it is killed:
+Each round is a process that talks, saves, journals and folds (`game`) until it is killed:
 by a SIGKILL at a random moment (`time`), by its own before or amid a random call to the disk
 (`call`), or so with all that no fsync covers lost, or a part of it (`power`: `crashdisk`). The next
 round goes on with what that has left. The disk is sound, fails now and then (`fails`: ENOSPC, EIO,

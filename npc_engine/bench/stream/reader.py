@@ -1,6 +1,6 @@
 """One policy of `bench stream` reads a text: in chunks, with likelihoods and times.
 
-Owns how a text is cut into blocks and chunks, the mirror of a `stream.Plan` in a llama_context,
+Owns how a text is cut into blocks and chunks, the mirror of a `policies.Plan` in a llama_context,
 and what is counted. It knows no other policy and writes no report.
 
     block (1,024 tokens)    chunk chunk chunk ... chunk | 1 1 1 1 ... 1

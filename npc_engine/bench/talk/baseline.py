@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-# First llama_model: it sets the environment that the native library reads when it is loaded.
+# First `model`: it sets the environment that the native library reads when it is loaded.
 from npc_engine.llama.model import Layout  # isort: skip
 
 import llama_cpp

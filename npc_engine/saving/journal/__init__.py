@@ -1,4 +1,4 @@
-"""Each turn of a followed character onto the disk soon after it ended.
+"""Each turn of a journaled character, on the disk soon after it has ended.
 
 Owns who is due and in which order. It knows no format. Begin with `journaling`.
 """

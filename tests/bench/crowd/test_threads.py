@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from npc_engine.bench.crowd import threads as crowd_governor
+from npc_engine.bench.crowd import threads
 from npc_engine.bench.crowd.figures import Measured
 from npc_engine.bench.crowd.setup import Setup
 from npc_engine.bench.crowd.threads import governor, n_turns
@@ -49,8 +49,8 @@ class FakeCrowd:
 @pytest.fixture(autouse=True)
 def crowds(monkeypatch: pytest.MonkeyPatch) -> list[FakeCrowd]:
     FakeCrowd.all, FakeCrowd.turns = [], []
-    monkeypatch.setattr(crowd_governor, "Crowd", FakeCrowd)
-    monkeypatch.setattr(crowd_governor, "n_usable_cores", lambda: 2)
+    monkeypatch.setattr(threads, "Crowd", FakeCrowd)
+    monkeypatch.setattr(threads, "n_usable_cores", lambda: 2)
     return FakeCrowd.all
 
 

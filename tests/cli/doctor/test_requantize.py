@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from npc_engine.cli.chat import start as opening
+from npc_engine.cli.chat import start
 from npc_engine.cli.doctor import requantize
 from npc_engine.cli.doctor.quantization import Figures, Verdict, judge, name_of, number_of
 from npc_engine.cli.doctor.requantize import KIND, try_types, write_fitted
@@ -218,11 +218,11 @@ def test_a_file_that_cannot_be_made_leaves_nothing(
 def test_the_demo_takes_what_was_made_for_this_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "DEMO_MODEL", tmp_path / "small.gguf")
+    monkeypatch.setattr(start, "DEMO_MODEL", tmp_path / "small.gguf")
     (tmp_path / "small.gguf").touch()
-    assert opening._demo_model() == str(tmp_path / "small.gguf")
+    assert start._demo_model() == str(tmp_path / "small.gguf")
     fitted(tmp_path / "small.gguf").touch()
-    assert opening._demo_model() == str(tmp_path / "small.fitted.gguf")
+    assert start._demo_model() == str(tmp_path / "small.fitted.gguf")
 
 
 @pytest.mark.parametrize(
