@@ -46,6 +46,10 @@ MODULES = sorted(set(FILES) - set(SIGNS))
 LINES_A_PX = 9  # a room is as wide as it is long
 LEAST_PX, HIGH_PX, APART_PX, MARGIN_PX = 128, 76, 14, 24
 HEAD_PX, ROW_PX = 52, 90
+LEGEND = (
+    "each imports only what stands below it; ↓ what it rests on, less what that rests on; "
+    "bars are files, orange those of its folders"
+)
 NEAR_LINES = 60  # a picture is current until a room has changed by so many, or by a tenth
 STYLE = """
   .page { fill: #fbfaf7; stroke: #d9d4c8 } .room { fill: #fff; stroke: #8a8271 }
@@ -213,7 +217,7 @@ def picture() -> str:
         f"<style>{STYLE}</style>",
         f'<rect class="page" x="1" y="1" width="{width - 2:.0f}" height="{height - 2}" rx="8"/>',
         _text("title", width / 2, 24, "The rooms of npc_engine"),
-        _text("size", width / 2, 41, "each imports only what stands below it; ↓ what it rests on"),
+        _text("size", width / 2, 41, LEGEND),
     ]
     for row, names in enumerate(reversed(ranks())):
         x = (width - _row_width(names)) / 2
