@@ -141,6 +141,7 @@ class Generation:
             text=text,
             reason=reason,
             truncated=self.truncated,
+            turn=self.turn,
             stats=stats,
         )
 

@@ -188,7 +188,7 @@ class Replies:
         for record in generation.finish(cut=why != "stop"):
             self._send(generation.client, record)
         text = generation.detokenizer.text
-        self._send_done(generation, why, text)
+        self._send(generation.client, generation.done(why, text, self._clock()))
         self._last = generation
         self._end_turn(generation, text, generation.n_bytes(text), interrupted=False)
 
@@ -196,7 +196,7 @@ class Replies:
         """Cut the reply back to this beginning of it, in the ledger and in the cache."""
         generation = self._quiet()
         text = generation.detokenizer.text if text is None else text
-        self._send_done(generation, why, text)
+        self._send(generation.client, generation.done(why, text, self._clock()))
         self._end_turn(generation, text, generation.n_bytes(text), interrupted=True)
 
     def fail(self, error: NpcError) -> None:
@@ -216,11 +216,6 @@ class Replies:
         n_evicted = self._dialogue.ledger.n_evicted
         generation.stats.n_evicted = n_evicted - generation.n_evicted_before
         return generation
-
-    def _send_done(self, generation: Generation, why: Why, text: str) -> None:
-        done = generation.done(why, text, self._clock())
-        done.turn = generation.turn
-        self._send(generation.client, done)
 
     def _end_turn(self, generation: Generation, text: str, n_bytes: int, interrupted: bool) -> None:
         """Close the turn behind a reply that has its answer: a failure here is only logged."""

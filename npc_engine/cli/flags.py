@@ -1,7 +1,7 @@
 """Settings as command-line flags: `config.Settings` states them once, this shows them in groups.
 
-Owns how a flag is spelled and explained, and who wins: flag, environment, settings file, default.
-It knows no subcommand.
+Owns how a flag is spelled and explained, and who wins: flag, environment, settings file, default;
+and the flags that several commands share. It knows no subcommand.
 """
 
 import argparse
@@ -24,16 +24,12 @@ from npc_engine.config import (
 from npc_engine.errors import ConfigError
 
 __all__ = [
-    "GROUPS",
-    "TOKEN_VARIABLE",
-    "add_settings",
-    "as_flags",
-    "given",
-    "seconds",
-    "settings_from",
+    *("CONNECT_S", "GROUPS", "TOKEN_VARIABLE", "add_settings", "add_token", "as_flags", "given"),
+    *("seconds", "settings_from", "token_from"),
 ]
 
 TOKEN_VARIABLE = "NPC_ENGINE_TOKEN"  # noqa: S105
+CONNECT_S = 3.0  # an engine that runs answers at once, unless it is amid a long step
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "model and memory": (
@@ -141,3 +137,13 @@ def seconds(text: str) -> float:
     if not 0 < found < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no time above 0 seconds")
     return found
+
+
+def add_token(parser: argparse._ActionsContainer) -> None:
+    """Add --token."""
+    parser.add_argument("--token", metavar="TEXT", help="the engine's token")
+
+
+def token_from(args: argparse.Namespace) -> str | None:
+    """Return the token of a command line, else the environment's; None where there is none."""
+    return args.token or os.environ.get(TOKEN_VARIABLE) or None

@@ -31,7 +31,6 @@ COVERED = {
     "saving/journal/table": "saving/journal/test_journaling",
     "saving/records": "saving/test_serialization",
     "saving/restore/held_requests": "saving/restore/test_arrivals",
-    "saving/restore/restoring": "saving/restore/test_arrivals",
     "saving/restore/reviving": "saving/restore/test_arrivals",
     "saving/restore/spawning": "saving/restore/test_amend",
     "scenes/audience": "scenes/test_scene",

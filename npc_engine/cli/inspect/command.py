@@ -6,8 +6,7 @@ Owns its flags. A file is `saved`'s, a running engine `live`'s.
 import argparse
 from pathlib import Path
 
-from npc_engine.cli.attach import add_token
-from npc_engine.cli.flags import TOKEN_VARIABLE, seconds
+from npc_engine.cli.flags import TOKEN_VARIABLE, add_token, seconds
 from npc_engine.cli.output import need_rich
 from npc_engine.config import Settings
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from npc_engine.cli.attach import CONNECT_S, token_from
+from npc_engine.cli.flags import CONNECT_S, token_from
 from npc_engine.cli.output import write
 from npc_engine.client.zmq_client import Client
 from npc_engine.errors import ConnectionLost, UnknownNpc

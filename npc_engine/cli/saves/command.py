@@ -1,6 +1,6 @@
 """`npc-engine saves`: list, verify, prune, export and import save slots, without an engine.
 
-Owns its flags. `looking` changes nothing, `changes` writes.
+Owns its flags. `slots` does it.
 """
 
 import argparse
@@ -73,14 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what is asked for; return the exit status. Raises NpcError."""
-    from npc_engine.cli.saves import changes, looking
+    from npc_engine.cli.saves import slots
 
     do = {
-        "list": looking.show,
-        "verify": looking.verify,
-        "prune": changes.prune,
-        "export": changes.export,
-        "import": changes.bring,
+        "list": slots.show,
+        "verify": slots.verify,
+        "prune": slots.prune,
+        "export": slots.export,
+        "import": slots.bring,
     }[args.what]
     return do(Path(args.saves), args)
 

@@ -6,8 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from npc_engine.cli.attach import CONNECT_S, add_token, token_from
-from npc_engine.cli.flags import TOKEN_VARIABLE, seconds
+from npc_engine.cli.flags import CONNECT_S, TOKEN_VARIABLE, add_token, seconds, token_from
 from npc_engine.cli.output import need_rich, write
 
 __all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
@@ -58,8 +57,7 @@ def run(args: argparse.Namespace, clock: Callable[[], float] = time.monotonic) -
     is_live = not (args.once or args.json) and sys.stdout is not None and sys.stdout.isatty()
     if is_live:
         need_rich()
-    from npc_engine.cli.top.link import Link
-    from npc_engine.cli.top.watching import live, once
+    from npc_engine.cli.top.watching import Link, live, once
 
     link = Link(args.endpoint, token_from(args))
     try:

@@ -1,7 +1,7 @@
 """Looking at a running engine: once, or again and again until it is gone or the player leaves.
 
-Owns over how long speeds are taken, and how long an engine that is gone is waited for. It knows no
-socket; the picture is `picture`'s.
+Owns the connection, which begins anew when the engine is gone; over how long speeds are taken; and
+how long an engine that is gone is waited for. The picture is `picture`'s.
 """
 
 import shutil
@@ -9,22 +9,77 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
+
+from npc_engine.cli.flags import CONNECT_S
 from npc_engine.cli.keyboard import listening
 from npc_engine.cli.output import write
-from npc_engine.cli.top.link import Link
 from npc_engine.cli.top.picture import draw
 from npc_engine.cli.top.sample import Rates, Sample, rates
 from npc_engine.cli.window_bars import glyphs_for
+from npc_engine.client.zmq_client import Client
 from npc_engine.errors import ConnectionLost
 
-__all__ = ["GIVE_UP_S", "MOST_ROWS", "live", "once", "watch"]
+__all__ = ["GIVE_UP_S", "MOST_ROWS", "Link", "live", "once", "watch"]
 
 GIVE_UP_S = 30.0
+AGAIN_S = 1.0  # as CONNECT_S, of one that has gone and may come back
 RATES_S = 2.0  # over how long speeds are taken: half a second holds few steps on a slow machine
 MOST_ROWS = 20  # of a frame that goes to no screen
 
 Wait = Callable[[float], str]
+
+
+class Link:
+    """A connection that can be made again when the engine comes back."""
+
+    def __init__(self, endpoint: str, token: str | None) -> None:
+        self.endpoint = endpoint
+        self._token = token
+        self._client: Client | None = None
+
+    def open(self, timeout: float) -> Client:
+        """Return the connection, made if there is none. Raises ConnectionLost, Unauthorized."""
+        if self._client is None:
+            self._client = Client(self.endpoint, token=self._token, timeout=timeout, name="top")
+        return self._client
+
+    def close(self) -> None:
+        """Disconnect."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def look(self) -> Sample:
+        """Return how the engine is doing. Raises ConnectionLost, and begins anew the next time."""
+        try:
+            client = self.open(AGAIN_S)
+            npcs, stats = client.list_npcs(timeout=CONNECT_S), client.stats(timeout=CONNECT_S)
+        except ConnectionLost:
+            self.close()
+            raise
+        model, slots = client.welcome.model.get("name"), client.welcome.limits.get("slots")
+        return Sample(
+            self.endpoint,
+            model if isinstance(model, str) else "",
+            slots if isinstance(slots, int) else None,
+            npcs,
+            stats,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that the engine tells, in plain JSON types."""
+        client = self.open(CONNECT_S)
+        return {
+            "endpoint": self.endpoint,
+            "engine": client.welcome.engine,
+            "model": client.welcome.model,
+            "limits": client.welcome.limits,
+            "stats": client.stats(timeout=CONNECT_S),
+            "npcs": msgspec.to_builtins(client.list_npcs(timeout=CONNECT_S)),
+        }
 
 
 def once(link: Link, every_s: float) -> None:

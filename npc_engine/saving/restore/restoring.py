@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 from npc_engine.characters.stage import Stage
 from npc_engine.dialogue.dialogue import Dialogue
+from npc_engine.kvcache.ledger import Kind
 from npc_engine.protocol import Load, Loaded, LoadedNpc, Reply
 from npc_engine.saving.journal.journaling import Journaling
-from npc_engine.saving.records import keep_header
+from npc_engine.saving.records import keep_header, parse
 from npc_engine.saving.restore.amend import Wanted, amend
-from npc_engine.saving.restore.markup import is_in_markup_of
 from npc_engine.saving.restore.reviving import n_cells_of, retell, thaw
 from npc_engine.storage.journal.records import overlay
 from npc_engine.storage.snapshot import Snapshot
+from npc_engine.text.chat_format import ChatFormat
 
 __all__ = ["Restored", "Restoring"]
 
@@ -121,7 +122,7 @@ class Restoring:
         """What writes otherwise here than where it was saved: then none of its tokens will do."""
         if snapshot.header.get("vocab") != self._about["vocab"]:
             return "model"
-        if not is_in_markup_of(self._stage.chat_format, snapshot.header, snapshot.state):
+        if not _is_in_markup_of(self._stage.chat_format, snapshot.header, snapshot.state):
             return "chat template"
         return ""
 
@@ -142,3 +143,24 @@ class Restoring:
         if n_cells > room:
             return f"its KV cache has {n_cells} cells, and a slot of this engine has {room}"
         return None
+
+
+def _is_in_markup_of(
+    chat_format: ChatFormat, header: Mapping[str, Any], state: dict[str, Any]
+) -> bool:
+    """Whether a saved window is in the markup that this engine's chat template writes.
+
+    A fine-tune may have the vocabulary of the model that made a save and another template: in one
+    window with both markups it would know neither. Raises SnapshotError.
+    """
+    known = header.get("markup")
+    if known is not None:
+        return bool(known == chat_format.markup)
+    # Before 1.2 nothing says which it was: see what stands around the turns. What a reply among
+    # others begins with stands behind a CLOSE.
+    pieces = {Kind.OPEN: chat_format.open, Kind.CLOSE: chat_format.close, Kind.END: chat_format.end}
+    return all(
+        s.tokens[: len(piece)] == piece
+        for s in parse(state).segments
+        if (piece := pieces.get(Kind(s.kind))) is not None
+    )
