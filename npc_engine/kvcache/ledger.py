@@ -26,7 +26,7 @@ Rules
     no reason to forget a talk. What others say there is talk itself, and has no share.
  7. Where the persona leaves a user turn open (`joined`), the first turn after it has no opener; so
     when turns are evicted, the opener of the first that remains goes too.
- 8. Holes are closed (`renumber`) before a position would reach `n_pos`: at once when there is none
+ 8. Holes are closed (`close_holes`) before a position would reach `n_pos`: at once when none is
     left, and gladly in a pause once 75 % are used. Cells move down in order and keep their order;
     where a cache cannot move them, all is read again from 0.
 """

@@ -1,4 +1,5 @@
 """llama.cpp through its C API: contexts, models, samplers, vocabularies, and their self-test.
 
-The only room that knows ctypes and llama_cpp. It knows no characters. Begin with `context`.
+But for two measurements the only room that knows ctypes and llama_cpp. It knows no characters.
+Begin with `context`.
 """

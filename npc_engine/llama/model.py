@@ -1,6 +1,6 @@
 """llama.cpp's model half: weights and metadata of one GGUF file; its words are `vocab`'s.
 
-With `vocab`, `context` and `sampler` the only files that know ctypes and llama_cpp.
+With `vocab`, `context` and `sampler` the only files of the room that know llama_cpp.
 Loading says in one sentence why a file cannot be used. It knows no KV cache and no characters.
 """
 

@@ -1,7 +1,7 @@
 """llama.cpp's samplers: how the next token of one reply is chosen.
 
-With `model` and `context` the only files that know ctypes and llama_cpp. Owns which samplers
-make a chain, and their order. It knows no KV cache.
+With `model`, `vocab` and `context` the only files of the room that know llama_cpp. Owns which
+samplers make a chain, and their order. It knows no KV cache.
 """
 
 import math

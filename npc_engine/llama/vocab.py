@@ -1,6 +1,6 @@
 """llama.cpp's vocabularies: texts to tokens and back.
 
-With `model`, `context` and `sampler` the only files that know ctypes and llama_cpp. Owns
+With `model`, `context` and `sampler` the only files of the room that know llama_cpp. Owns
 that no text can hurt the tokenizer, and that only markup has special tokens. It knows no weights.
 
 Many pre-tokenizers of llama.cpp go through `std::regex`, which calls itself once for each character

@@ -5,7 +5,7 @@ somebody waits for never waits here.
 
 Rules
  1. A step is ambient when it holds ambient speech, and beside it only what is read ahead
-    (rule 5 of the scheduler). After one that took t seconds, the next ambient step waits
+    (rule 5 of `batching`). After one that took t seconds, the next ambient step waits
     t * (1 / share - 1) seconds. The machine is the game's for that long: idle reading does not
     fill the pause.
  2. A step that serves anybody else is not ambient, and waits for nothing. Ambient rows ride along

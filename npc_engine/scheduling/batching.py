@@ -10,7 +10,7 @@ Rules
  2. Prefill fills the rest, at most `chunk` tokens in all, so that a step stays short for those
     who speak. First by priority (player, near, ambient), then in order of arrival.
  3. While a player's line is being read, ambient speech pauses: its rows stay out.
- 4. Whoever was left out `patience` steps in a row counts as one priority higher for each such
+ 4. Whoever was left out PATIENCE steps in a row counts as one priority higher for each such
     stretch: nobody starves. Not while somebody else reads for it (see `prefix_cache`).
  5. Idle reading (personas, events, half-typed lines) only when nobody speaks or waits to. First
     who is likely to speak next: whoever is attended or half spoken to, the latest first; then who

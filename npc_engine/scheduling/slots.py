@@ -16,7 +16,7 @@ Rules
  3. Whoever is about to be spoken to (`called`) gets one early, in the place of the least recently
     used that nobody needs and that was not called or spoken to since. It then counts as used. A
     slot for idle reading does not: of those never used, the last that came goes out first.
- 4. Whoever is left standing for somebody more urgent ages as in rule 4 of the scheduler, half as
+ 4. Whoever is left standing for somebody more urgent ages as in rule 4 of `batching`, half as
     fast, since it gets a slot for one step at the price of two moves. So nobody waits for ever.
  5. When nobody is needed and all residents have been read, one who has not read its persona takes
     the place of the least recently used, one in each call of `assign`; but not of the one that was
