@@ -8,13 +8,17 @@ from npc_engine.errors import SetupError
 __all__ = ["need_rich", "write"]
 
 
-def write(text: str, end: str = "\n") -> None:
-    """Write to stdout, whatever letters its encoding lacks."""
+def write(text: str, end: str = "\n", flush: bool = True) -> None:
+    """Write to stdout, whatever letters its encoding lacks. Raises OSError where nobody reads it.
+
+    Without `flush` that may come later, for whoever has more to do than to tell of it.
+    """
     if sys.stdout is None:  # closed, or a program with windows and no console
         return
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write((text + end).encode(encoding, "replace").decode(encoding))
-    sys.stdout.flush()
+    if flush:
+        sys.stdout.flush()
 
 
 def need_rich() -> None:

@@ -10,7 +10,8 @@ EXAMPLES = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what is handed on as it is."""
+    """Add what is handed on as it is: the name of a model may begin with a dash."""
+    parser.prefix_chars = "\0"
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="MODEL")
 
 

@@ -70,6 +70,13 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert "selftest" not in shown
 
 
+def test_the_selftest_gets_all_arguments_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    from npc_engine.llama import selftest
+
+    monkeypatch.setattr(selftest, "main", lambda argv: 7 if argv == ["-m.gguf", "plain"] else 0)
+    assert cli.main(["selftest", "-m.gguf", "plain"]) == 7
+
+
 @pytest.mark.parametrize("command", ["serve", "chat", "demo"])
 def test_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = helped(capsys, command)

@@ -122,7 +122,9 @@ def _remove(root: Path, args: argparse.Namespace) -> int:
     left = [one for one in leftovers(root) if not one.is_whole]
     all_of_it: list[Slot | Leftover] = [*backups, *left]
     for one in all_of_it:
-        write(f"{'would remove' if args.dry_run else 'removing'} {one.label}, {size(one.n_bytes)}")
+        do = "would remove" if args.dry_run else "removing"
+        # It goes on where nobody reads any more: npc-engine saves prune | head -1
+        write(f"{do} {one.label}, {size(one.n_bytes)}", flush=False)
         if not args.dry_run:
             _away(one.folder)
     n_bytes = sum(one.n_bytes for one in all_of_it)

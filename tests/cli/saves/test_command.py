@@ -1,11 +1,14 @@
 """`npc-engine saves` on a folder as an engine leaves it."""
 
+import io
 import json
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,6 +222,34 @@ def test_prune(many: Path, run: Run, argv: list[str], left: list[int]) -> None:
     ]
     kept = ["tavern" + (f".bak{n if n > 1 else ''}" if n else "") for n in (0, *left)]
     assert slots(many) == ["cellar", *kept]
+
+
+class _Gone(io.RawIOBase):
+    """A pipe that nobody reads any more."""
+
+    is_read = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if not self.is_read:
+            raise BrokenPipeError
+        return memoryview(data).nbytes
+
+
+def test_prune_goes_on_where_nobody_reads(
+    many: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(slots(many)) > 2
+    gone = _Gone()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(gone), "utf-8"))
+        status, _, err = run("prune", "--keep", "0")
+        gone.is_read = True  # or Python complains where it is thrown away
+        sys.stdout.flush()
+    assert (status, err) == (1, "")
+    assert slots(many) == ["cellar", "tavern"]
 
 
 def test_the_newest_backup_of_a_lost_slot_stays(many: Path, run: Run) -> None:
