@@ -76,10 +76,10 @@ class Runnable:
         """Put those that a step has looked at where they belong now."""
         for character in characters:
             name = character.dialogue.name
-            is_seated = character.dialogue.sequence.slot is not None
+            has_slot = character.dialogue.sequence.slot is not None
             self.waiting.pop(name, None)
             self._fresh.pop(name, None)
-            if character.is_pressed or (character.wants and is_seated):
+            if character.is_pressed or (character.wants and has_slot):
                 self.busy[name] = character
                 continue
             self.busy.pop(name, None)

@@ -1,6 +1,6 @@
 """What a sequence needs of the KV cache.
 
-Owns the words in which it is asked; `llama.context` meets it, and so does the tests' FakeLlama.
+Owns that protocol; `llama.context` meets it, and so does the tests' FakeLlama.
 """
 
 from typing import Protocol

@@ -1,8 +1,9 @@
 """A character as a snapshot's state holds it (`records`).
 
 Owns which part of a character is saved: between two turns, without a line that it speaks. What is
-to be taken back counts from the moment at which that was decided, and is left out, too; carried out
-it is at the end of the line. It knows no file and no checksum. The way back is `restore.reviving`.
+to be taken back is left out from the moment at which that was decided, though that is
+carried out at the end of the line. It knows no file and no checksum. The way back is
+`restore.reviving`.
 
 Keys that only a newer minor version knows stay with the character and its segments, unread, and are
 saved again.

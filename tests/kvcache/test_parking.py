@@ -79,7 +79,7 @@ def test_what_waits_for_the_writer_is_in_memory(tmp_path: Path) -> None:
     assert where(payloads) == "mmm"
     assert (len(jobs), parking.n_writing_bytes) == (2, 120)
     assert list(tmp_path.iterdir()) == [], "not even a folder, on the engine's thread"
-    payloads[0].release()  # it is seated again
+    payloads[0].release()  # it has a slot again
     for job in jobs:
         job()
     parking.trim()

@@ -88,7 +88,7 @@ def saved(sequence: Sequence, cache: FakeLlama) -> Sequence:
 
 
 class SequenceMachine(RuleBasedStateMachine):
-    """One sequence that is read, cut, evicted, parked, seated, saved and renumbered."""
+    """One sequence that is read, cut, evicted, parked, called in, saved and renumbered."""
 
     @initialize(
         n_persona=st.integers(0, 40),
@@ -196,7 +196,7 @@ class SequenceMachine(RuleBasedStateMachine):
                 assert self.sequence.n_pending == self.sequence.ledger.n_tokens
 
     @rule(slot=st.integers(0, 1))
-    def seat(self, slot: int) -> None:
+    def call_in(self, slot: int) -> None:
         """Into a slot that may hold what somebody left there."""
         if self.sequence.slot is None:
             self.cache.slots[slot] = {0: 1, 7: 2}
@@ -275,7 +275,7 @@ def make(cache: FakeLlama, n_pos: int = 1000) -> Sequence:
     return sequence
 
 
-def test_what_leaves_while_parked_leaves_the_cache_at_the_next_seating() -> None:
+def test_what_leaves_while_parked_leaves_the_cache_when_it_is_called_in() -> None:
     cache = Stubborn()
     sequence = make(cache)
     sequence.park()
@@ -379,7 +379,7 @@ def test_what_is_cut_while_it_is_read_again_leaves_no_gap_at_the_end() -> None:
     assert cache.held(0) == sequence.ledger.tokens()
 
 
-def test_holes_that_cannot_be_made_at_seating_cost_a_new_reading() -> None:
+def test_holes_that_cannot_be_made_at_a_call_in_cost_a_new_reading() -> None:
     cache = Stubborn()
     sequence = make(cache)
     sequence.park()

@@ -491,7 +491,7 @@ def test_nobody_waits_for_a_slot_for_ever(n_slots: int, poor: Priority, rich: Pr
 
 
 def test_equals_do_not_swap_places_while_they_read() -> None:
-    """Those who stand age; who was seated for its line stays until that is said."""
+    """Those who stand age; who got a slot for its line stays until that is said."""
     cache = FakeLlama(n_slots=1, n_cells=10_000, n_batch=64)
     slots = Slots(1)
     first, second = claim(cache, NEAR, 0, n=6 * PATIENCE), claim(cache, NEAR, 1, n=6 * PATIENCE)

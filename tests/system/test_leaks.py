@@ -106,7 +106,7 @@ class Crowd(Walk):
         if files:
             path = self.random.choice(files)
             damage = self.random.choice(["gone", "damaged", "full"])
-            with suppress(FileNotFoundError):  # it was seated just now
+            with suppress(FileNotFoundError):  # it was called in just now
                 if damage == "gone":
                     path.unlink()
                 elif damage == "damaged":
