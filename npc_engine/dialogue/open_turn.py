@@ -178,12 +178,13 @@ class OpenTurn:
 
         Makes room for `n_more` tokens behind it.
         """
-        said, self.typed = self.typed, None
+        said = self.typed
         if said is None:
             tokens = self._chat_format.words(words)
             self.open(len(tokens) + n_more)
             return self.add(Kind.SAID, tokens, words)
         self._change(said, words, n_more)
+        self.typed = None  # only now: where that has failed they are half-typed words still
         return said
 
     def _change(self, tail: Segment, words: str, n_more: int = 0) -> bool:

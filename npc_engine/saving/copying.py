@@ -198,15 +198,19 @@ class Copying:
             if not isinstance(error, NpcError):
                 log.exception("saving %r failed", name)
                 error = Internal("The engine failed at this save.", "Its log has the details.")
-            return [(job, error)]
+            return [(job, error), *self._take_copied()]
         # Checksums of a payload take longer than a step may, and a parked one may be on disk: the
         # writer's thread makes the bytes.
         header = {**character.dialogue.extra_header, **self._header(name)}
         job.files[name] = partial(_encoded, header, state, [payload], key)
         job.states[name] = header["snapshot"], state
         job.who[name] = character, character.n_changes
+        return self._take_copied()
+
+    def _take_copied(self) -> Ended:
+        """Take out those that are copied, and behind none that is not: they keep their order."""
         ended: Ended = []
-        while self._jobs and not self._jobs[0].names:  # they are written in their order
+        while self._jobs and not self._jobs[0].names:
             self._jobs[0].phase = "writing"
             ended.append((self._jobs.popleft(), None))
         return ended

@@ -8,6 +8,7 @@ from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.overheard import overhear
 from npc_engine.dialogue.paragraphs import as_event
 from npc_engine.dialogue.taking_back import cut_back
+from npc_engine.errors import BackendError
 from npc_engine.kvcache.ledger import Kind
 from tests.support.chat_templates import GEMMA
 from tests.support.dialogues import BEGINNING, answer, fake_of, make, read, told
@@ -328,3 +329,20 @@ def test_half_typed_words_are_put_aside_with_the_opener_that_only_they_need() ->
     npc.open_turn.read_typed("Player", "Who a")
     assert npc.open_turn.put_typed_aside() == "Who a"
     assert [s.kind for s in npc.open_turn.segments] == [Kind.OPEN, Kind.EVENT]
+
+
+def test_half_typed_words_whose_say_fails_are_half_typed_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    npc = make()
+    npc.open_turn.read_typed("Player", "Who are")
+
+    def fail(*_: object) -> None:
+        raise BackendError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(npc.sequence, "make_room", fail)
+        with pytest.raises(BackendError):
+            npc.say("Player", "Who are you?")
+    npc.say("Player", "Who goes there?")
+    assert told(npc).startswith(BEGINNING + "<|im_start|>user\nWho goes there?<|im_end|>\n")

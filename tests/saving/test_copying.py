@@ -63,6 +63,18 @@ def test_one_that_fails_comes_back_with_why(copying: Copying) -> None:
     assert (one.phase, bool(copying)) == ("over", False)
 
 
+def test_one_that_fails_holds_up_none_that_is_copied(copying: Copying) -> None:
+    first, second = job("xa"), job("a", "t")
+    copying.queue(first)
+    copying.queue(second)
+    copying.copy_now("a")
+    assert not second.names
+    failed, copied = copying.step(is_line=False)
+    assert failed[0] is first
+    assert copied == (second, None)
+    assert (second.phase, bool(copying)) == ("writing", False)
+
+
 def test_within_a_line_there_are_pauses(copying: Copying) -> None:
     one = job("ab")
     copying.queue(one)
