@@ -155,9 +155,10 @@ class Saving:
         for job, result in self._files.finished():
             self._writing.remove(job)
             job.phase = "over"
-            is_lost = isinstance(result, SnapshotError)
-            note = self._journaling.lost if is_lost else self._journaling.saved
-            note(job.slot, job.who)
+            if isinstance(result, SnapshotError):
+                self._journaling.lost(job.slot, job.who)
+            else:
+                self._journaling.saved(job.slot, job.who, begins=job.journals)
             if isinstance(result, Unsavable) and job.is_own:
                 self._save_without(job, result)
             else:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from npc_engine.storage.locks import FolderLock
 from npc_engine.storage.store import Store
 from tests.support.fake_llama import END, babble
 from tests.support.journaled import (
+    FullDisk,
     card_of,
     held,
     journaled,
@@ -345,6 +347,55 @@ def test_who_leaves_behind_its_copy_is_not_put_back_by_the_save(
     assert isinstance(rig.until(restored), m.Spawned)
     assert "News." in rig.heard("a")
     assert lives(rig, "a") == was
+
+
+def test_who_leaves_behind_its_copy_is_written_though_the_save_fails(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = journaled(make_rig(), "abc")
+    save = rig.send(m.Save(id=rig.id(), slot="s", mode="journal"))
+    copying = rig.engine._saving._copying
+    while not any("a" in job.who for job in copying.jobs):
+        rig.step()
+    disk = FullDisk(monkeypatch, 0)
+    with monkeypatch.context() as patch:  # as where somebody speaks: copies are far between
+        patch.setattr(type(copying), "step", lambda *_: [])
+        rig.talk("a", "News.")
+        was = lives(rig, "a")
+        rig.ask(m.Despawn(id=rig.id(), npc="a"))
+        on_disk(rig)
+        rig.step()
+    assert isinstance(rig.until(save), m.Error)
+    disk.left = float("inf")
+    rig.rest()
+    assert held(rig, "a") == was
+    assert (stats(rig)["journal_error"], rig.engine.patience()) == ("", None)
+
+
+def test_a_full_save_before_one_that_fails_begins_no_journals(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig()
+    rig.spawn("a", card=card_of("a"))
+    write, may_write = Store.write, threading.Event()
+    outcomes = deque([write, None])
+
+    def written_once(*args: Any, **keys: Any) -> int:
+        assert may_write.wait(20)
+        outcome = outcomes.popleft()
+        if outcome is None:
+            raise SnapshotError("The disk is full.")
+        return outcome(*args, **keys)
+
+    monkeypatch.setattr(Store, "write", written_once)
+    full = rig.send(m.Save(id=rig.id(), slot="s"))
+    journal = rig.send(m.Save(id=rig.id(), slot="s", mode="journal"))
+    while len(rig.engine._saving._writing) < 2:
+        rig.step()
+    may_write.set()
+    assert isinstance(rig.until(full), m.Saved)
+    assert isinstance(rig.until(journal), m.Error)
+    assert stats(rig)["n_journaled"] == 0
 
 
 def test_who_is_new_and_leaves_behind_its_copy_is_in_the_autosave_as_it_was(

@@ -62,6 +62,9 @@ class Journaling:
     def begin(self, slot: str, who: Mapping[str, Witness]) -> None:
         """Journal these characters, whose snapshots in this slot are about to be written."""
         for name, witness in who.items():
+            left = self._left.get((slot, name))
+            if left is not None and left.character is witness[0]:
+                continue  # its last is in the snapshot's journal, but that may not be written
             if self.table.of_character(slot, witness[0]) is None:
                 self._let_go((slot, name))  # of another life
                 pace = JournalPace.of(slot, witness)
@@ -85,13 +88,16 @@ class Journaling:
         """Note that these snapshots were not written: what they had goes into the journals."""
         self.copied(slot, {name: (character, -1) for name, (character, _) in who.items()})
 
-    def saved(self, slot: str, who: Mapping[str, Witness]) -> None:
-        """Note that these characters' snapshots are safe on the disk."""
+    def saved(self, slot: str, who: Mapping[str, Witness], begins: bool) -> None:
+        """Note that these characters' snapshots are safe on the disk.
+
+        `begins`: and that they have journals. A snapshot before that which begins one has none.
+        """
         for name, witness in who.items():
             pace = self.table.of_character(slot, witness[0])
             if pace is None:
                 continue
-            pace.is_safe, pace.is_folding = True, False
+            pace.is_safe, pace.is_folding = pace.is_safe or begins, False
             pace.folded = witness[1]
             pace.retry.note_success()
             self._note_change(pace.character)
