@@ -20,6 +20,7 @@ from npc_engine.text.chat_template import probe
 BOS, START, END = 256, 257, 258
 _MARKUP = {"<|im_start|>": START, "<|im_end|>": END}
 _LETTERS = b"etaoin shrdlu etaoin. "
+_NUMBERS = [b"%d" % token for token in range(END + 1)]
 
 
 @dataclass
@@ -38,7 +39,7 @@ class FakeSampler:
 
 def babble(tokens: Sequence[int]) -> int:
     """The default mind: letters, and an end now and then."""
-    h = zlib.crc32(json.dumps(list(tokens)).encode())
+    h = zlib.crc32(b"[%b]" % b", ".join(map(_NUMBERS.__getitem__, tokens)))
     return END if h % 41 == 0 else _LETTERS[h % len(_LETTERS)]
 
 
@@ -100,7 +101,7 @@ class FakeLlama:
         self._check(spans)
         rows, n = [], 0
         for slot, first, tokens, logits in spans:
-            self.slots[slot].update((first + i, t) for i, t in enumerate(tokens))
+            self.slots[slot].update(zip(range(first, first + len(tokens)), tokens, strict=True))
             n += len(tokens)
             if logits:
                 self._rows[n - 1] = slot
@@ -114,7 +115,7 @@ class FakeLlama:
         assert len({s[0] for s in spans}) == len(spans), "a slot twice in a batch"
         for slot, first, tokens, _ in spans:
             assert 0 <= slot < self.n_slots and tokens
-            assert all(0 <= t <= END for t in tokens), "a token that is not in the vocabulary"
+            assert min(tokens) >= 0 and max(tokens) <= END, "a token that is not in the vocabulary"
             cells = self.slots[slot]
             assert first == max(cells, default=-1) + 1, "the tail is not contiguous"
             assert first + len(tokens) <= self.n_pos, "a position beyond the trained limit"
@@ -128,7 +129,10 @@ class FakeLlama:
     def held(self, slot: int) -> list[int]:
         """The tokens in a slot, by position."""
         cells = self.slots[slot]
-        return list(map(cells.__getitem__, sorted(cells)))
+        positions = sorted(cells)
+        if positions == list(cells):  # nothing has moved
+            return list(cells.values())
+        return list(map(cells.__getitem__, positions))
 
     def sampler(
         self,

@@ -6,8 +6,10 @@ request, streams without gaps, no window overfull, every KV cache exactly what i
 
 import itertools
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from npc_engine import protocol as m
 from npc_engine.characters.character import Character
 from npc_engine.config import Settings
 from npc_engine.engine import EngineCore
+from npc_engine.kvcache.ledger import Kind, Ledger
 from npc_engine.saving.saving import POLL_S
 from npc_engine.scheduling.prefix_cache import MIN_TOKENS, MOST_KEPT, PrefixCache
 from npc_engine.scheduling.threads import Threads
@@ -44,7 +47,8 @@ def scripted(text: str | bytes, end: bool = True) -> Mind:
     lead = [257, *b"assistant\n"]
 
     def mind(tokens: Sequence[int]) -> int:
-        at = next(i for i in range(len(tokens), 0, -1) if list(tokens[i - 11 : i]) == lead)
+        starts = (i for i in range(len(tokens) - 1, -1, -1) if tokens[i] == lead[0])
+        at = next(i for i in starts if list(tokens[i : i + len(lead)]) == lead) + len(lead)
         n = len(tokens) - at
         if n < len(script):
             return script[n]
@@ -183,11 +187,19 @@ class Rig:
             assert patience is not None, f"the loop would block for ever; open: {self.open}"
             if patience:
                 assert time.monotonic() < deadline, "a file write takes too long"
-                time.sleep(min(patience, POLL_S))  # a file is written in real time,
+                self._await_files(min(patience, POLL_S))  # a file is written in real time,
                 pause = patience if patience > POLL_S else 0.0
                 self.now += self.engine.scheduler.patience() or pause  # a pause in the rig's
             self.step()
         raise AssertionError(f"no end after {limit} steps; open: {self.open}")
+
+    def _await_files(self, timeout: float) -> None:
+        """Wait until the threads have done what is queued now, and no longer than that."""
+        for thread in (self.engine._files, self.engine._saving._arrivals._thread):
+            if thread._thread is not None:
+                done = threading.Event()
+                thread.run(done.set)
+                done.wait(timeout)
 
     def close(self) -> None:
         self.note(self.engine.close())
@@ -233,17 +245,31 @@ def check_prefixes(prefix_cache: PrefixCache, characters: Mapping[str, Character
     """What is kept is what it says, is of use to somebody, and is little."""
     kept = prefix_cache._kept
     assert len(kept) <= MOST_KEPT
-    personas = [
-        c.dialogue.ledger.tokens()[: c.dialogue.ledger.n_persona] for c in characters.values()
-    ]
+    personas = [tuple(_persona(c.dialogue.ledger)) for c in characters.values()]
     assert prefix_cache._users.keys() == characters.keys()
     order = [tokens for tokens, _ in prefix_cache._personas._order]
-    assert order == sorted(map(tuple, personas))
+    assert order == sorted(personas)
     for tokens, payload in kept.items():
-        held = dict(json.loads(payload)[1])
+        held = _exported(payload)
         assert [held.get(p) for p in range(len(tokens))] == list(tokens)
         assert len(held) == len(tokens) >= MIN_TOKENS, "other cells behind a prefix"
-        assert any(persona[: len(tokens)] == list(tokens) for persona in personas), "of no use"
+        assert any(persona[: len(tokens)] == tokens for persona in personas), "of no use"
+
+
+def _persona(ledger: Ledger) -> list[int]:
+    """The tokens of the persona, which stands first."""
+    tokens: list[int] = []
+    for segment in ledger.segments:
+        if segment.kind is not Kind.PERSONA:
+            break
+        tokens += segment.tokens
+    return tokens
+
+
+@lru_cache(maxsize=64)
+def _exported(payload: bytes) -> Mapping[int, int]:
+    """The cells in what a fake has exported: the same bytes are looked at in many steps."""
+    return dict(json.loads(payload)[1])
 
 
 def check_character(
@@ -251,18 +277,7 @@ def check_character(
 ) -> None:
     """The ledger's counts are right, and the cache holds what the ledger says, no cell more."""
     sequence, ledger = character.dialogue.sequence, character.dialogue.ledger
-    segments = ledger.segments
-    assert ledger.n_tokens == sum(len(s.tokens) for s in segments), name
-    assert ledger.n_cells == sum(s.n_cached for s in segments), name
-    assert ledger.n_pinned == sum(len(s.tokens) for s in segments if s.pinned), name
-    assert ledger.n_tokens <= ledger.window, name
-    cells = {s.start + i: s.tokens[i] for s in segments for i in range(s.n_cached)}
-    assert len(cells) == ledger.n_cells, name
-    assert list(cells) == sorted(cells), f"{name}: cells out of order"
-    complete = True
-    for segment in segments:
-        assert complete or not segment.n_cached, f"{name}: cached behind what is not"
-        complete = complete and segment.n_cached == len(segment.tokens)
+    cells = _cells(ledger, name)
     if sequence.slot is not None:
         assert fake.slots[sequence.slot] == cells, f"{name}: the cache is not what the ledger says"
     elif sequence.copy is not None:
@@ -270,17 +285,46 @@ def check_character(
         if parked is None:
             assert may_lose, f"{name}: the parked copy is lost"
             return
-        held: dict[int, int] = dict(json.loads(parked)[1])
-        for first, last, by in sequence._owed:
-            found = {p for p in held if p >= first and (last == -1 or p < last)}
-            moved = {} if by is None else {p + by: held[p] for p in found}
-            held = {p: t for p, t in held.items() if p not in found} | moved
+        held = _paid(parked, tuple(sequence._owed))
         assert held == cells, f"{name}: the parked copy is not what the ledger says"
     else:
         assert not cells, name
-    persona = [t for s in segments if s.kind == "persona" for t in s.tokens]
+    persona = [t for s in ledger.segments if s.kind is Kind.PERSONA for t in s.tokens]
     if ledger.n_cells >= len(persona):
         assert list(map(cells.get, range(len(persona)))) == persona, f"{name}: persona has moved"
+
+
+def _cells(ledger: Ledger, name: str) -> dict[int, int]:
+    """The cells that there should be, by position; the counts and the order are looked at."""
+    n_tokens = n_pinned = n_cells = end = 0
+    cells: dict[int, int] = {}
+    complete = True
+    for segment in ledger.segments:
+        n, n_cached = len(segment.tokens), segment.n_cached
+        n_tokens += n
+        n_pinned += n if segment.pinned else 0
+        n_cells += n_cached
+        if n_cached:
+            assert complete, f"{name}: cached behind what is not"
+            assert segment.start >= end, f"{name}: cells out of order"
+            end = segment.start + n_cached
+            cells.update(zip(range(segment.start, end), segment.tokens, strict=False))
+        complete = complete and n_cached == n
+    assert ledger.n_tokens == n_tokens <= ledger.window, name
+    assert ledger.n_cells == n_cells == len(cells), name
+    assert ledger.n_pinned == n_pinned, name
+    return cells
+
+
+@lru_cache(maxsize=64)
+def _paid(parked: bytes, owed: tuple[tuple[int, int, int | None], ...]) -> Mapping[int, int]:
+    """The cells of a parked copy, once what it owes to the ledger is carried out."""
+    held = _exported(parked)
+    for first, last, by in owed:
+        found = {p for p in held if p >= first and (last == -1 or p < last)}
+        moved = {} if by is None else {p + by: held[p] for p in found}
+        held = {p: t for p, t in held.items() if p not in found} | moved
+    return held
 
 
 MakeRig = Callable[..., Rig]
