@@ -169,7 +169,7 @@ def test_what_an_import_loads(code: str, allowed: set[str]) -> None:
 
 def test_importing_the_package_is_quick() -> None:
     code = (
-        "from time import perf_counter\nbegan = perf_counter()\nimport npc_engine\n"
-        "print(perf_counter() - began)"
+        "from time import process_time\nbegan = process_time()\nimport npc_engine\n"
+        "print(process_time() - began)"
     )
     assert min(float(run(code)) for _ in range(5)) < MAX_IMPORT_S

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import queue
 import shutil
 import sys
 import threading
@@ -292,23 +293,32 @@ def test_looking_while_an_engine_saves(
 ) -> None:
     monkeypatch.setattr("os.fsync", lambda fd: None)
     data = (root / "cellar" / "mara.npc").read_bytes()
-    store, done = Store(root, KEY), threading.Event()
+    store = Store(root, KEY)
+    asked, saved = queue.SimpleQueue[bool](), threading.Semaphore(0)
 
     def save() -> None:
-        while not done.is_set():
+        while asked.get():
             store.write("tavern", {"mara": data}, merge=True)
-            done.wait(0.01)
+            saved.release()
+
+    def look_beside_a_save(*argv: str) -> tuple[int, str, str]:
+        # One for each look: an engine saves no oftener, however slow the reader is.
+        asked.put(True)
+        found = run(*argv)
+        assert saved.acquire(timeout=60)
+        return found
 
     engine = threading.Thread(target=save)
     engine.start()
     try:
         for i in range(15):
-            assert run("verify", "tavern")[0] == 0
-            listed = [slot["slot"] for slot in json.loads(run("list", "--json")[1])["slots"]]
-            assert {"cellar", "tavern"} <= {*listed}
-            assert run("export", "tavern", str(tmp_path / f"{i}.npcsave"))[0] == 0
+            assert look_beside_a_save("verify", "tavern")[0] == 0
+            _, out, _ = look_beside_a_save("list", "--json")
+            assert {"cellar", "tavern"} <= {slot["slot"] for slot in json.loads(out)["slots"]}
+            file = tmp_path / f"{i}.npcsave"
+            assert look_beside_a_save("export", "tavern", str(file))[0] == 0
     finally:
-        done.set()
+        asked.put(False)
         engine.join(20)
 
 
