@@ -10,7 +10,6 @@ import msgspec
 from msgspec import Struct
 
 __all__ = [
-    "TERMINAL",
     "AnyReply",
     "Done",
     "DoneStats",
@@ -290,8 +289,6 @@ class Error(Reply, tag="error"):
     message: str
     help: str
 
-
-TERMINAL = tuple(cls for cls in Reply.__subclasses__() if cls.terminal)
 
 AnyReply = (
     Welcome

@@ -19,11 +19,9 @@ from npc_engine.errors import SnapshotError
 __all__ = [
     "NAME",
     "TOGETHER",
-    "copy_file",
     "escape",
     "explain",
     "is_folder",
-    "link_or_copy",
     "link_or_copy_all",
     "new_file",
     "open_to_grow",
@@ -151,24 +149,18 @@ def sync_files(fds: Collection[int]) -> None:
             os.close(fd)
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Make `target` a copy of a file, of mode 0600, and wait until it is on the disk."""
-    sync_files([_copy(source, target)])
-
-
 def _copy(source: Path, target: Path) -> int:
+    """Make `target` a copy of a file, of mode 0600; return it, open, for `sync_files`."""
     shutil.copyfile(source, target, follow_symlinks=False)
     target.chmod(0o600)
     return os.open(target, os.O_RDWR | _BINARY)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Make `target` a second name of a file, or a copy where the disk has no hard links."""
-    link_or_copy_all([(source, target)])
-
-
 def link_or_copy_all(pairs: Iterable[tuple[Path, Path]]) -> None:
-    """Do the same for many (source, target). Copies go to the disk together."""
+    """Make each target a second name of its source, or a copy where the disk has no hard links.
+
+    Copies go to the disk together.
+    """
     unlinked = [pair for pair in pairs if not _link(*pair)]
     for first in range(0, len(unlinked), TOGETHER):
         fds: list[int] = []

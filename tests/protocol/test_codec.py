@@ -24,7 +24,6 @@ from npc_engine.errors import (
     UnknownNpc,
 )
 from npc_engine.protocol import (
-    TERMINAL,
     DoneStats,
     Event,
     Gesture,
@@ -247,7 +246,7 @@ def test_defaults_are_as_documented() -> None:
 
 
 def test_only_what_streams_is_not_terminal_and_has_a_seq() -> None:
-    streamed = set(Reply.__subclasses__()) - set(TERMINAL)
+    streamed = {r for r in Reply.__subclasses__() if not r.terminal}
     assert streamed == {Text, Line, Gesture, Turn}
     counted = {r for r in Reply.__subclasses__() if "seq" in r.__struct_fields__}
     assert counted == streamed

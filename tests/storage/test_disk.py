@@ -15,14 +15,14 @@ from npc_engine.storage import disk as durable
 from npc_engine.storage.disk import (
     escape,
     explain,
-    link_or_copy,
+    link_or_copy_all,
     read_file,
     rename,
     sync_folder,
     unescape,
     write_file,
 )
-from npc_engine.storage.journal.appending import append_file
+from tests.support.slot_files import append_file
 
 names = st.from_regex(r"\A[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}\Z") | st.sampled_from(
     [
@@ -134,7 +134,7 @@ def test_link_or_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links
     write_file(tmp_path / "a", b"abc")
     if not has_links:
         monkeypatch.setattr(os, "link", failing(OSError(errno.EPERM, "no links here")))
-    link_or_copy(tmp_path / "a", tmp_path / "b")
+    link_or_copy_all([(tmp_path / "a", tmp_path / "b")])
     (tmp_path / "a").unlink()
     assert read_file(tmp_path / "b", 3) == b"abc"
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from npc_engine.storage.disk import copy_file, link_or_copy, sync_folder, write_file
-from npc_engine.storage.journal.appending import append_file
+from npc_engine.storage.disk import _copy, link_or_copy_all, sync_files, sync_folder, write_file
 from tests.support.crashdisk import Disk
 from tests.support.crashfs import CrashFs, Log, Trap, read_log
 from tests.support.paths import ROOT
+from tests.support.slot_files import append_file
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="F_FULLFSYNC and Windows aside")
 
@@ -58,8 +58,8 @@ def test_what_is_synced_stays(cuts: Cuts) -> None:
     def work(root: Path) -> None:
         write_file(root / "a", b"1" * 2000)
         append_file(root / "a", 2000, b"2" * 10)
-        link_or_copy(root / "a", root / "b")
-        copy_file(root / "a", root / "c")
+        link_or_copy_all([(root / "a", root / "b")])
+        sync_files([_copy(root / "a", root / "c")])
         (root / "old").rename(root / "new")
         sync_folder(root)
 

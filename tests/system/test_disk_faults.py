@@ -16,7 +16,7 @@ from npc_engine.saving.copying import Copying
 from npc_engine.saving.journal import journaling
 from npc_engine.storage import disk as durable
 from npc_engine.storage import slot_swap, store
-from npc_engine.storage.disk import TOGETHER, link_or_copy, link_or_copy_all, sync_all, write_file
+from npc_engine.storage.disk import TOGETHER, link_or_copy_all, sync_all, write_file
 from npc_engine.storage.journal import appending
 from npc_engine.storage.journal.appending import Append, append_files
 from npc_engine.storage.journal.files import Journals
@@ -157,7 +157,7 @@ def test_a_disk_that_does_not_count_names_gets_copies(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "lstat", counts_none)
-        link_or_copy(tmp_path / "a", tmp_path / "b")
+        link_or_copy_all([(tmp_path / "a", tmp_path / "b")])
     (tmp_path / "a").write_bytes(b"abcdef")
     assert (tmp_path / "b").read_bytes() == b"abc"
 

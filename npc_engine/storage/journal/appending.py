@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from npc_engine.storage.disk import new_file, open_to_grow, sync_all, sync_folder, write_all
 
-__all__ = ["Append", "append_file", "append_files"]
+__all__ = ["Append", "append_files"]
 
 
 class Append(NamedTuple):
@@ -22,13 +22,6 @@ class Append(NamedTuple):
     path: Path
     at: int
     data: bytes
-
-
-def append_file(path: Path, at: int, data: bytes) -> None:
-    """Do one `Append`; raises the OSError that it has failed with."""
-    (error,) = append_files([Append(path, at, data)], set())
-    if error is not None:
-        raise error
 
 
 def append_files(appends: Collection[Append], unnamed: set[Path]) -> list[OSError | None]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from npc_engine.storage.journal.appending import Append, append_file, append_files
+from npc_engine.storage.journal.appending import Append, append_files
 from tests.support.crashdisk import Disk
 from tests.support.crashfs import CrashFs, Log, Trap, read_log
+from tests.support.slot_files import append_file
 
 OLD = b"1" * 700
 NEW = b"2" * 900
