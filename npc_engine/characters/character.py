@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from npc_engine import protocol as m
 from npc_engine.characters.generation import Generation
 from npc_engine.characters.inbox import Heard, Inbox, Waiting, priority_of
 from npc_engine.characters.replies import Replies, Samples, Send, Why
@@ -16,19 +17,6 @@ from npc_engine.dialogue import history, overheard, pins
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.overheard import Overheard, Unheard, Unsaid
 from npc_engine.errors import Busy, Internal, NpcError, RequestError, UnknownNpc
-from npc_engine.protocol import (
-    Done,
-    DoneStats,
-    Event,
-    Hear,
-    Ok,
-    Pin,
-    Reply,
-    Rewind,
-    Say,
-    Unpin,
-    error_reply,
-)
 from npc_engine.scenes.audience import Audience
 from npc_engine.scheduling.batching import Claim, Priority
 
@@ -141,14 +129,14 @@ class Character:
         if self.inbox.player_waits and (generation.whole_lines or not generation.was_hurried):
             self.replies.interrupt("cancelled", generation.whole_lines)
 
-    def _inherited(self, answered: Say) -> Priority:
+    def _inherited(self, answered: m.Say) -> Priority:
         """The priority of what it answers, or of what waits behind that, where it is higher."""
-        return min(map(priority_of, [answered, *self.waiting(Say)]))
+        return min(map(priority_of, [answered, *self.waiting(m.Say)]))
 
     def catch_up(self) -> None:
         """Serve the inbox up to the next line that it has to answer, and not that."""
         while self.inbox and self.generation is None:
-            if isinstance(self.inbox.first, Say):
+            if isinstance(self.inbox.first, m.Say):
                 return
             self._serve_next()
 
@@ -165,16 +153,17 @@ class Character:
             self._refuse(waiting, Internal("The engine failed.", "Its log has the details."))
 
     def _refuse(self, waiting: Waiting, error: NpcError) -> None:
-        if isinstance(waiting.request, Say | Pin | Unpin | Rewind):  # no other answer is due
-            self._send(waiting.client, error_reply(error, waiting.request.id))
+        # These get no other answer.
+        if isinstance(waiting.request, m.Say | m.Pin | m.Unpin | m.Rewind):
+            self._send(waiting.client, m.error_reply(error, waiting.request.id))
 
     def _serve(self, waiting: Waiting) -> None:
         request = waiting.request
-        if isinstance(request, Say):
+        if isinstance(request, m.Say):
             self._begin(waiting, request)
-        elif isinstance(request, Hear):
+        elif isinstance(request, m.Hear):
             self.dialogue.open_turn.read_typed(request.speaker, request.text)
-        elif isinstance(request, Event):
+        elif isinstance(request, m.Event):
             self._unread.perceive(request, waiting.received, self._clock())
         elif isinstance(request, Overheard):
             overheard.overhear(self.dialogue, request.utterance, request.speaker, request.text)
@@ -186,20 +175,20 @@ class Character:
         else:
             self._keep(waiting, request)
 
-    def _keep(self, waiting: Waiting, request: Pin | Unpin | Rewind) -> None:
+    def _keep(self, waiting: Waiting, request: m.Pin | m.Unpin | m.Rewind) -> None:
         try:
-            if isinstance(request, Pin):
-                reply: Reply = pins.pin(self.dialogue, request)
-            elif isinstance(request, Rewind):
+            if isinstance(request, m.Pin):
+                reply: m.Reply = pins.pin(self.dialogue, request)
+            elif isinstance(request, m.Rewind):
                 reply = self._rewind(request)
             else:
                 pins.unpin(self.dialogue, request)
-                reply = Ok(id=request.id)
+                reply = m.Ok(id=request.id)
         except RequestError as error:  # nobody's fault but the game's: not for the log
-            reply = error_reply(error, request.id)
+            reply = m.error_reply(error, request.id)
         self._send(waiting.client, reply)
 
-    def _rewind(self, request: Rewind) -> Reply:
+    def _rewind(self, request: m.Rewind) -> m.Reply:
         if self.audience is not None:  # the others go on from what it said, and so must it
             raise Busy(
                 f"{self.dialogue.name!r} is in the scene {self.audience.name!r}.",
@@ -210,7 +199,7 @@ class Character:
         self._unread.look_again(self._clock())
         return reply
 
-    def _begin(self, waiting: Waiting, request: Say) -> None:
+    def _begin(self, waiting: Waiting, request: m.Say) -> None:
         now = self._clock()
         self.dialogue.stop_reading_again()
         self._unread.expire(now)
@@ -274,13 +263,13 @@ class Character:
                 f"{self.dialogue.name!r} has left, or the engine ends.",
                 "Ask again once it is back.",
             )
-            for waiting in self.inbox.all_of(Pin, Unpin, Rewind):
+            for waiting in self.inbox.all_of(m.Pin, m.Unpin, m.Rewind):
                 self.inbox.remove(waiting)
                 self._refuse(waiting, gone)
 
     def _says(self) -> list[Waiting]:
         """The lines that wait. Events and half-typed words are answered already, and stay."""
-        return self.inbox.all_of(Say)
+        return self.inbox.all_of(m.Say)
 
     def fail(self, error: NpcError) -> None:
         """Answer the `say` under way with an error. Nothing of the reply is kept.
@@ -294,12 +283,12 @@ class Character:
 
     def _send_unsaid(self, waiting: Waiting, why: Why) -> None:
         waited = (self._clock() - waiting.received) * 1000
-        done = Done(
+        done = m.Done(
             id=waiting.request.id,
             npc=self.dialogue.name,
             text="",
             reason=why,
             truncated=False,
-            stats=DoneStats(queue_ms=waited, total_ms=waited),
+            stats=m.DoneStats(queue_ms=waited, total_ms=waited),
         )
         self._send(waiting.client, done)

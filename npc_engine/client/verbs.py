@@ -12,43 +12,11 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal
 
+from npc_engine import protocol as m
 from npc_engine.cards.card import Card
 from npc_engine.cards.shapes import sendable
 from npc_engine.client.mailbox import Mailbox
 from npc_engine.client.speech import Conversation, Speech
-from npc_engine.protocol import (
-    Attend,
-    Despawn,
-    Event,
-    Hear,
-    Join,
-    Leave,
-    List,
-    Load,
-    Loaded,
-    NpcInfo,
-    Npcs,
-    Ok,
-    Pin,
-    Ping,
-    Pinned,
-    Pong,
-    Rewind,
-    Rewound,
-    Save,
-    Saved,
-    Say,
-    Scene,
-    Spawn,
-    Spawned,
-    Stats,
-    StatsReply,
-    Transcript,
-    TranscriptReply,
-    Unpin,
-    Window,
-    WindowReply,
-)
 
 __all__ = ["FILE_TIMEOUT_S", "SAY_TIMEOUT_S", "TIMEOUT_S", "Verbs"]
 
@@ -70,7 +38,7 @@ class Verbs(Mailbox):
         restore: str | None = None,
         restore_card: Literal["new", "saved"] = "new",
         timeout: float = TIMEOUT_S,
-    ) -> Spawned:
+    ) -> m.Spawned:
         """Bring a character to life from a card, its map, or the path of a card file.
 
         `sampling` takes the names of `config.Sampling`; `window` is in tokens, persona included;
@@ -82,7 +50,7 @@ class Verbs(Mailbox):
             card = Card.load(card)
         fields = sendable(card.to_map() if isinstance(card, Card) else card)
         chosen = None if sampling is None else dict(sampling)
-        request = Spawn(
+        request = m.Spawn(
             id=self._new_id(),
             npc=npc,
             card=fields,
@@ -91,7 +59,7 @@ class Verbs(Mailbox):
             restore=restore,
             restore_card=restore_card,
         )
-        return self._ask(request, Spawned, timeout)
+        return self._ask(request, m.Spawned, timeout)
 
     def say(
         self,
@@ -112,7 +80,7 @@ class Verbs(Mailbox):
         texts that count for this turn alone, `timeout` is the longest silence in seconds. An error,
         such as UnknownNpc, comes out of the Speech.
         """
-        request = Say(
+        request = m.Say(
             id=self._new_id(),
             npc=npc,
             text=text,
@@ -132,14 +100,14 @@ class Verbs(Mailbox):
 
         Returns at once; the reading is done in idle time.
         """
-        self._ask(Hear(id=self._new_id(), npc=npc, text=text, speaker=speaker), Ok, timeout)
+        self._ask(m.Hear(id=self._new_id(), npc=npc, text=text, speaker=speaker), m.Ok, timeout)
 
     def attend(self, npc: str, *, timeout: float = TIMEOUT_S) -> None:
         """Tell that a character is about to be spoken to: the player comes near, or looks at it.
 
         It gets its place in the KV cache now, and what it has not read yet is read first.
         """
-        self._ask(Attend(id=self._new_id(), npc=npc), Ok, timeout)
+        self._ask(m.Attend(id=self._new_id(), npc=npc), m.Ok, timeout)
 
     def event(
         self,
@@ -154,14 +122,14 @@ class Verbs(Mailbox):
 
         `importance` is from 0 to 1; after `expires_s` seconds an unread event is forgotten.
         """
-        request = Event(
+        request = m.Event(
             id=self._new_id(),
             npcs="*" if npcs == "*" else _listed(npcs),
             text=text,
             importance=importance,
             expires_s=expires_s,
         )
-        return self._ask(request, Ok, timeout).n_heard or 0
+        return self._ask(request, m.Ok, timeout).n_heard or 0
 
     def scene(
         self,
@@ -183,7 +151,7 @@ class Verbs(Mailbox):
         bounds each turn. The player takes part by a `say` to one of them. An error, such as Busy
         for a character that is in another scene, comes out of the Conversation.
         """
-        request = Scene(
+        request = m.Scene(
             id=self._new_id(),
             scene=scene,
             npcs=_listed(npcs),
@@ -199,11 +167,11 @@ class Verbs(Mailbox):
 
     def join(self, scene: str, npc: str, *, timeout: float = TIMEOUT_S) -> None:
         """Let a character take part in a scene. Raises UnknownTarget when there is none such."""
-        self._ask(Join(id=self._new_id(), scene=scene, npc=npc), Ok, timeout)
+        self._ask(m.Join(id=self._new_id(), scene=scene, npc=npc), m.Ok, timeout)
 
     def leave(self, scene: str, npc: str, *, timeout: float = TIMEOUT_S) -> None:
         """Let a character leave a scene; with fewer than two left it ends."""
-        self._ask(Leave(id=self._new_id(), scene=scene, npc=npc), Ok, timeout)
+        self._ask(m.Leave(id=self._new_id(), scene=scene, npc=npc), m.Ok, timeout)
 
     def pin(
         self,
@@ -212,19 +180,19 @@ class Verbs(Mailbox):
         *,
         turn: int | None = None,
         timeout: float = SAY_TIMEOUT_S,
-    ) -> Pinned:
+    ) -> m.Pinned:
         """Let a character never forget a fact in words, or a turn (the `turn` of a `Done`).
 
         The answer comes when it has finished the line it is speaking. Its `turn` is what `unpin`
         takes. Raises TooLarge when the budget for pins is full, UnknownTarget for a turn that has
         left the window.
         """
-        request = Pin(id=self._new_id(), npc=npc, text=text, turn=turn)
-        return self._ask(request, Pinned, timeout)
+        request = m.Pin(id=self._new_id(), npc=npc, text=text, turn=turn)
+        return self._ask(request, m.Pinned, timeout)
 
     def unpin(self, npc: str, turn: int, *, timeout: float = SAY_TIMEOUT_S) -> None:
         """Let a pinned turn age like any other. Raises UnknownTarget when it is not pinned."""
-        self._ask(Unpin(id=self._new_id(), npc=npc, turn=turn), Ok, timeout)
+        self._ask(m.Unpin(id=self._new_id(), npc=npc, turn=turn), m.Ok, timeout)
 
     def rewind(
         self,
@@ -233,15 +201,15 @@ class Verbs(Mailbox):
         *,
         to_turn: int | None = None,
         timeout: float = SAY_TIMEOUT_S,
-    ) -> Rewound:
+    ) -> m.Rewound:
         """Let a character forget its last `turns`, or all behind `to_turn` (of a `Done`).
 
         They never were, for it: what it perceived since and what was pinned of them is forgotten,
         too. The answer comes when it has finished the line it is speaking. Raises UnknownTarget for
         a turn that is not over.
         """
-        request = Rewind(id=self._new_id(), npc=npc, turns=turns, to_turn=to_turn)
-        return self._ask(request, Rewound, timeout)
+        request = m.Rewind(id=self._new_id(), npc=npc, turns=turns, to_turn=to_turn)
+        return self._ask(request, m.Rewound, timeout)
 
     def save(
         self,
@@ -250,48 +218,48 @@ class Verbs(Mailbox):
         mode: Literal["full", "journal"] = "full",
         *,
         timeout: float = FILE_TIMEOUT_S,
-    ) -> Saved:
+    ) -> m.Saved:
         """Save characters (None: all) into a slot, in the place of what it held.
 
         With `journal`, what happens to them from then on goes there, too, as it happens.
         """
         chosen = None if npcs is None else _listed(npcs)
-        request = Save(id=self._new_id(), slot=slot, npcs=chosen, mode=mode)
-        return self._ask(request, Saved, timeout)
+        request = m.Save(id=self._new_id(), slot=slot, npcs=chosen, mode=mode)
+        return self._ask(request, m.Saved, timeout)
 
     def load(
         self, slot: str, npcs: Sequence[str] | None = None, *, timeout: float = FILE_TIMEOUT_S
-    ) -> Loaded:
+    ) -> m.Loaded:
         """Load characters (None: all of the slot) in the place of those of the same names."""
         chosen = None if npcs is None else _listed(npcs)
-        return self._ask(Load(id=self._new_id(), slot=slot, npcs=chosen), Loaded, timeout)
+        return self._ask(m.Load(id=self._new_id(), slot=slot, npcs=chosen), m.Loaded, timeout)
 
     def despawn(self, npc: str, *, timeout: float = TIMEOUT_S) -> None:
         """Take a character out of the engine; what is not saved is lost."""
-        self._ask(Despawn(id=self._new_id(), npc=npc), Ok, timeout)
+        self._ask(m.Despawn(id=self._new_id(), npc=npc), m.Ok, timeout)
 
-    def list_npcs(self, *, timeout: float = TIMEOUT_S) -> list[NpcInfo]:
+    def list_npcs(self, *, timeout: float = TIMEOUT_S) -> list[m.NpcInfo]:
         """Return every character, with how full its window is."""
-        return self._ask(List(id=self._new_id()), Npcs, timeout).npcs
+        return self._ask(m.List(id=self._new_id()), m.Npcs, timeout).npcs
 
-    def window(self, npc: str, *, timeout: float = TIMEOUT_S) -> WindowReply:
+    def window(self, npc: str, *, timeout: float = TIMEOUT_S) -> m.WindowReply:
         """Return what a character's window holds: segments, cells, positions."""
-        return self._ask(Window(id=self._new_id(), npc=npc), WindowReply, timeout)
+        return self._ask(m.Window(id=self._new_id(), npc=npc), m.WindowReply, timeout)
 
     def transcript(
         self, npc: str, last: int | None = None, *, timeout: float = TIMEOUT_S
-    ) -> TranscriptReply:
+    ) -> m.TranscriptReply:
         """Return the talk as a character remembers it, as text; `last`: its newest turns only."""
-        request = Transcript(id=self._new_id(), npc=npc, last=last)
-        return self._ask(request, TranscriptReply, timeout)
+        request = m.Transcript(id=self._new_id(), npc=npc, last=last)
+        return self._ask(request, m.TranscriptReply, timeout)
 
     def stats(self, *, timeout: float = TIMEOUT_S) -> dict[str, Any]:
         """Return the engine's counters."""
-        return self._ask(Stats(id=self._new_id()), StatsReply, timeout).stats
+        return self._ask(m.Stats(id=self._new_id()), m.StatsReply, timeout).stats
 
     def ping(self, *, timeout: float = TIMEOUT_S) -> None:
         """Return when the engine has answered."""
-        self._ask(Ping(id=self._new_id()), Pong, timeout)
+        self._ask(m.Ping(id=self._new_id()), m.Pong, timeout)
 
 
 def _listed(texts: str | Sequence[str]) -> list[str]:

@@ -10,21 +10,10 @@ from typing import Self
 import msgspec
 import zmq
 
+from npc_engine import protocol as m
 from npc_engine.cards.shapes import to_send
 from npc_engine.client.verbs import Verbs
 from npc_engine.errors import BadMessage, ConnectionLost, ProtocolVersion
-from npc_engine.protocol import (
-    PROTOCOL_VERSION,
-    Hello,
-    Reply,
-    Request,
-    Spawn,
-    Welcome,
-    error_reply,
-    pack,
-    too_large,
-    unpack_reply,
-)
 from npc_engine.protocol.validation import heaviest
 
 __all__ = ["Client"]
@@ -59,7 +48,7 @@ class Client(Verbs):
         self._max_bytes = MAX_MESSAGE_BYTES
         self._connect()
         try:
-            self.welcome: Welcome = self._greet(name, token, timeout)
+            self.welcome: m.Welcome = self._greet(name, token, timeout)
             self._max_bytes = self.welcome.limits.get("max_message_bytes", MAX_MESSAGE_BYTES)
         except BaseException:
             self.close()
@@ -97,26 +86,26 @@ class Client(Verbs):
                 "Use one such as tcp://127.0.0.1:5757.",
             ) from None
 
-    def _greet(self, name: str, token: str | None, timeout: float) -> Welcome:
-        hello = Hello(id=self._new_id(), protocol=PROTOCOL_VERSION, client=name, token=token)
+    def _greet(self, name: str, token: str | None, timeout: float) -> m.Welcome:
+        hello = m.Hello(id=self._new_id(), protocol=m.PROTOCOL_VERSION, client=name, token=token)
         try:
-            welcome = self._ask(hello, Welcome, timeout)
+            welcome = self._ask(hello, m.Welcome, timeout)
         except ConnectionLost:
             raise ConnectionLost(f"No engine answers at {self.endpoint}.", START_IT) from None
-        if welcome.protocol != PROTOCOL_VERSION:
+        if welcome.protocol != m.PROTOCOL_VERSION:
             raise ProtocolVersion(
-                f"The engine speaks protocol {welcome.protocol}, this client {PROTOCOL_VERSION}.",
+                f"The engine speaks protocol {welcome.protocol}, this client {m.PROTOCOL_VERSION}.",
                 "Use client and engine of the same version.",
             )
         return welcome
 
-    def _send(self, request: Request, frame: bytes) -> None:
+    def _send(self, request: m.Request, frame: bytes) -> None:
         if self._lost is not None:
             raise self._lost.with_traceback(None)
-        if isinstance(request, Spawn):
-            frame = pack(msgspec.structs.replace(request, card=to_send(request.card)))
+        if isinstance(request, m.Spawn):
+            frame = m.pack(msgspec.structs.replace(request, card=to_send(request.card)))
         if len(frame) > self._max_bytes:
-            raise too_large(len(frame), self._max_bytes, heaviest(frame))
+            raise m.too_large(len(frame), self._max_bytes, heaviest(frame))
         try:
             self._socket.send(frame, zmq.NOBLOCK)
         except zmq.Again:
@@ -124,7 +113,7 @@ class Client(Verbs):
                 f"The engine at {self.endpoint} reads nothing any more.", START_IT, 0
             ) from None
 
-    def _receive(self, timeout: float) -> list[Reply]:
+    def _receive(self, timeout: float) -> list[m.Reply]:
         """Return every reply that is there. What came before a disconnection is still returned."""
         if self._lost is not None:
             raise self._lost.with_traceback(None)
@@ -138,8 +127,8 @@ class Client(Verbs):
             if self._monitor in ready:
                 raise self._lose(f"The engine at {self.endpoint} is gone.", START_IT, 0)
 
-    def _drain(self) -> list[Reply]:
-        replies: list[Reply] = []
+    def _drain(self) -> list[m.Reply]:
+        replies: list[m.Reply] = []
         while True:
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -153,9 +142,9 @@ class Client(Verbs):
         return self._lost
 
 
-def _reply(frame: bytes) -> Reply:
+def _reply(frame: bytes) -> m.Reply:
     try:
-        reply: Reply = unpack_reply(frame)
+        reply: m.Reply = m.unpack_reply(frame)
     except BadMessage as error:
-        return error_reply(error, None)
+        return m.error_reply(error, None)
     return reply

@@ -11,24 +11,16 @@ and no cache.
 
 from collections.abc import Sequence
 
+from npc_engine import protocol as m
 from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.paragraphs import USER
 from npc_engine.errors import BadMessage, TooLarge, UnknownTarget
 from npc_engine.kvcache.ledger import Kind, Segment
-from npc_engine.protocol import (
-    Rewind,
-    Rewound,
-    Transcript,
-    TranscriptEntry,
-    TranscriptReply,
-    TranscriptTurn,
-    pack,
-)
 
 __all__ = ["rewind", "transcript"]
 
 
-def rewind(dialogue: Dialogue, request: Rewind) -> Rewound:
+def rewind(dialogue: Dialogue, request: m.Rewind) -> m.Rewound:
     """Forget the last turns. Raises BadMessage, UnknownTarget."""
     if (request.turns is None) == (request.to_turn is None):
         raise BadMessage(
@@ -42,7 +34,7 @@ def rewind(dialogue: Dialogue, request: Rewind) -> Rewound:
     spoken = _spoken(dialogue)
     dialogue.rewind(first)
     n_forgotten = sum(turn >= first for turn in spoken)
-    return Rewound(id=request.id, npc=dialogue.name, turn=first - 1, n_forgotten=n_forgotten)
+    return m.Rewound(id=request.id, npc=dialogue.name, turn=first - 1, n_forgotten=n_forgotten)
 
 
 def _behind(dialogue: Dialogue, turn: int) -> int:
@@ -80,7 +72,7 @@ def _spoken(dialogue: Dialogue) -> set[int]:
     return {s.turn for s in segments if s.kind is Kind.SAID and s.turn < dialogue.turn}
 
 
-def transcript(dialogue: Dialogue, request: Transcript, max_bytes: int) -> TranscriptReply:
+def transcript(dialogue: Dialogue, request: m.Transcript, max_bytes: int) -> m.TranscriptReply:
     """Return what is in its window as text; half-typed words and a line under way are not in it.
 
     Raises TooLarge for more than `max_bytes` on the wire.
@@ -90,13 +82,13 @@ def transcript(dialogue: Dialogue, request: Transcript, max_bytes: int) -> Trans
         if segment.kind is not Kind.PERSONA and segment is not dialogue.open_turn.typed:
             by_turn.setdefault(segment.turn, []).append(segment)
     turns = [_turn(number, segments) for number, segments in by_turn.items()]
-    reply = TranscriptReply(
+    reply = m.TranscriptReply(
         id=request.id,
         npc=dialogue.name,
         turns=[turn for turn in turns if turn.entries][-(request.last or 0) :],
         n_forgotten=dialogue.turn - 1 - len(by_turn.keys() - {dialogue.turn}),
     )
-    n_bytes = len(pack(reply))
+    n_bytes = len(m.pack(reply))
     if n_bytes > max_bytes:
         raise TooLarge(
             f"The transcript of {dialogue.name!r} has {n_bytes} bytes; a message may have "
@@ -106,28 +98,28 @@ def transcript(dialogue: Dialogue, request: Transcript, max_bytes: int) -> Trans
     return reply
 
 
-def _turn(number: int, segments: Sequence[Segment]) -> TranscriptTurn:
+def _turn(number: int, segments: Sequence[Segment]) -> m.TranscriptTurn:
     entries = [_entry(s) for s in segments if s.text and s.kind in _SEEN]
-    return TranscriptTurn(turn=number, pinned=segments[0].pinned, entries=entries)
+    return m.TranscriptTurn(turn=number, pinned=segments[0].pinned, entries=entries)
 
 
 _SEEN = (Kind.EVENT, Kind.SAID, Kind.REPLY)
 
 
-def _entry(segment: Segment) -> TranscriptEntry:
+def _entry(segment: Segment) -> m.TranscriptEntry:
     text = segment.text.strip()
     if segment.kind is Kind.REPLY:
-        return TranscriptEntry(kind="reply", text=text)
+        return m.TranscriptEntry(kind="reply", text=text)
     is_event = text.startswith("*") and (segment.kind is Kind.EVENT or not segment.speaker)
     if is_event:
-        return TranscriptEntry(kind="event", text=_unmarked(text))
+        return m.TranscriptEntry(kind="event", text=_unmarked(text))
     if segment.kind is Kind.SAID:
         words = text if segment.speaker == USER else text.removeprefix(f"{segment.speaker}: ")
-        return TranscriptEntry(kind="said", text=words, speaker=segment.speaker or None)
+        return m.TranscriptEntry(kind="said", text=words, speaker=segment.speaker or None)
     speaker, colon, words = text.partition(": ")  # as `overheard` writes it
     if not colon:
-        return TranscriptEntry(kind="heard", text=text)
-    return TranscriptEntry(kind="heard", text=words, speaker=speaker)
+        return m.TranscriptEntry(kind="heard", text=text)
+    return m.TranscriptEntry(kind="heard", text=words, speaker=speaker)
 
 
 def _unmarked(text: str) -> str:

@@ -6,16 +6,8 @@ Owns the token, the protocol version and the size limit. It knows no socket and 
 import hmac
 import logging
 
+from npc_engine import protocol as m
 from npc_engine.errors import BadMessage, ProtocolVersion, Unauthorized
-from npc_engine.protocol import (
-    PROTOCOL_VERSION,
-    Hello,
-    Request,
-    find_id,
-    too_large,
-    unpack,
-    unpack_hello,
-)
 from npc_engine.server.connection import Connection
 
 __all__ = ["Admission"]
@@ -54,7 +46,7 @@ class Admission:
         *,
         chose_its_id: bool = False,
         n_skipped: int = 0,
-    ) -> Request:
+    ) -> m.Request:
         """Return the request in the frames of one message; raises RequestError.
 
         `n_skipped`: bytes of the last frame, where it was too long to be kept.
@@ -72,13 +64,13 @@ class Admission:
             request = self._unpack(frames, n_skipped)
         else:
             request = self._unpack_hello(frames, n_skipped)
-        if isinstance(request, Hello) and request.protocol != PROTOCOL_VERSION:
+        if isinstance(request, m.Hello) and request.protocol != m.PROTOCOL_VERSION:
             raise ProtocolVersion(
                 f"The client speaks protocol version {request.protocol!r}, "
-                f"this engine version {PROTOCOL_VERSION}.",
+                f"this engine version {m.PROTOCOL_VERSION}.",
                 "Use a client and an engine of the same version.",
             )
-        if isinstance(request, Hello):
+        if isinstance(request, m.Hello):
             log.info("hello from the client %a", request.client[:MAX_LOGGED])
         connection.authorized = bool(self._token)
         return request
@@ -91,23 +83,23 @@ class Admission:
         """Return the id of a message that was not admitted, if it has a usable one."""
         frame = frames[-1] if frames else b""
         most = self.seek_id_bytes if self.knows(connection) else self.hello_bytes
-        return find_id(frame) if len(frame) <= most else None
+        return m.find_id(frame) if len(frame) <= most else None
 
-    def _unpack(self, frames: list[bytes], n_skipped: int) -> Request:
+    def _unpack(self, frames: list[bytes], n_skipped: int) -> m.Request:
         if len(frames) != 1:
             raise BadMessage(
                 f"The message has {len(frames)} frames.",
                 "Send each message as one frame, through a DEALER socket.",
             )
         if n_skipped:
-            raise too_large(n_skipped, self._max_bytes)
-        request: Request = unpack(frames[0], self._max_bytes)
+            raise m.too_large(n_skipped, self._max_bytes)
+        request: m.Request = m.unpack(frames[0], self._max_bytes)
         return request
 
-    def _unpack_hello(self, frames: list[bytes], n_skipped: int) -> Hello:
+    def _unpack_hello(self, frames: list[bytes], n_skipped: int) -> m.Hello:
         """Return the hello that shows the token; raises Unauthorized for all else, unread."""
         whole = len(frames) == 1 and not n_skipped and len(frames[0]) <= self.hello_bytes
-        hello = unpack_hello(frames[0]) if whole else None
+        hello = m.unpack_hello(frames[0]) if whole else None
         shown = (hello and hello.token) or ""
         if hello is None or not self._is_token(shown):
             raise _unauthorized(wrong=bool(shown))
