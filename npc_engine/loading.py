@@ -26,7 +26,7 @@ from npc_engine.scheduling.threads import Threads
 from npc_engine.storage.scratch_folder import remove_leftovers
 from npc_engine.text.chat_format import ChatFormat
 
-__all__ = ["engine_over", "load_engine", "n_auto_threads", "voice_of", "window_of"]
+__all__ = ["chat_format_of", "engine_over", "load_engine", "n_auto_threads", "window_of"]
 
 log = logging.getLogger("npc_engine")
 
@@ -55,7 +55,7 @@ def load_engine(settings: Settings, progress: Callable[[float], None] | None = N
     )
     model.slow = tested.slow
     try:
-        chat_format = voice_of(model, world)
+        chat_format = chat_format_of(model, world)
         engine = engine_over(_context(model, settings), chat_format, settings)
         check_world(chat_format, engine.stage.window)
         return engine
@@ -114,7 +114,7 @@ def _n_threads(settings: Settings) -> int:
     return n_threads
 
 
-def voice_of(model: Model, world: str = "") -> ChatFormat:
+def chat_format_of(model: Model, world: str = "") -> ChatFormat:
     """Return how this model writes a chat in which all know `world`; its notice is logged.
 
     The model knows then what ends its replies, too.
@@ -124,6 +124,9 @@ def voice_of(model: Model, world: str = "") -> ChatFormat:
         log.warning("%s", chat_format.notice)
     model.eog = chat_format.ends
     return chat_format
+
+
+voice_of = chat_format_of  # its name of before: scripts that look inside know it
 
 
 def n_auto_threads() -> int:

@@ -20,9 +20,9 @@ from npc_engine.llama.selftest import Answer
 from npc_engine.loading import (
     MIN_PREFILL,
     RESERVE_BYTES,
+    chat_format_of,
     load_engine,
     n_auto_threads,
-    voice_of,
     window_of,
 )
 from npc_engine.server import serve
@@ -216,7 +216,7 @@ def test_a_cache_that_does_not_fit_is_refused(
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("where", ["voice_of", "choose_layout", "Llama", "EngineCore"])
+@pytest.mark.parametrize("where", ["chat_format_of", "choose_layout", "Llama", "EngineCore"])
 def test_whatever_fails_after_the_weights_frees_them(
     monkeypatch: pytest.MonkeyPatch, open_engine: Open, models: list[Model], where: str
 ) -> None:
@@ -290,10 +290,10 @@ def test_a_model_without_a_template_is_told_of(
 ) -> None:
     model = Model(tiny_llama)
     with caplog.at_level(logging.WARNING, "npc_engine"):
-        assert voice_of(model).pieces.notice is None
+        assert chat_format_of(model).pieces.notice is None
         assert caplog.records == []
         monkeypatch.setattr(Model, "chat_template", None)
-        notice = voice_of(model).pieces.notice
+        notice = chat_format_of(model).pieces.notice
     model.close()
     assert notice
     assert notice in caplog.text

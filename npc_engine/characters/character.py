@@ -65,6 +65,11 @@ class Character:
         self._on_change(self)
 
     @property
+    def npc(self) -> Dialogue:
+        """`dialogue`, by its name of before: scripts that look inside know it."""
+        return self.dialogue
+
+    @property
     def generation(self) -> Generation | None:
         """The reply under way."""
         return self.replies.under_way

@@ -28,7 +28,12 @@ class Engine(Verbs):
 
     def __init__(self, core: EngineCore) -> None:
         super().__init__()
-        self.core = core
+        self._engine = core
+
+    @property
+    def core(self) -> EngineCore:
+        """What it steps: characters, scheduler, backend."""
+        return self._engine
 
     @classmethod
     def open(
@@ -48,7 +53,7 @@ class Engine(Verbs):
 
     def close(self) -> None:
         """Answer whatever is open, finish file writes (bounded), free the model."""
-        self.core.close()
+        self._engine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -57,13 +62,13 @@ class Engine(Verbs):
         self.close()
 
     def _send(self, request: Request, frame: bytes) -> None:  # noqa: ARG002 - it is for a wire
-        self.core.handle(request, LOCAL)
+        self._engine.handle(request, LOCAL)
 
     def _receive(self, timeout: float) -> list[Reply]:
         deadline = time.perf_counter() + timeout
         while True:
-            replies = [reply for client, reply in self.core.step() if client == LOCAL]
-            patience = self.core.patience()
+            replies = [reply for client, reply in self._engine.step() if client == LOCAL]
+            patience = self._engine.patience()
             if replies or patience is None or time.perf_counter() >= deadline:
                 return replies
             if patience:

@@ -12,7 +12,7 @@ from npc_engine.engine import EngineCore
 from npc_engine.llama.context import Llama
 from npc_engine.llama.model import Layout, Model
 from npc_engine.llama.sampler import Sampler
-from npc_engine.loading import voice_of
+from npc_engine.loading import chat_format_of
 
 GREEDY = {"temperature": 0.0, "repeat_penalty": 1.0}
 INNKEEPER = {
@@ -72,7 +72,7 @@ def make_engine(
         script=script,
     )
     settings = Settings(window=window, step_ms=step_ms, saves=str(saves), save_kv="yes")
-    return Engine(EngineCore(backend, voice_of(model, world), settings)), backend
+    return Engine(EngineCore(backend, chat_format_of(model, world), settings)), backend
 
 
 def kl(p_logits: Any, q_logits: Any) -> float:

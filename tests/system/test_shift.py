@@ -18,7 +18,7 @@ from npc_engine.llama.context import Llama, Span
 from npc_engine.llama.kv_layout import choose_layout
 from npc_engine.llama.model import Layout, Model
 from npc_engine.llama.rope import Rope, resolve
-from npc_engine.loading import voice_of
+from npc_engine.loading import chat_format_of
 from tests.support.real import GREEDY, INNKEEPER, kl
 
 pytestmark = pytest.mark.model
@@ -186,7 +186,7 @@ def test_an_engine_renumbers_without_damage(model: Model, scaling: str, tmp_path
     )
     llama = open_llama(model, rope=rope)
     settings = Settings(window=256, saves=str(tmp_path))
-    with Engine(EngineCore(llama, voice_of(model), settings)) as engine:
+    with Engine(EngineCore(llama, chat_format_of(model), settings)) as engine:
         engine.spawn("mara", INNKEEPER, sampling=GREEDY)
         ledger = engine.core.stage.characters["mara"].dialogue.ledger
         for turn in range(60):

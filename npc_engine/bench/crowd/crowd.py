@@ -19,7 +19,7 @@ from npc_engine.dialogue.dialogue import Dialogue
 from npc_engine.dialogue.paragraphs import as_event
 from npc_engine.errors import BackendError, ConfigError
 from npc_engine.llama.model import Layout, Model
-from npc_engine.loading import engine_over, n_auto_threads, voice_of
+from npc_engine.loading import chat_format_of, engine_over, n_auto_threads
 from npc_engine.text.chat_format import ChatFormat
 
 __all__ = ["CLIENT", "MOST_TOKENS", "ROOM", "Crowd", "Endless", "Spoken"]
@@ -100,7 +100,7 @@ class Crowd:
             settings = Settings(
                 window=window, slots=n_slots, threads=n_threads, max_tokens=MOST_TOKENS, **more
             )
-            chat_format = ChatFormat(Endless(model), voice_of(model).pieces)
+            chat_format = ChatFormat(Endless(model), chat_format_of(model).pieces)
             self.engine = engine_over(self.llama, chat_format, settings)
             self.past = Past(self.llama, self._past())
         except BaseException:

@@ -26,7 +26,7 @@ from npc_engine.cards.card import Card
 from npc_engine.cards.examples import example_card, example_names
 from npc_engine.errors import ConfigError
 from npc_engine.llama.model import Model
-from npc_engine.loading import n_auto_threads, voice_of
+from npc_engine.loading import chat_format_of, n_auto_threads
 from npc_engine.text.tables import table
 
 __all__ = ["ABOUT", "EXAMPLES", "SUMMARY", "Row", "add_arguments", "advice", "compare", "run"]
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     check(args, FLAGS)
     card = example_card(args.card) if args.card in example_names() else Card.load(args.card)
     with opened(args.model) as model:
-        persona, _ = voice_of(model).beginning(card.persona().strip())
+        persona, _ = chat_format_of(model).beginning(card.persona().strip())
         blocks = _measure(model, args, persona)
         name = model.name
     rows = compare(blocks)

@@ -18,7 +18,7 @@ from npc_engine.engine import EngineCore
 from npc_engine.llama.context import Llama
 from npc_engine.llama.model import Layout, Model
 from npc_engine.llama.rope import resolve
-from npc_engine.loading import voice_of, window_of
+from npc_engine.loading import chat_format_of, window_of
 
 __all__ = ["EngineSide"]
 
@@ -49,7 +49,7 @@ class EngineSide:
         self._llama = Metered(
             model, n_cells=window_of(settings, rope, model.rope), n_threads=n_threads, layout=layout
         )
-        self.engine = Engine(EngineCore(self._llama, voice_of(model), settings))
+        self.engine = Engine(EngineCore(self._llama, chat_format_of(model), settings))
         self.n_pinned = self.engine.spawn(NPC, CARD, sampling=GREEDY).n_pinned
         self._ledger = self.engine.core.stage.characters[NPC].dialogue.ledger
         self._process = psutil.Process()

@@ -75,7 +75,7 @@ def _here(model_path: Path) -> Here:
     """Return what an engine with this model and the default settings would have."""
     from npc_engine.llama.kv_layout import choose_layout
     from npc_engine.llama.model import LIBRARY_VERSION, Model
-    from npc_engine.loading import n_auto_threads, voice_of
+    from npc_engine.loading import chat_format_of, n_auto_threads
 
     model = Model(model_path)
     try:
@@ -83,7 +83,7 @@ def _here(model_path: Path) -> Here:
         return {
             "fingerprint": model.fingerprint(),
             "vocab": model.vocab_digest(),
-            "markup": voice_of(model).markup,
+            "markup": chat_format_of(model).markup,
             "llama": LIBRARY_VERSION,
             "layout": str(layout),
         }

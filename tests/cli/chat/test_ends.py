@@ -9,7 +9,7 @@ import pytest
 
 from npc_engine.client.in_process import Engine
 from npc_engine.llama.model import Model
-from npc_engine.loading import voice_of
+from npc_engine.loading import chat_format_of
 from tests.support.vocabularies import CONTROL, SPARE, USER_DEFINED, changed
 
 pytestmark = pytest.mark.model
@@ -113,7 +113,7 @@ def test_markup_whose_tokens_are_not_there(tiny_llama: Path, tmp_path: Path) -> 
     )
     model = Model(path)
     try:
-        chat_format = voice_of(model)
+        chat_format = chat_format_of(model)
         assert "plain text" in (chat_format.notice or "")
         assert "im_start" not in str(chat_format.pieces)
     finally:
