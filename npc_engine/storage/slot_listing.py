@@ -175,8 +175,8 @@ def character_files(root: Path, slot: str) -> dict[str, Path]:
 
     def files() -> dict[str, Path]:
         refuse_link(target)
-        folder = _slot_folders(root).get(slot)
-        found = {_npc(path): path for path in folder.iterdir()} if folder else {}
+        folder = target if is_folder(target) else replaced(target)
+        found = {_npc(path): path for path in folder.iterdir()} if slot in known else {}
         return {npc: path for npc, path in found.items() if npc}
 
     found = steady(files, f"The slot {slot!r} cannot be listed")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from npc_engine.errors import SnapshotError, UnknownSlot
+from npc_engine.storage import slot_listing
 from npc_engine.storage.slot_listing import (
     character_files,
     files_of,
@@ -110,3 +111,19 @@ def test_what_is_renamed_meanwhile_is_looked_up_again() -> None:
 
 def _denied() -> str:
     raise PermissionError(13, "Permission denied")
+
+
+def test_a_slot_of_many_is_found_in_one_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tavern").mkdir()
+    (tmp_path / "tavern" / "mara.npc").touch()
+    listed: list[Path] = []
+
+    def entries(folder: Path) -> list[Path]:
+        listed.append(folder)
+        return list(folder.iterdir())
+
+    monkeypatch.setattr(slot_listing, "entries", entries)
+    assert character_files(tmp_path, "tavern").keys() == {"mara"}
+    assert listed == [tmp_path]
