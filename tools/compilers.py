@@ -98,12 +98,12 @@ class Compiler:
         return f"{self.kind} {self.version}".strip()
 
 
-ABTrial = Callable[[], Found | None]
+Probe = Callable[[], Found | None]
 
 
 def choose(
-    clang: ABTrial,
-    gcc: ABTrial,
+    clang: Probe,
+    gcc: Probe,
     *,
     system: str,
     machine: str = "x86_64",
@@ -183,7 +183,7 @@ def _insist(name: str, found: Found | None) -> Found:
     return found
 
 
-def _use_what_is_here(clang: Found | None, gcc: ABTrial, amx: bool) -> Compiler:
+def _use_what_is_here(clang: Found | None, gcc: Probe, amx: bool) -> Compiler:
     if clang and clang.openmp:
         return _use_clang(clang, "zig is not to be had, and a clang of 16 or newer is as good")
     if found := gcc():
