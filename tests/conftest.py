@@ -1,5 +1,6 @@
 """Fixtures: models (built or fetched by `make setup`), and folders that are not the user's."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,11 @@ settings.register_profile("npc-engine", deadline=None)
 settings.load_profile("npc-engine")
 
 MODELS = ROOT / "models"
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests stay to the end: no collection of garbage walks them again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
