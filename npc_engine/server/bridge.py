@@ -8,6 +8,7 @@ what comes in, `connection` what one client has open. It does not know what a ch
 import logging
 import math
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -86,6 +87,7 @@ class Bridge:
         self._full: dict[bytes, None] = {}
         self._retry_ms = _RETRY_MS
         self._stopped = self._closed = False
+        self._waking = threading.Lock()  # held for good from where the context ends
         self._zmq = zmq.Context()
         self._connections = Connections(
             self._zmq,
@@ -124,11 +126,17 @@ class Bridge:
     def stop(self) -> None:
         """Make `run` return after its step. Safe in a signal handler and from other threads."""
         self._stopped = True
-        # A socket for each call, since ZeroMQ sockets may not be shared between threads.
-        with suppress(zmq.ZMQError), self._zmq.socket(zmq.PUSH) as wake:
-            wake.setsockopt(zmq.LINGER, 0)
-            wake.connect(_STOP)
-            wake.send(b"", zmq.NOBLOCK)
+        # Without waiting, as a signal comes amid anything: who has it wakes the loop, or ends it.
+        if not self._waking.acquire(blocking=False):
+            return
+        try:
+            # A socket for each call, since ZeroMQ sockets may not be shared between threads.
+            with suppress(zmq.ZMQError), self._zmq.socket(zmq.PUSH) as wake:
+                wake.setsockopt(zmq.LINGER, 0)
+                wake.connect(_STOP)
+                wake.send(b"", zmq.NOBLOCK)
+        finally:
+            self._waking.release()
 
     def close(self) -> None:
         """Close the engine, send the last replies (0.5 s at most), close the sockets."""
@@ -146,6 +154,7 @@ class Bridge:
             self._drain()
             self._wake.close(linger=0)
             self._connections.close(_LINGER_MS)
+            self._waking.acquire()  # a socket of a context that ends aborts the process
             self._zmq.term()
             release_endpoint(self.endpoint)
 

@@ -461,6 +461,27 @@ def test_stop_before_run(served: Served) -> None:
     assert early.engine.n_steps == 0
 
 
+def test_stop_amid_the_end_makes_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    bridge = Bridge(ScriptedEngine(), Settings(bind="tcp://127.0.0.1:0"))
+    bridge.bind()
+    made: list[int] = []
+    term = zmq.Context.term
+
+    def end(context: zmq.Context[Any]) -> None:
+        monkeypatch.setattr(zmq.Context, "socket", lambda self, kind: made.append(kind))
+        other = threading.Thread(target=bridge.stop)
+        other.start()
+        other.join(TIMEOUT_MS / 1000)
+        assert not other.is_alive()
+        bridge.stop()  # as in a signal handler
+        term(context)
+
+    monkeypatch.setattr(zmq.Context, "term", end)
+    bridge.close()
+    bridge.stop()
+    assert not made
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 def test_stop_in_a_signal_handler() -> None:
     bridge = Bridge(ScriptedEngine(), Settings(bind="tcp://127.0.0.1:0"))

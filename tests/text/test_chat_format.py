@@ -123,12 +123,12 @@ def test_a_megabyte_takes_no_time(text: str) -> None:
         counted.append(len(t))
         return n_bytes(t)
 
-    began = time.perf_counter()
+    began = time.process_time()
     short, cut = shorten(text, 800, count)
     assert cut
     assert n_bytes(short) <= 800
     assert sum(counted) < 20 * 16 * 800, "a tokenizer would have been busy for long"
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_no_room_at_all_leaves_nothing() -> None:
