@@ -13,8 +13,8 @@ import psutil
 import pytest
 import zmq
 
+from npc_engine import protocol
 from npc_engine.protocol import Event, Spawn, pack
-from npc_engine.server import admission as gate_module
 from npc_engine.server import bridge as bridge_module
 from npc_engine.server import stream_socket as connections_module
 from npc_engine.server.stream_socket import Connections
@@ -43,9 +43,9 @@ def test_of_a_stranger_only_a_small_hello_is_decoded(monkeypatch: pytest.MonkeyP
     def looked_into(frame: bytes, *_: Any) -> None:
         decoded.append(len(frame))
 
-    monkeypatch.setattr(gate_module, "unpack_hello", looked_into)
-    monkeypatch.setattr(gate_module, "unpack", looked_into)
-    monkeypatch.setattr(gate_module, "find_id", looked_into)
+    monkeypatch.setattr(protocol, "unpack_hello", looked_into)
+    monkeypatch.setattr(protocol, "unpack", looked_into)
+    monkeypatch.setattr(protocol, "find_id", looked_into)
     with Served(token="secret") as served:
         stranger = served.client()
         spawn = Spawn(id="x", npc="mara", card={"name": "Mara", "description": "x" * 900_000})
