@@ -1,8 +1,8 @@
 """The server between clients and an engine: messages to requests, replies to bytes, and the loop.
 
-One thread, no locks. Owns who gets which reply; `stream_socket` has the sockets, `admission` says
-what comes in, `connection` what one client has open. It does not know what a character is: any
-`EngineLike` can be served.
+One thread; the one lock is for `stop`. Owns who gets which reply; `stream_socket` has the sockets,
+`admission` says what comes in, `connection` what one client has open. It does not know what a
+character is: any `EngineLike` can be served.
 """
 
 import logging
