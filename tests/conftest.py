@@ -20,6 +20,11 @@ settings.load_profile("npc-engine")
 MODELS = ROOT / "models"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes is begun first: at the end it would keep one of the workers alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_collection_finish() -> None:
     """Thousands of collected tests stay to the end: no collection of garbage walks them again."""
     gc.freeze()

@@ -171,6 +171,7 @@ def test_nobody_of_a_real_engine_is_lost(tiny_llama: Path, tmp_path: Path) -> No
     assert talks.n > 0
 
 
+@pytest.mark.long
 @pytest.mark.model
 def test_three_hundred_kills() -> None:
     status, told = powercut("--kills", "300", "--seed", str(random.randrange(1 << 30)), timeout=600)
